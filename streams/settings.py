@@ -1,0 +1,152 @@
+"""Settings, all from the environment: `SEGUE_` and the field's name in capitals.
+
+They say where Kafka is and how to speak to it, how names are made there, and what this machine keeps. What
+a workflow does is never here: that is code. A bad value is refused with the variable's name and what fits.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from platformdirs import user_cache_path
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from topics.errors import BadInput
+
+ENV_PREFIX = "SEGUE_"
+
+Prefix = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]*$")]
+"""Characters that Kafka allows in a topic's name; its 249 leave room for the longest name of ours."""
+
+
+class Settings(BaseSettings):
+    """`Settings.load()` reads the environment and raises an error for people, `Settings()` pydantic's."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    kafka: str | None = None
+    """Where a cluster answers, `host:port[,host:port]`. None: the local broker, which Segue starts itself."""
+
+    prefix: Prefix = ""
+    """Goes before every topic, group and transaction: several Segues on one cluster."""
+
+    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+
+    partitions: int = Field(default=4, ge=1, le=10_000)
+    """Of every topic, once and for all: a task stays on the partition that its id hashes to."""
+
+    replication: int = Field(default_factory=lambda known: 1 if known["kafka"] is None else -1, ge=-1, le=20)
+    """Copies of each partition; -1 is the cluster's own default, and the local broker has one."""
+
+    state_dir: Path = Path(".segue")
+    """What this machine keeps: the local broker's data and the state of stages, restorable from Kafka."""
+
+    cache_dir: Path = Field(default_factory=lambda: user_cache_path("segue"))
+    """Kafka's jars, shared by all checkouts of one user."""
+
+    worker: str | None = None
+    """This worker's name in Kafka's lists of clients and in metrics."""
+
+    metrics_port: int = Field(default=9464, ge=0, le=65_535)
+    """Prometheus reads from here; 0 is off. Where it is taken, a free one is chosen and logged."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: FilePath | None = None
+    ssl_certfile: FilePath | None = None
+    ssl_keyfile: FilePath | None = None
+    ssl_password: SecretStr | None = None
+
+    payload_bytes_max: int = Field(default=900_000, ge=1_000, le=900_000)
+    """The largest input, argument or result; with the rest of its record it stays under Kafka's 1 MB."""
+
+    session_timeout_ms: int = Field(default=10_000, ge=1_000, le=300_000)
+    """A worker silent for so long loses its partitions to others. Clusters usually refuse less than 6,000."""
+
+    local_broker_port: int = Field(default=9092, ge=1_024, le=65_535)
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """The environment's settings, after those `given`. Raises `BadInput` that names the variable."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise BadInput(_explain(error)) from None
+
+    @field_validator("state_dir", "cache_dir")
+    @classmethod
+    def _anchored(cls, path: Path) -> Path:
+        """Absolute, so that a process which changes its directory keeps its state."""
+        return path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """What is set but would not be used is a mistake, and a dangerous one where it is about security."""
+        sasl, tls = "SASL" in self.security_protocol, "SSL" in self.security_protocol
+        if sasl and (self.sasl_username is None or self.sasl_password is None):
+            raise ValueError(f"{self.security_protocol} needs SEGUE_SASL_USERNAME and SEGUE_SASL_PASSWORD")
+        if not sasl and (self.sasl_username or self.sasl_password):
+            raise ValueError("SEGUE_SASL_… is set: set SEGUE_SECURITY_PROTOCOL to SASL_SSL, or unset it")
+        if not tls and (self.ssl_cafile or self.ssl_certfile or self.ssl_keyfile):
+            raise ValueError(
+                "SEGUE_SSL_… is set: set SEGUE_SECURITY_PROTOCOL to SASL_SSL or SSL, or unset it"
+            )
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise ValueError("SEGUE_SSL_KEYFILE needs SEGUE_SSL_CERTFILE, the certificate of that key")
+        if self.kafka is None and self.security_protocol != "PLAINTEXT":
+            raise ValueError("SEGUE_SECURITY_PROTOCOL needs SEGUE_KAFKA: the local broker is PLAINTEXT")
+        return self
+
+    @property
+    def bootstrap(self) -> str:
+        """Where to connect first, `host:port[,host:port]`."""
+        return self.kafka or f"127.0.0.1:{self.local_broker_port}"
+
+    def client_options(self) -> dict[str, Any]:
+        """Keyword arguments that every aiokafka consumer, producer and admin client takes."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap,
+            "client_id": f"segue-{self.worker}" if self.worker else "segue",
+            "security_protocol": self.security_protocol,
+        }
+        if "SSL" in self.security_protocol:
+            options["ssl_context"] = self._ssl_context()
+        if self.sasl_username is not None and self.sasl_password is not None:
+            options["sasl_mechanism"] = self.sasl_mechanism
+            options["sasl_plain_username"] = self.sasl_username
+            options["sasl_plain_password"] = self.sasl_password.get_secret_value()
+        return options
+
+    def topic(self, name: str) -> str:
+        """The name on the cluster of the topic with this contract name."""
+        return self.prefix + name
+
+    def group(self, stage: str) -> str:
+        """The consumer group of a stage."""
+        return f"{self.prefix}segue-{stage}"
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        password = self.ssl_password.get_secret_value() if self.ssl_password else None
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_cafile)
+            if self.ssl_certfile:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
+        except (ssl.SSLError, OSError) as error:
+            raise BadInput(f"SEGUE_SSL_…: a certificate or key can't be read: {error}") from None
+        return context
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for each variable: its name and what is wrong. Never its value, which may be a secret."""
+    lines: list[str] = []
+    for found in error.errors(include_url=False, include_input=False):
+        if found["type"] == "default_factory_not_called":  # only says that another field is wrong
+            continue
+        name = f"{ENV_PREFIX}{found['loc'][0]}: ".upper() if found["loc"] else ""
+        lines.append(name + found["msg"].removeprefix("Value error, "))
+    return "\n".join(lines)
