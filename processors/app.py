@@ -1,0 +1,191 @@
+"""What a team declares: workflows, tools, routes, checks and the services that its example needs.
+
+Nothing registers itself by being imported; an `App` lists what it consists of, so that a worker knows all
+that it can be asked for, and says so at start when a name is there twice.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints, overload
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute, route_of
+from processors.task import BoundCheck, Task
+from topics.errors import BadInput, UnknownName
+
+P = ParamSpec("P")
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Workflow(Generic[I, O]):
+    """A plain async function that orchestrates. A task keeps the `version` that it began with."""
+
+    function: Callable[..., Awaitable[O]]
+    name: str
+    version: int = 1
+
+    @cached_property
+    def takes_input(self) -> bool:
+        return len(inspect.signature(self.function).parameters) > 1
+
+    @cached_property
+    def input(self) -> TypeAdapter[I]:
+        if not self.takes_input:
+            return TypeAdapter(Any)
+        _, parameter = inspect.signature(self.function).parameters
+        return TypeAdapter(get_type_hints(self.function, include_extras=True).get(parameter, Any))
+
+    def arguments(self, value: Any) -> tuple[I] | tuple[()]:
+        """What to call the function with beside its Task, from the JSON value `value`. May raise ValidationError."""
+        if self.takes_input:
+            return (self.input.validate_json(to_json(value)),)
+        return ()
+
+    @cached_property
+    def output(self) -> TypeAdapter[O]:
+        return TypeAdapter(get_type_hints(self.function, include_extras=True).get("return", Any))
+
+
+@overload
+def workflow(function: Callable[[Task], Awaitable[O]], /) -> Workflow[None, O]: ...
+@overload
+def workflow(function: Callable[[Task, I], Awaitable[O]], /) -> Workflow[I, O]: ...
+@overload
+def workflow(
+    *, name: str | None = None, version: int = 1
+) -> Callable[[Callable[[Task, I], Awaitable[O]]], Workflow[I, O]]: ...
+def workflow(function: Any = None, /, *, name: str | None = None, version: int = 1) -> Any:
+    """Declare `async def run(task: Task, input: I) -> O` to be a workflow: its awaits survive any crash.
+
+    Input and output travel as JSON, by their annotations. Keep an old version beside the new one while
+    tasks of it are open: `@workflow(name="book_trip", version=2)`.
+    """
+
+    def declare(function: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
+        if not inspect.iscoroutinefunction(function):
+            raise BadInput(f"workflow {function!r} must be an async function")
+        if len(inspect.signature(function).parameters) not in (1, 2):
+            raise BadInput(f"workflow {function.__name__!r} takes a Task and at most one input")
+        return Workflow(function, name or function.__name__, version)
+
+    return declare(function) if function is not None else declare
+
+
+@dataclass(frozen=True)
+class Check(Generic[T, P]):
+    """A function that accepts an output by returning, or refuses it by raising `Refused`. Made by `@check`."""
+
+    function: Callable[..., Any]
+    name: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BoundCheck[T]:
+        """The check with its arguments, for `task.model(..., check=…)`."""
+        arguments = inspect.signature(self.function).bind_partial(None, *args, **kwargs).arguments
+        first, *_ = arguments
+        del arguments[first]
+        return BoundCheck(self.name, dict(arguments))
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
+        """What the output and each bound argument must be; the output is the first."""
+        hints = get_type_hints(self.function, include_extras=True)
+        return {name: TypeAdapter(hints.get(name, Any)) for name in self.signature.parameters}
+
+
+def check(function: Callable[Concatenate[T, P], Any], /) -> Check[T, P]:
+    """Declare `def only_known(output: Ranking, known: list[str]) -> None` to be a check (async if you like).
+
+    It runs in the check stage, where its arguments arrive as JSON. Use it with them:
+    `task.model("rank", …, output=Ranking, check=only_known(known=ids))`.
+    """
+    return Check(function, function.__name__)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that `segue dev` starts beside the app: an example's own server. `ready` is polled until 200."""
+
+    name: str
+    command: tuple[str, ...]
+    ready: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class App:
+    """All that a worker can be asked for. `segue worker travel` finds the module's one `App`.
+
+    `notice` is a sentence that `segue dev` shows at start: what an example does without a key, say.
+    `sample` is the workflow and input that `segue dev` runs when none is given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        workflows: Iterable[Workflow[Any, Any]],
+        routes: Iterable[AnyRoute] = (),
+        tools: Iterable[Tool[..., Any]] = (),
+        checks: Iterable[Check[Any, ...]] = (),
+        services: Iterable[Service] = (),
+        notice: str | None = None,
+        sample: tuple[Workflow[Any, Any], Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.workflows = _by("workflow", workflows, lambda w: (w.name, w.version))
+        self.routes: dict[str, AnyRoute] = _by("route", [*routes, *map(route_of, tools)], lambda r: r.name)
+        self.checks = _by("check", checks, lambda c: c.name)
+        self.services = tuple(services)
+        self.notice = notice
+        self.sample = sample
+
+    def workflow(self, name: str, version: int | None = None) -> Workflow[Any, Any]:
+        """The workflow of that name and version; without a version the newest. Raises `UnknownName`."""
+        versions = [v for n, v in self.workflows if n == name]
+        if not versions:
+            known = ", ".join(sorted({n for n, _ in self.workflows}))
+            raise UnknownName(f"no workflow {name!r} here; there are: {known}")
+        found = self.workflows.get((name, version or max(versions)))
+        if found is None:
+            raise UnknownName(f"workflow {name!r} has no version {version} here; there are: {sorted(versions)}")
+        return found
+
+    def model_route(self, name: str) -> ModelRoute:
+        route = self.routes.get(name)
+        if not isinstance(route, ModelRoute):
+            raise UnknownName(f"no model route {name!r} in app {self.name!r}: add a ModelRoute to its routes")
+        return route
+
+    def tool_route(self, name: str) -> ToolRoute[Any]:
+        route = self.routes.get(name)
+        if not isinstance(route, ToolRoute):
+            raise UnknownName(f"no tool route {name!r} in app {self.name!r}: add it to its tools or routes")
+        return route
+
+    def check(self, name: str) -> Check[Any, ...]:
+        if name not in self.checks:
+            raise UnknownName(f"no check {name!r} in app {self.name!r}: add it to its checks")
+        return self.checks[name]
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _by(kind: str, declared: Iterable[V], key: Callable[[V], K]) -> dict[K, V]:
+    found: dict[K, V] = {}
+    for each in declared:
+        if key(each) in found:
+            raise BadInput(f"the app has two {kind}s named {key(each)!r}: rename one, or give it a new version")
+        found[key(each)] = each
+    return found

@@ -1,0 +1,330 @@
+"""Stage `conduct`: the heart. Keeps every task's journal and its coroutine, and lets each event happen.
+
+    events ─▶ conduct ─┬▶ model-calls, tool-calls   what the workflow asked for
+                       ├▶ questions, delays
+                       ├▶ failures                  a model's output that is not of the type asked for
+                       ├▶ events                    children that begin, parents that may go on
+                       └▶ results, status           how the task ended, where it stands
+
+The state of a partition, by the first byte of its keys:
+
+    J task \\0 seq     the journal: each event's own bytes, insert-only; the first with its offset before it
+    P task            parked tasks, with the number of the event at which they are
+    E day task        tasks that ended on that day, so that the same id does not start again
+
+A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
+many, rebuilt by playing the journal when an event comes. A redelivered event is known and changes nothing.
+"""
+
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+from typing import Any
+
+from processors.app import App
+from processors.performance import Entropy, Performance
+from topics import codec
+from topics.contracts import DAY_MS
+from topics.errors import BadRecord
+from topics.flow import Decision, Publish, Received, State, Write, dead_letter
+from topics.records import (
+    Answered,
+    CancelRequested,
+    Delay,
+    Event,
+    Parent,
+    Problem,
+    Rejected,
+    Result,
+    SignalReceived,
+    Status,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+    TimerFired,
+)
+
+LIVE_TASKS_MAX = 10_000
+"""Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
+
+ENDED_DAYS = 7
+"""For so long a task's id can't start another task. As long as `tasks` keeps its records."""
+
+EARLY_MS = 2_000
+"""A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
+
+TaskEvent = StepSucceeded | StepFailed | TimerFired | Answered | SignalReceived | CancelRequested
+"""The events of a task that has begun."""
+
+PURGED_AT_ONCE_MAX = 1_000
+PURGE_EVERY_MS = 60 * 60 * 1000
+
+
+@dataclass(slots=True)
+class Live:
+    """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
+
+    `owed` is what a task that was parked should have asked for since; `stands` is what its last status said.
+    """
+
+    performance: Performance
+    seq: int
+    partition: int
+    offset: int
+    owed: list[Publish] = field(default_factory=list[Publish])
+    was_parked: bool = False
+    stands: tuple[str, tuple[int, ...]] = ("", ())
+
+
+class Conduct:
+    """The tasks of one partition."""
+
+    def __init__(self, app: App, state: State, entropy: Entropy) -> None:
+        self._app = app
+        self._state = state
+        self._entropy = entropy
+        self._live: OrderedDict[str, Live] = OrderedDict()
+        self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
+        self._purge_ms = 0
+
+    def handle(self, record: Received, now_ms: int) -> Decision:
+        try:
+            event: Event = codec.decode(record.topic, record.value)
+        except BadRecord as bad:
+            return Decision([dead_letter(record, "conduct", str(bad), now_ms)])
+        match event:
+            case Submitted():
+                return self._begin(event, record, now_ms)
+            case Rejected():
+                return self._reject(event, record)
+            case _:
+                return self._go_on(event, record, now_ms)
+
+    def due_ms(self) -> int | None:
+        return 0 if self._parked else self._purge_ms
+
+    def tick(self, now_ms: int) -> Decision:
+        """Try a parked task again, since this worker may have other code; forget tasks that ended long ago."""
+        if self._parked:
+            live = self._find(self._parked.pop())
+            return self._conclude(live, Decision(), now_ms) if live else Decision()
+        self._purge_ms = now_ms + PURGE_EVERY_MS
+        oldest = _ended(now_ms // DAY_MS - ENDED_DAYS)
+        old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E"))
+        purged = [Write(key, None) for key, _ in islice(old, PURGED_AT_ONCE_MAX)]
+        if len(purged) == PURGED_AT_ONCE_MAX:
+            self._purge_ms = now_ms
+        return Decision(write=purged)
+
+    # ------------------------------------------------------------ events
+
+    def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
+        if self._find(event.task) or self._has_ended(event.task, now_ms):
+            return Decision()
+        live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
+        self._remember(live)
+        entry = b"%d %d\n" % (record.partition, record.offset) + (record.value or b"")
+        return self._conclude(live, Decision(write=[Write(_journal(event.task, 0), entry)]), now_ms)
+
+    def _reject(self, event: Rejected, record: Received) -> Decision:
+        if self._find(event.task):
+            return Decision()
+        facts = _facts(event.task, event.workflow, event.at_ms)
+        result = Result(**facts, outcome="rejected", problem=event.problem, at_ms=event.at_ms)
+        status = Status(
+            **facts,
+            version=0,
+            state="rejected",
+            problem=event.problem,
+            partition=record.partition,
+            offset=record.offset,
+            at_ms=event.at_ms,
+        )
+        decision = Decision([_publish("results", result), _publish("status", status)])
+        if event.parent:
+            decision.publish.append(_told(event.parent, result))
+        return decision
+
+    def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
+        live = self._find(event.task)
+        if live is None:
+            return self._stray(event, record, now_ms)
+        performance = live.performance
+        if performance.knows(event):
+            return Decision()
+        if isinstance(event, Answered) and not performance.parked:
+            objection = performance.objection(event)
+            if objection:
+                return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
+        performance.apply(event)
+        entry = Write(_journal(event.task, live.seq), record.value)
+        return self._conclude(live, Decision(write=[entry]), now_ms)
+
+    def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
+        """An event of a task that is not open. What a task no longer waited for when it ended is of no use."""
+        ended = self._has_ended(event.task, now_ms)
+        if isinstance(event, TimerFired) or (ended and isinstance(event, StepSucceeded | StepFailed)):
+            return Decision()
+        if isinstance(event, Answered | SignalReceived | CancelRequested) and not (ended or event.early):
+            later = event.model_copy(update={"early": True})
+            delay = Delay(
+                task=event.task, id=event.id, due_ms=now_ms + EARLY_MS, topic="events", record=later
+            )
+            return Decision([_publish("delays", delay)])
+        reason = f"task {event.task!r} " + ("has ended" if ended else "does not exist")
+        return Decision([dead_letter(record, "conduct", reason, now_ms, event.task)])
+
+    # ------------------------------------------------------------ tasks in memory
+
+    def _find(self, task: str) -> Live | None:
+        live = self._live.get(task)
+        if live is not None:
+            self._live.move_to_end(task)
+            return live
+        live = self._rebuild(task)
+        if live is not None:
+            self._remember(live)
+        return live
+
+    def _remember(self, live: Live) -> None:
+        self._live[live.performance.task_id] = live
+        if len(self._live) > LIVE_TASKS_MAX:
+            _, evicted = self._live.popitem(last=False)
+            evicted.performance.close()
+
+    def _rebuild(self, task: str) -> Live | None:
+        """Play the journal again. What was asked for then was published then, but for what a parked task owes."""
+        journal = self._state.scan(_journal(task))
+        _, first = next(journal, (b"", b""))
+        if not first:
+            return None
+        where, _, begun = first.partition(b"\n")
+        partition, offset = map(int, where.split())
+        submitted: Submitted = codec.decode("events", begun)
+        performance = Performance(self._app, submitted, self._entropy)
+        parked_at = self._state.get(b"P" + task.encode())
+        live = Live(performance, 1, partition, offset, was_parked=parked_at is not None)
+        owed_from = int(parked_at) if parked_at is not None else sys.maxsize
+        live.owed = performance.take() if owed_from == 0 else []
+        performance.take()
+        for _, entry in journal:
+            performance.apply(codec.decode("events", entry))
+            asked = performance.take()
+            live.owed += asked if live.seq >= owed_from else []
+            live.seq += 1
+        live.stands = ("parked", ()) if live.was_parked or performance.parked else _stands(performance)
+        return live
+
+    # ------------------------------------------------------------ what follows
+
+    def _conclude(self, live: Live, decision: Decision, now_ms: int) -> Decision:
+        """What the coroutine asked for, where the task stands now if that changed, and its end if it ended."""
+        performance = live.performance
+        if performance.parked:
+            self._park(live, decision)
+        else:
+            self._unpark(live, decision)
+        decision.publish += performance.take()
+        if performance.ending and not performance.parked:
+            self._end(live, decision, now_ms)
+        stands = _stands(performance)
+        if stands != live.stands:
+            live.stands = stands
+            decision.publish.append(_publish("status", _status(live)))
+        return decision
+
+    def _park(self, live: Live, decision: Decision) -> None:
+        """Remember from which event on the coroutine has not played."""
+        if not live.was_parked:
+            live.was_parked = True
+            live.stands = ("", ())
+            unplayed = b"%d" % (live.seq - 1)
+            decision.write.append(Write(_parked(live.performance.task_id), unplayed))
+
+    def _unpark(self, live: Live, decision: Decision) -> None:
+        if live.was_parked:
+            live.was_parked = False
+            decision.write.append(Write(_parked(live.performance.task_id), None))
+            decision.publish += live.owed
+            live.owed = []
+
+    def _end(self, live: Live, decision: Decision, now_ms: int) -> None:
+        """Publish the result, forget the journal, remember the id."""
+        performance = live.performance
+        submitted = performance.submitted
+        assert performance.ending is not None
+        result = Result(
+            **_facts(submitted.task, submitted.workflow, submitted.at_ms),
+            outcome=performance.ending.outcome,
+            result=performance.ending.result,
+            problem=performance.ending.problem,
+            steps=len(performance.steps),
+            at_ms=performance.now_ms,
+        )
+        decision.publish.append(_publish("results", result))
+        if submitted.parent:
+            decision.publish.append(_told(submitted.parent, result))
+        decision.write += [Write(_journal(submitted.task, seq), None) for seq in range(live.seq)]
+        decision.write.append(Write(_ended(now_ms // DAY_MS, submitted.task), b""))
+        del self._live[submitted.task]
+        performance.close()
+
+    def _has_ended(self, task: str, now_ms: int) -> bool:
+        today = now_ms // DAY_MS
+        days = range(today, today - ENDED_DAYS - 1, -1)
+        return any(self._state.get(_ended(day, task)) is not None for day in days)
+
+
+def _journal(task: str, seq: int | None = None) -> bytes:
+    prefix = b"J" + task.encode() + b"\0"
+    return prefix if seq is None else prefix + b"%08x" % seq
+
+
+def _parked(task: str) -> bytes:
+    return b"P" + task.encode()
+
+
+def _ended(day: int, task: str = "") -> bytes:
+    return b"E" + day.to_bytes(4) + task.encode()
+
+
+def _stands(performance: Performance) -> tuple[str, tuple[int, ...]]:
+    if performance.parked:
+        return "parked", ()
+    if performance.ending:
+        return performance.ending.outcome, ()
+    return ("waiting" if performance.questions else "running"), tuple(performance.questions)
+
+
+def _status(live: Live) -> Status:
+    performance = live.performance
+    submitted = performance.submitted
+    ending = performance.ending
+    return Status(
+        **_facts(submitted.task, submitted.workflow, submitted.at_ms),
+        version=submitted.version,
+        state=live.stands[0],
+        questions=tuple(step.question for step in performance.questions.values() if step.question),
+        problem=performance.parked or (ending.problem if ending else None),
+        partition=live.partition,
+        offset=live.offset,
+        at_ms=performance.now_ms,
+    )
+
+
+def _facts(task: str, workflow: str, started_ms: int) -> dict[str, Any]:
+    return {"task": task, "workflow": workflow, "started_ms": started_ms}
+
+
+def _told(parent: Parent, result: Result) -> Publish:
+    """What the parent's step learns of its child's end."""
+    step = {"task": parent.task, "step": parent.step, "print": parent.print, "by": result.task}
+    if result.outcome == "succeeded":
+        return _publish("events", StepSucceeded(**step, result=result.result, at_ms=result.at_ms))
+    problem = result.problem or Problem(type=result.outcome, message=result.outcome, retryable=False)
+    return _publish("events", StepFailed(**step, problem=problem, at_ms=result.at_ms))
+
+
+def _publish(topic: str, record: Result | Status | Delay | StepSucceeded | StepFailed) -> Publish:
+    return Publish(topic, record.task, record)

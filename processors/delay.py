@@ -1,0 +1,75 @@
+"""Stage `delay`: holds a record until it is due, then publishes it to the topic that it names.
+
+    delays ─▶ delay ─▶ the record's own topic, when due
+
+The state is ordered by time: `due_ms` as 8 bytes, then task and id; so what is due stands first and a
+redelivered delay overwrites itself. A delay that was already fired fires again only if it is redelivered,
+and then publishes the same record, which its reader recognises.
+"""
+
+from topics import codec
+from topics.errors import BadRecord
+from topics.flow import Decision, Headers, Publish, Received, State, Write, dead_letter
+from topics.records import Delay
+
+FIRED_AT_ONCE_MAX = 1000
+"""Delays fired in one decision, so that a flood of timers does not make one endless transaction."""
+
+_TRACE = ("traceparent", "tracestate")
+
+
+class Delays:
+    """The delays of one partition."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._first_ms = next((_due(key) for key, _ in state.scan(b"")), None)
+
+    def handle(self, record: Received, now_ms: int) -> Decision:
+        try:
+            delay: Delay = codec.decode(record.topic, record.value)
+        except BadRecord as bad:
+            return Decision([dead_letter(record, "delay", str(bad), now_ms)])
+        trace = tuple(header for header in record.headers if header[0] in _TRACE)
+        if delay.due_ms <= now_ms:
+            return Decision([_fire(delay, trace)])
+        self._first_ms = min(self._first_ms or delay.due_ms, delay.due_ms)
+        return Decision(write=[Write(_key(delay), _held(delay, trace))])
+
+    def due_ms(self) -> int | None:
+        return self._first_ms
+
+    def tick(self, now_ms: int) -> Decision:
+        decision = Decision()
+        self._first_ms = None
+        for key, value in self._state.scan(b""):
+            if _due(key) > now_ms or len(decision.write) == FIRED_AT_ONCE_MAX:
+                self._first_ms = _due(key)
+                break
+            decision.publish.append(_fire(*_release(value)))
+            decision.write.append(Write(key, None))
+        return decision
+
+
+def _key(delay: Delay) -> bytes:
+    return max(delay.due_ms, 0).to_bytes(8) + f"{delay.task}\0{delay.id}".encode()
+
+
+def _due(key: bytes) -> int:
+    return int.from_bytes(key[:8])
+
+
+def _held(delay: Delay, trace: Headers) -> bytes:
+    """The trace headers, one a line, an empty line, then the record."""
+    lines = b"".join(name.encode() + b":" + value + b"\n" for name, value in trace)
+    return lines + b"\n" + codec.encode(delay)
+
+
+def _release(value: bytes) -> tuple[Delay, Headers]:
+    *lines, body = value.split(b"\n")
+    pairs = (line.partition(b":") for line in lines if line)
+    return codec.decode("delays", body), tuple((name.decode(), value) for name, _, value in pairs)
+
+
+def _fire(delay: Delay, trace: Headers) -> Publish:
+    return Publish(delay.topic, delay.task, delay.record, trace)

@@ -1,0 +1,65 @@
+"""How a workflow ended: its result as JSON, or the problem with the user's own part of the traceback."""
+
+import asyncio
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
+
+from topics.errors import StepError
+from topics.records import Outcome, Problem
+
+TRACEBACK_CHARACTERS_MAX = 8_000
+"""A traceback travels in a record; its end says what happened."""
+
+_OURS = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    outcome: Outcome
+    result: Any = None
+    problem: Problem | None = None
+
+
+def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
+    """The ending of a coroutine that is done. Its result must be what the workflow's annotation says."""
+    try:
+        result = task.result()
+    except asyncio.CancelledError as cancelled:
+        reason = str(cancelled) or "cancelled"
+        return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
+    except BaseException as error:
+        return Ending("failed", problem=_problem(error))
+    try:
+        return Ending("succeeded", output.dump_python(result, mode="json", warnings="error"))
+    except (PydanticSerializationError, ValueError) as error:
+        message = f"the workflow returned {type(result).__name__}, which its annotation does not allow: {error}"
+        return Ending("failed", problem=Problem(type="BadOutput", message=message, retryable=False))
+
+
+def _problem(error: BaseException) -> Problem:
+    cause = error.problem if isinstance(error, StepError) else None
+    return Problem(
+        type=cause.type if cause else type(error).__name__,
+        message=str(error) or type(error).__name__,
+        retryable=False,
+        traceback=_traceback(error),
+    )
+
+
+def _traceback(error: BaseException) -> str:
+    """Of the user's frames: ours say nothing about the mistake."""
+    whole = traceback.TracebackException.from_exception(error)
+    for part in _chain(whole):
+        theirs = [frame for frame in part.stack if Path(frame.filename).parent != _OURS]
+        part.stack = traceback.StackSummary.from_list(theirs)
+    return "".join(whole.format())[-TRACEBACK_CHARACTERS_MAX:]
+
+
+def _chain(part: traceback.TracebackException) -> list[traceback.TracebackException]:
+    links = [part.__cause__, part.__context__, *(part.exceptions or [])]
+    return [part, *(found for link in links if link for found in _chain(link))]

@@ -1,0 +1,127 @@
+"""Stage `intake`: the door. What comes from outside is checked here and becomes events, or a dead letter.
+
+    tasks   ─▶ intake ─▶ events         submitted, or rejected with the reason (and a dead letter)
+    signals ─▶ intake ─▶ events         answered, signal received, cancel requested
+
+A task request is JSON (`TaskRequest`) or a CloudEvent, structured or binary, whose `type` is the workflow, whose
+`id` is the task's and whose `data` is the input. Source: CloudEvents 1.0.2, Kafka protocol binding.
+"""
+
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from processors.app import App
+from topics import codec
+from topics.errors import BadRecord, UnknownName
+from topics.flow import Decision, Publish, Received, dead_letter
+from topics.records import (
+    Answer,
+    Answered,
+    Cancel,
+    CancelRequested,
+    Origin,
+    Problem,
+    Rejected,
+    SignalReceived,
+    SignalRecord,
+    Submitted,
+    TaskRequest,
+)
+
+PAYLOAD_BYTES_MAX = 900_000
+"""A larger request or signal would not fit into the records that carry it on (1 MB, with room for the rest)."""
+
+
+class Intake:
+    def __init__(self, app: App, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
+        self._app = app
+        self._payload_bytes_max = payload_bytes_max
+
+    def handle(self, record: Received, now_ms: int) -> Decision:
+        try:
+            self._weigh(record)
+            if record.topic == "tasks":
+                return self._request(record, now_ms)
+            return _signal(codec.decode(record.topic, record.value), record, now_ms)
+        except BadRecord as bad:
+            return Decision([dead_letter(record, "intake", str(bad), now_ms)])
+
+    def due_ms(self) -> int | None:
+        return None
+
+    def tick(self, now_ms: int) -> Decision:
+        return Decision()
+
+    def _weigh(self, record: Received) -> None:
+        size = len(record.value or b"")
+        if size > self._payload_bytes_max:
+            limit = f"{self._payload_bytes_max} (payload_bytes_max)"
+            raise BadRecord(f"{size} bytes are more than {limit}: send a reference to the data instead")
+
+    def _request(self, record: Received, now_ms: int) -> Decision:
+        request = _cloud_event(record) if _is_cloud_event(record) else codec.decode(record.topic, record.value)
+        task = _task_id(request, record)
+        facts: dict[str, Any] = {"task": task, "workflow": request.workflow, "at_ms": now_ms}
+        facts["origin"] = Origin(topic=record.topic, partition=record.partition, offset=record.offset)
+        try:
+            workflow = self._app.workflow(request.workflow, request.version)
+            workflow.arguments(request.input)
+        except (UnknownName, ValidationError) as error:
+            why = codec.describe(error) if isinstance(error, ValidationError) else str(error)
+            problem = Problem(type="BadInput", message=why, retryable=False)
+            rejected = Publish("events", task, Rejected(**facts, problem=problem))
+            return Decision([rejected, dead_letter(record, "intake", why, now_ms, task)])
+        submitted = Submitted(**facts, version=workflow.version, input=request.input)
+        return Decision([Publish("events", task, submitted)])
+
+
+def _task_id(request: TaskRequest, record: Received) -> str:
+    if request.id is not None:
+        return request.id
+    if not record.key:
+        raise BadRecord("the task has no id: give the record a key, or its JSON an 'id'")
+    try:
+        return TaskRequest(id=record.key.decode(), workflow=request.workflow).id or ""
+    except UnicodeDecodeError:
+        raise BadRecord("the record's key, which is the task's id, is not UTF-8") from None
+    except ValidationError as error:
+        raise BadRecord(f"the record's key can't be the task's id: {codec.describe(error)}") from None
+
+
+def _signal(signal: SignalRecord, record: Received, now_ms: int) -> Decision:
+    origin = Origin(topic=record.topic, partition=record.partition, offset=record.offset)
+    facts: dict[str, Any] = {"task": signal.task, "origin": origin, "at_ms": now_ms}
+    facts["id"] = signal.id or f"{origin.topic}/{origin.partition}/{origin.offset}"
+    event: Answered | CancelRequested | SignalReceived
+    if isinstance(signal, Answer):
+        event = Answered(**facts, step=signal.step, value=signal.value, by=signal.by)
+    elif isinstance(signal, Cancel):
+        event = CancelRequested(**facts, reason=signal.reason)
+    else:
+        event = SignalReceived(**facts, name=signal.name, value=signal.value)
+    return Decision([Publish("events", signal.task, event)])
+
+
+def _is_cloud_event(record: Received) -> bool:
+    """By its headers, or, for a structured one that lost its content type, by its `specversion`."""
+    for name, value in record.headers:
+        if name.lower().startswith("ce_") or value.startswith(b"application/cloudevents"):
+            return True
+    return b'"specversion"' in (record.value or b"") and b'"workflow"' not in (record.value or b"")
+
+
+def _cloud_event(record: Received) -> TaskRequest:
+    from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka
+    from cloudevents.core.formats.json import JSONFormat
+
+    try:
+        event = from_kafka(KafkaMessage(dict(record.headers), None, record.value or b""), JSONFormat())
+        data = event.get_data()
+        given = from_json(data) if isinstance(data, bytes) else data
+        return TaskRequest(id=event.get_id(), workflow=event.get_type(), input=given)
+    except ValidationError as error:
+        raise BadRecord(f"a CloudEvent that starts no task: {codec.describe(error)}") from None
+    except Exception as error:  # the library raises what its parsers do: KeyError, ValueError, its own tree
+        raise BadRecord(f"not a CloudEvent: {type(error).__name__}: {error}") from None

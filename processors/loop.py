@@ -1,0 +1,162 @@
+"""A deterministic asyncio event loop: what makes a plain coroutine replayable.
+
+It runs ready callbacks in the order in which they became ready, until none is left, and then returns: it never
+waits. Its time is the task's: it moves only when an event of the task's log says so. A timer (`asyncio.sleep`,
+`asyncio.timeout`) is handed to whoever runs the loop, who makes it durable and calls it when it is due.
+Whatever would touch the world (sockets, threads, processes, signals) raises and says what to do instead.
+
+The loop is nested inside the running one: `drain` puts it in the other's place and back. Works on
+CPython 3.11 to 3.14; since 3.12 the current task is set aside as well, because 3.14 keeps it per thread.
+"""
+
+import asyncio
+import contextvars
+import sys
+from asyncio import events
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+from topics.errors import BadInput
+
+T = TypeVar("T")
+
+CALLBACKS_MAX = 1_000_000
+"""A coroutine that runs so many callbacks between two events (about 2 s) never waits: it would hold its worker."""
+
+_ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+class WorkflowLoop(asyncio.AbstractEventLoop):
+    """`arm` is called with each timer that is set for later than now."""
+
+    def __init__(self, arm: Callable[[asyncio.TimerHandle], None]) -> None:
+        self._arm = arm
+        self._ready: deque[asyncio.Handle] = deque()
+        self.now_s = 0.0
+        self.errors: list[dict[str, Any]] = []
+        """What asyncio would log: exceptions that nobody awaited."""
+
+    def drain(self) -> bool:
+        """Run until nothing is ready. False if that does not come to an end by itself."""
+        with _in_place_of_the_running_loop(self):
+            for _ in range(CALLBACKS_MAX):
+                if not self._ready:
+                    return True
+                handle = self._ready.popleft()
+                if not handle.cancelled():
+                    handle._run()
+        return False
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        if when <= self.now_s:
+            self._ready.append(handle)
+        else:
+            self._arm(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now_s + delay, callback, *args, context=context)
+
+    def fire(self, handle: asyncio.TimerHandle) -> None:
+        """The timer is due: run it in the next `drain`, unless it was cancelled meanwhile."""
+        self._ready.append(handle)
+
+    def time(self) -> float:
+        return self.now_s
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+        **options: Any,
+    ) -> asyncio.Task[T]:
+        return asyncio.Task(coro, loop=self, name=name, context=context, **options)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.errors.append(context)
+
+    def get_exception_handler(self) -> _ExceptionHandler | None:
+        return None
+
+    def get_task_factory(self) -> None:
+        return None
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    async def shutdown_asyncgens(self) -> None:
+        pass
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        pass
+
+
+def _forbid(name: str) -> Callable[..., NoReturn]:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise BadInput(
+            f"a workflow can't use the event loop's {name}: threads, sockets and processes belong into a tool; "
+            "await it with task.tool(...)"
+        )
+
+    return refuse
+
+
+for _name in dir(asyncio.AbstractEventLoop):
+    if not _name.startswith("_") and _name not in vars(WorkflowLoop):
+        setattr(WorkflowLoop, _name, _forbid(_name))
+
+
+@contextmanager
+def _in_place_of_the_running_loop(loop: WorkflowLoop) -> Iterator[None]:
+    outer = events._get_running_loop()
+    task = _swap_task(outer, None)
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    events._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        events._set_running_loop(outer)
+        sys.set_asyncgen_hooks(*hooks)
+        _swap_task(outer, task)
+
+
+def _swap_task(loop: Any, task: Any) -> Any:
+    if sys.version_info < (3, 12) or loop is None:
+        return None
+    return asyncio.tasks._swap_current_task(loop, task)

@@ -1,0 +1,305 @@
+"""One task's coroutine, played over the task's log.
+
+A workflow is the score, a `Performance` plays it: each event resolves what the coroutine waits for, the
+coroutine runs until it blocks again, and what it asked for by then are the records to publish. The same
+events give the same records, so a coroutine that was lost is rebuilt by playing its journal again.
+
+A step is known by its number; its outcome echoes the fingerprint of what was asked. Where the two differ the
+workflow's code has changed under its task: the performance is `parked` there, and does no harm.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pydantic import ValidationError
+
+from processors.ending import Ending, ending_of
+from processors.fingerprint import fingerprint
+from processors.loop import WorkflowLoop
+from processors.step import Kind, Step
+from processors.task import Task
+from topics import codec
+from topics.errors import BadInput, StepError, Suspended, UnknownName
+from topics.flow import Publish
+from topics.records import (
+    Answered,
+    AttemptFailed,
+    CancelRequested,
+    Critique,
+    Delay,
+    Event,
+    Problem,
+    QuestionClosed,
+    Record,
+    Rejected,
+    SignalReceived,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+    TimerFired,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from processors.app import App
+
+Entropy = Callable[[str], "Random"]
+"""Makes a source of randomness from a seed. The shell gives it, since processors draw none themselves."""
+
+
+class Performance:
+    """A task in play. Whoever applies events takes what the coroutine asked for with `take`."""
+
+    def __init__(self, app: "App", submitted: Submitted, entropy: Entropy) -> None:
+        self.app = app
+        self.submitted = submitted
+        self.entropy = entropy
+        self.now_ms = 0
+        self.steps: list[Step] = []
+        self.questions: dict[int, Step] = {}
+        self.ending: Ending | None = None
+        self.parked: Problem | None = None
+        self._asked: list[Publish] = []
+        self._open = 0
+        self._closed = False
+        self._seen: set[str] = set()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._waiting: dict[str, deque[Step]] = {}
+        self._early: dict[str, deque[Any]] = {}
+        self._loop = WorkflowLoop(self._timers.append)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._advance(self.submitted.at_ms)
+        try:
+            self._workflow = self.app.workflow(self.submitted.workflow, self.submitted.version)
+            arguments = self._workflow.arguments(self.submitted.input)
+        except UnknownName as error:
+            self.parked = Problem(type="UnknownName", message=str(error), retryable=False)
+            return
+        except ValidationError as error:
+            problem = Problem(type="BadInput", message=codec.describe(error), retryable=False)
+            self.ending = Ending("failed", problem=problem)
+            return
+        coroutine = cast("Any", self._workflow.function(Task(self), *arguments))
+        self._task = self._loop.create_task(coroutine, name=self.task_id, context=contextvars.Context())
+        self._run()
+
+    @property
+    def task_id(self) -> str:
+        return self.submitted.task
+
+    def take(self) -> list[Publish]:
+        asked, self._asked = self._asked, []
+        return asked
+
+    def close(self) -> None:
+        """Let the coroutine go. What it does while it unwinds has no effect."""
+        self._closed = True
+        for task in asyncio.all_tasks(self._loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            try:
+                cast("Any", task.get_coro()).close()
+            except (Suspended, RuntimeError):
+                continue
+
+    # ------------------------------------------------------------ events in
+
+    def knows(self, event: Event) -> bool:
+        """Whether the event adds nothing: it was applied before, or its step has been settled."""
+        if isinstance(event, StepSucceeded | StepFailed) and event.step < len(self.steps):
+            step = self.steps[event.step]
+            return (step.settled and step.print == event.print) or _identity(event) in self._seen
+        return _identity(event) in self._seen
+
+    def apply(self, event: Event) -> None:
+        """Let the event happen: once each, in the order of the journal. `Submitted` has happened already."""
+        self._seen.add(_identity(event))
+        if self.ending:
+            self._park(event, "the workflow now ends before it")
+        if self.parked:
+            return
+        self._advance(event.at_ms)
+        match event:
+            case StepSucceeded() | StepFailed() | TimerFired():
+                self._resolve(event)
+            case Answered():
+                self._answer(event)
+            case SignalReceived():
+                self._signal(event)
+            case CancelRequested():
+                self._task.cancel(event.reason)
+            case Submitted() | Rejected():
+                return
+        self._run()
+
+    def _advance(self, at_ms: int) -> None:
+        self.now_ms = max(self.now_ms, at_ms)
+        self._loop.now_s = self.now_ms / 1000
+
+    def _resolve(self, event: StepSucceeded | StepFailed | TimerFired) -> None:
+        step = self.steps[event.step] if event.step < len(self.steps) else None
+        if step is None:
+            return self._park(event, "the workflow now waits for something else")
+        if step.print != event.print:
+            return self._park(event, f"the workflow now asks for another {step.kind}, {step.name!r}, or otherwise")
+        if isinstance(event, StepSucceeded) and step.accept and not step.future.done():
+            try:
+                result = step.accept(event.result)
+            except ValidationError as error:
+                return self._refuse(step, event, codec.describe(error))
+            return self._settle(step, result)
+        if isinstance(event, StepSucceeded):
+            return self._settle(step, event.result)
+        if isinstance(event, StepFailed):
+            return self._settle(step, error=StepError(step.name, step.number, event.problem))
+        if step.timer is not None:
+            self._loop.fire(step.timer)
+        return self._settle(step)
+
+    def _settle(self, step: Step, result: Any = None, error: Exception | None = None) -> None:
+        self._open -= 1
+        step.settled = True
+        if step.future.done():
+            return
+        if error is not None:
+            step.future.set_exception(error)
+        else:
+            step.future.set_result(result)
+
+    def _refuse(self, step: Step, event: StepSucceeded, reason: str) -> None:
+        """The output is not of the type that the workflow asked for: a model is told so, a tool has failed."""
+        problem = Problem(type="ValidationError", message=reason, retryable=False)
+        if step.call is None:
+            return self._settle(step, error=StepError(step.name, step.number, problem))
+        failure = AttemptFailed(
+            task=event.task,
+            call=step.call.model_copy(update={"attempt": event.attempt}),
+            by=event.by or step.name,
+            problem=problem,
+            critique=Critique(output=event.result, reason=reason),
+            took_ms=event.took_ms,
+            at_ms=event.at_ms,
+        )
+        return self.publish("failures", failure)
+
+    def _park(self, event: Event, now: str) -> None:
+        what = f"step {event.step}" if isinstance(event, StepSucceeded | StepFailed | TimerFired) else event.kind
+        advice = "deploy the code that this task began with, or give the new workflow a new version"
+        self.parked = Problem(
+            type="WorkflowChanged", message=f"{what} is on the task's log, but {now}: {advice}", retryable=False
+        )
+
+    # ------------------------------------------------------------ people and signals
+
+    def objection(self, event: Answered) -> str | None:
+        """Why the answer can't be accepted, in words for the one who gave it; None if it can."""
+        step = self._asked_by(event)
+        if step is not None and step.accept is not None:
+            try:
+                step.accept(event.value)
+            except ValidationError as error:
+                return codec.describe(error)
+            except BadInput as error:
+                return str(error)
+            return None
+        if event.step is not None and event.step < len(self.steps) and self.steps[event.step].question:
+            return f"the question at step {event.step} is closed"
+        if len(self.questions) > 1:
+            return f"which question? Name the step: {sorted(self.questions)} are open"
+        return "the task asks nothing now" if not self.questions else f"step {event.step} is no question"
+
+    def _asked_by(self, event: Answered) -> Step | None:
+        if event.step is not None:
+            return self.questions.get(event.step)
+        return next(iter(self.questions.values())) if len(self.questions) == 1 else None
+
+    def _answer(self, event: Answered) -> None:
+        step = self._asked_by(event)
+        if step is None or step.accept is None or self.objection(event):
+            return
+        self.close_question(step, "answered")
+        self._settle(step, step.accept(event.value))
+
+    def close_question(self, step: Step, reason: Literal["answered", "expired", "ended"]) -> None:
+        if self.questions.pop(step.number, None) is None:
+            return
+        closed = QuestionClosed(task=self.task_id, step=step.number, reason=reason, at_ms=self.now_ms)
+        self.publish("questions", closed)
+
+    def _signal(self, event: SignalReceived) -> None:
+        waiting = self._waiting.get(event.name, deque())
+        while waiting:
+            step = waiting.popleft()
+            if not step.future.done():
+                return self._settle(step, event.value)
+        self._early.setdefault(event.name, deque()).append(event.value)
+        return None
+
+    def expect_signal(self, step: Step) -> None:
+        """Give the step the earliest signal of its name that nobody took yet, or the next to come."""
+        if early := self._early.get(step.name):
+            self._settle(step, early.popleft())
+        else:
+            self._waiting.setdefault(step.name, deque()).append(step)
+
+    # ------------------------------------------------------------ steps out
+
+    def step(self, kind: Kind, name: str, asked: Any) -> Step:
+        """The next step, by the order of asking. `asked` is the JSON value that its fingerprint is of."""
+        if self._closed:
+            raise Suspended
+        step = Step(
+            len(self.steps), kind, name, fingerprint(kind, name, asked), self._loop.create_future()
+        )
+        self.steps.append(step)
+        self._open += 1
+        return step
+
+    def publish(self, topic: str, record: Record, key: str | None = None) -> None:
+        if not self._closed:
+            self._asked.append(Publish(topic, key or self.task_id, record))
+
+    def _run(self) -> None:
+        """Run until the coroutine blocks; arm the timers that it still wants; see whether it ended."""
+        quiet = self._loop.drain()
+        for timer in self._timers:
+            if not timer.cancelled():
+                self._arm(timer)
+        self._timers.clear()
+        if not self._task.done():
+            stuck = None if quiet else "it runs on and on without waiting for a step"
+            if self._open == 0:
+                stuck = "it waits for something that no step of it will bring"
+            if stuck is None or self.parked:
+                return
+            self.ending = Ending("failed", problem=Problem(type="Stuck", message=stuck, retryable=False))
+        else:
+            self.ending = ending_of(self._task, self._workflow.output)
+        for step in list(self.questions.values()):
+            self.close_question(step, "ended")
+
+    def _arm(self, timer: asyncio.TimerHandle) -> None:
+        due_ms = round(timer.when() * 1000)
+        step = self.step("timer", "timer", due_ms)
+        step.timer = timer
+        fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)
+        delay = Delay(task=self.task_id, id=str(step.number), due_ms=due_ms, topic="events", record=fired)
+        self.publish("delays", delay)
+
+
+def _identity(event: Event) -> str:
+    """What makes two events the same one."""
+    match event:
+        case StepSucceeded() | StepFailed():
+            return f"{event.step}/{event.attempt}"
+        case TimerFired():
+            return f"{event.step}/timer"
+        case Answered() | SignalReceived() | CancelRequested():
+            return event.id
+        case Submitted() | Rejected():
+            return event.kind

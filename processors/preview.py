@@ -1,0 +1,59 @@
+"""A JSON value in one line for people: `place=Lisbon nights=7`, `12 items: Casa do Mar, Alba, …`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from pydantic_core import to_json
+
+NAMED_BY = ("name", "title", "label", "id")
+"""The field that an object of a list is called by, the first that it has."""
+
+LISTED_MAX = 3
+TEXT_MAX = 400
+"""Wider than any terminal; the screen cuts to its width."""
+
+
+def preview(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case str():
+            return _cut(" ".join(value.split()))
+        case Mapping():
+            entries = cast("Mapping[str, Any]", value).items()
+            return _cut(" ".join(f"{key}={_inner(inner)}" for key, inner in entries if inner is not None))
+        case list() | tuple():
+            return _cut(_listed(cast("Sequence[Any]", value)))
+        case _:
+            return _cut(to_json(value, fallback=repr).decode())
+
+
+def _inner(value: Any) -> str:
+    match value:
+        case str():
+            return " ".join(value.split())
+        case Mapping():
+            return _name(cast("Mapping[str, Any]", value)) or "{…}"
+        case list() | tuple():
+            items = cast("Sequence[Any]", value)
+            return "[" + (_names(items) if len(items) <= LISTED_MAX else f"{len(items)} items") + "]"
+        case _:
+            return preview(value) or "null"
+
+
+def _listed(items: Sequence[Any]) -> str:
+    count = "1 item" if len(items) == 1 else f"{len(items)} items"
+    return f"{count}: {_names(items)}" if items else "none"
+
+
+def _names(items: Sequence[Any]) -> str:
+    more = ", …" if len(items) > LISTED_MAX else ""
+    return ", ".join(_inner(item) for item in items[:LISTED_MAX]) + more
+
+
+def _name(entry: Mapping[str, Any]) -> str | None:
+    return next((str(entry[key]) for key in NAMED_BY if entry.get(key) is not None), None)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"

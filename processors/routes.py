@@ -1,0 +1,226 @@
+"""Who can do a step: tools, models, and the routes that put them in order under a policy."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, get_type_hints, overload
+
+from pydantic import TypeAdapter
+
+from processors.step import reader
+from topics.errors import BadInput
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What happens when an attempt fails.
+
+    A candidate is tried `1 + retries` times; the wait before a retry is drawn evenly between 0 and
+    `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service asked for
+    by Retry-After. Then the next candidate is tried; after the last, the workflow gets a `StepError`.
+    An output that a check refuses goes back to the same candidate with the critique, at most `critiques` times.
+    """
+
+    timeout_s: float = 60.0
+    retries: int = 3
+    backoff_s: float = 0.2
+    backoff_s_max: float = 60.0
+    critiques: int = 2
+
+    def __post_init__(self) -> None:
+        if self.timeout_s <= 0 or self.backoff_s < 0 or self.backoff_s_max < self.backoff_s:
+            raise BadInput(f"times must be positive and backoff_s_max at least backoff_s: {self}")
+        if self.retries < 0 or self.critiques < 0:
+            raise BadInput(f"retries and critiques count from 0: {self}")
+
+
+@dataclass(frozen=True)
+class Tool(Generic[P, R]):
+    """A typed async function whose calls from a workflow are durable steps. Made by `@tool`."""
+
+    function: Callable[P, Awaitable[R]]
+    name: str
+    policy: Policy = Policy()
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The plain function, without durability: for its own tests."""
+        return await self.function(*args, **kwargs)
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
+        """What each argument must be; an argument without an annotation may be anything."""
+        hints = get_type_hints(self.function, include_extras=True)
+        return {name: TypeAdapter(hints.get(name, Any)) for name in self.signature.parameters}
+
+    @cached_property
+    def output(self) -> TypeAdapter[R]:
+        return TypeAdapter(get_type_hints(self.function, include_extras=True).get("return", Any))
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        named = self.signature.parameters.items()
+        return frozenset(name for name, parameter in named if parameter.default is parameter.empty)
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call as JSON, by name. Raises `TypeError` where the function would."""
+        if args or not (self.required <= kwargs.keys() <= self.parameters.keys()):
+            kwargs = self.signature.bind(*args, **kwargs).arguments
+        return {name: self.parameters[name].dump_python(value, mode="json") for name, value in kwargs.items()}
+
+
+@overload
+def tool(function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    timeout_s: float = ...,
+    retries: int = ...,
+    backoff_s: float = ...,
+    backoff_s_max: float = ...,
+) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
+def tool(function: Any = None, /, *, name: str | None = None, **policy: Any) -> Any:
+    """Declare an async function to be a tool: its calls from a workflow are steps, retried by the policy.
+
+    Arguments and result travel as JSON, by their annotations. Inside, `current_attempt()` gives the
+    idempotency key for outside services; raise `Retryable` or `Permanent` to say what a failure means.
+    """
+
+    def declare(function: Callable[P, Awaitable[R]]) -> Tool[P, R]:
+        if not inspect.iscoroutinefunction(function):
+            raise BadInput(f"tool {function!r} must be an async function")
+        if any(p.kind in _UNNAMED for p in inspect.signature(function).parameters.values()):
+            raise BadInput(f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /")
+        return Tool(function, name or function.__name__, Policy(**policy))
+
+    return declare(function) if function is not None else declare
+
+
+@dataclass(frozen=True)
+class McpServer:
+    """An MCP server, by `command` (stdio) or by `url` (streamable HTTP).
+
+    `env` is added to the few variables that a stdio server inherits; `headers` go with each HTTP request.
+    """
+
+    name: str
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    cwd: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+
+    def __post_init__(self) -> None:
+        if bool(self.command) == bool(self.url):
+            raise BadInput(f"MCP server {self.name!r} needs a command or a url, and only one of them")
+
+    def tool(self, name: str) -> "McpTool":
+        return McpTool(self, name)
+
+
+@dataclass(frozen=True)
+class McpTool:
+    """One tool of an MCP server: a candidate of a `ToolRoute`."""
+
+    server: McpServer
+    tool: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.server.name}.{self.tool}"
+
+
+class ModelInstance(Protocol):
+    """A Pydantic AI `Model` object, for those that have no name to be known by."""
+
+    @property
+    def model_name(self) -> str: ...
+
+
+ToolCandidate = Tool[..., Any] | McpTool
+ModelCandidate = str | ModelInstance
+
+
+@dataclass(frozen=True)
+class ToolRoute(Generic[R]):
+    """A role that tools can fill, tried in order: `ToolRoute("search", [primary, spare], output=Hotels)`."""
+
+    name: str
+    candidates: list[ToolCandidate]
+    output: type[R] = cast("type[R]", object)
+    policy: Policy = Policy()
+
+    def __post_init__(self) -> None:
+        _at_least_one(self)
+
+    @property
+    def kind(self) -> Literal["tool"]:
+        return "tool"
+
+    @property
+    def names(self) -> list[str]:
+        return [candidate.name for candidate in self.candidates]
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[R]:
+        return TypeAdapter(cast("type[R]", Any) if self.output is object else self.output)
+
+    @cached_property
+    def accept(self) -> Callable[[Any], R] | None:
+        """Reads a JSON result as the route's output; None where anything will do."""
+        return reader(self.adapter)
+
+
+@dataclass(frozen=True)
+class ModelRoute:
+    """A role that models can fill, tried in order: `ModelRoute("rank", ["anthropic:…", "ollama:…"])`.
+
+    A candidate is a model's usual Pydantic AI name or a `Model` object. `settings` are Pydantic AI's model
+    settings (`temperature`, `max_tokens`, …).
+    """
+
+    name: str
+    candidates: list[ModelCandidate]
+    instructions: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    policy: Policy = Policy()
+
+    def __post_init__(self) -> None:
+        _at_least_one(self)
+
+    @property
+    def kind(self) -> Literal["model"]:
+        return "model"
+
+    @property
+    def names(self) -> list[str]:
+        return [c if isinstance(c, str) else c.model_name for c in self.candidates]
+
+
+AnyRoute = ToolRoute[Any] | ModelRoute
+
+
+def route_of(declared: Tool[..., Any]) -> ToolRoute[Any]:
+    """The route that a tool has by itself, with its own policy."""
+    route: ToolRoute[Any] = ToolRoute(declared.name, [declared], policy=declared.policy)
+    route.__dict__["adapter"] = declared.output
+    return route
+
+
+def with_policy(route: AnyRoute, **changes: Any) -> AnyRoute:
+    return replace(route, policy=replace(route.policy, **changes))
+
+
+def _at_least_one(route: AnyRoute) -> None:
+    if not route.candidates:
+        raise BadInput(f"route {route.name!r} has no candidates")

@@ -1,0 +1,40 @@
+"""A step: one durable await of a workflow."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from topics.records import CallModel, Question
+
+Kind = Literal["model", "tool", "ask", "timer", "signal", "child"]
+
+
+@dataclass(slots=True)
+class Step:
+    """A step that was asked for, the `number`th of its task.
+
+    `accept` turns a JSON result into what the workflow gets, or raises `ValidationError`; None takes it as it
+    is. A step is `settled` once its outcome has come, even if the workflow no longer waits for it.
+    """
+
+    number: int
+    kind: Kind
+    name: str
+    print: str
+    future: asyncio.Future[Any]
+    accept: Callable[[Any], Any] | None = None
+    call: CallModel | None = None
+    question: Question | None = None
+    timer: asyncio.TimerHandle | None = None
+    settled: bool = False
+
+
+def reader(adapter: TypeAdapter[Any]) -> Callable[[Any], Any] | None:
+    """What turns a JSON value into the adapter's type, as if read from JSON text; None where anything will do."""
+    if adapter.core_schema["type"] == "any":
+        return None
+    return lambda value: adapter.validate_json(to_json(value))

@@ -1,0 +1,70 @@
+"""Stage `tool`, the pure part: what to publish when a call of a tool has been answered or has failed.
+
+    tool-calls ─▶ tool ─┬▶ events     the answer
+                        ├▶ checks     the answer, if it must pass checks first
+                        └▶ failures   the attempt failed
+
+The call itself is the shell's (`streams/executors`). Calls of models end in the same ways.
+"""
+
+from typing import Any, NamedTuple
+
+from topics.flow import Decision, Publish
+from topics.records import AttemptFailed, CallModel, CallTool, CheckOutput, Critique, Problem, StepSucceeded, Usage
+
+
+class Reply(NamedTuple):
+    """What a candidate answered: a JSON value, the candidate's name, and what it consumed."""
+
+    result: Any
+    by: str
+    usage: Usage | None = None
+
+
+def replied(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: int) -> Decision:
+    if call.checks:
+        output = CheckOutput(
+            task=call.task,
+            call=call,
+            result=reply.result,
+            by=reply.by,
+            took_ms=took_ms,
+            usage=reply.usage,
+            at_ms=now_ms,
+        )
+        return Decision([Publish("checks", call.task, output)])
+    return Decision([Publish("events", call.task, succeeded(call, reply, took_ms, now_ms))])
+
+
+def succeeded(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: int) -> StepSucceeded:
+    return StepSucceeded(
+        task=call.task,
+        step=call.step,
+        print=call.print,
+        result=reply.result,
+        attempt=call.attempt,
+        by=reply.by,
+        took_ms=took_ms,
+        usage=reply.usage,
+        at_ms=now_ms,
+    )
+
+
+def failed(
+    call: CallModel | CallTool,
+    by: str,
+    problem: Problem,
+    took_ms: float,
+    now_ms: int,
+    critique: Critique | None = None,
+) -> Decision:
+    failure = AttemptFailed(
+        task=call.task,
+        call=call,
+        by=by,
+        problem=problem,
+        critique=critique,
+        took_ms=took_ms,
+        at_ms=now_ms,
+    )
+    return Decision([Publish("failures", call.task, failure)])

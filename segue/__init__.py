@@ -1,0 +1,52 @@
+"""Segue: durable orchestration of models, tools and people, as a stream pipeline on Apache Kafka.
+
+All that an application needs. The stages are in `processors`, their wiring in `streams`.
+"""
+
+from processors.app import App, Check, Service, Workflow, check, workflow
+from processors.attempt import Attempt, current_attempt
+from processors.routes import McpServer, ModelRoute, Policy, Tool, ToolRoute, tool
+from processors.task import Task
+from topics.errors import (
+    BadInput,
+    BadRecord,
+    Permanent,
+    Refused,
+    Retryable,
+    SegueError,
+    StepError,
+    Unavailable,
+    UnknownName,
+)
+from topics.records import Option, Problem, Result, Status
+
+__all__ = [
+    "App",
+    "Attempt",
+    "BadInput",
+    "BadRecord",
+    "Check",
+    "McpServer",
+    "ModelRoute",
+    "Option",
+    "Permanent",
+    "Policy",
+    "Problem",
+    "Refused",
+    "Result",
+    "Retryable",
+    "SegueError",
+    "Service",
+    "Status",
+    "StepError",
+    "Task",
+    "Tool",
+    "ToolRoute",
+    "Unavailable",
+    "UnknownName",
+    "Workflow",
+    "check",
+    "current_attempt",
+    "tool",
+    "workflow",
+]

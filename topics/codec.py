@@ -1,0 +1,63 @@
+"""Bytes to records and back.
+
+A record is UTF-8 JSON with a `kind` and a version `v`. Decoding says what is wrong with bytes that are no
+record, in one line for a person; the bytes themselves stay the caller's, who puts them into the dead letters.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from topics import contracts
+from topics.errors import BadRecord
+from topics.records import VERSION, Record
+
+CONTENT_TYPE = ("content-type", b"application/json")
+
+
+def encode(record: Record) -> bytes:
+    return record.__pydantic_serializer__.to_json(record)
+
+
+def decode(topic: str, value: bytes | None) -> Any:
+    """The record that `value` holds, of one of the types that `topic`'s contract names.
+
+    Raises `BadRecord` with a message for people.
+    """
+    if value is None:
+        raise BadRecord("the record has no value; a task is cancelled by a signal, never by a tombstone")
+    try:
+        return _adapter(topic).validate_json(value)
+    except ValidationError as error:
+        raise BadRecord(_explain(topic, value, error)) from None
+
+
+@cache
+def _adapter(topic: str) -> TypeAdapter[Any]:
+    return TypeAdapter(contracts.BY_NAME[topic].type)
+
+
+def _explain(topic: str, value: bytes, error: ValidationError) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as bad:
+        return f"not UTF-8: byte {value[bad.start]:#04x} at {bad.start}"
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as bad:
+        return f"not JSON: {bad}"
+    version = body.get("v", VERSION) if isinstance(body, dict) else VERSION
+    if isinstance(version, int) and version > VERSION:
+        return f"version {version} is newer than {VERSION}, the newest that this worker reads: upgrade it"
+    return f"not a record of {topic!r}: {describe(error)}"
+
+
+def describe(error: ValidationError, most: int = 5) -> str:
+    """The first `most` of what pydantic found, on one line: `place.name: what is wrong; …`."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in found[:most]]
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more")
+    return "; ".join(lines)

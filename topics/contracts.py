@@ -1,0 +1,119 @@
+"""The contract of every topic, once: its name, what stands on it, how long it is kept.
+
+All are keyed by task id and co-partitioned, so that all records of a task stand on the partition of the
+same number in each of them, and one worker holds a task's whole state. On a shared cluster a prefix
+(`SEGUE_PREFIX`) goes before every name.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from topics.records import (
+    Answer,
+    AttemptFailed,
+    CallModel,
+    CallTool,
+    Cancel,
+    CheckOutput,
+    Delay,
+    Event,
+    Question,
+    QuestionClosed,
+    Result,
+    Signal,
+    Status,
+    TaskRequest,
+)
+
+DAY_MS = 24 * 60 * 60 * 1000
+FOREVER = -1
+
+RECORD_BYTES_MAX = 1_000_000
+"""Kafka refuses more by default (`message.max.bytes` 1,048,588); the rest is room for headers."""
+
+DEAD_LETTER_BYTES_MAX = 16 * 1024 * 1024
+"""A record that is too large for its topic must still fit here, whole."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic's contract. `type` is what decodes its values; None for raw bytes."""
+
+    name: str
+    holds: str
+    type: Any
+    written_by: tuple[str, ...]
+    read_by: tuple[str, ...]
+    retention_ms: int = 7 * DAY_MS
+    cleanup: Literal["delete", "compact"] = "delete"
+    record_bytes_max: int = RECORD_BYTES_MAX
+
+
+_Kinds = Field(discriminator="kind")
+
+TASKS = Topic("tasks", "requests that start a task, as JSON or CloudEvents", TaskRequest, ("outside",), ("intake",))
+SIGNALS = Topic(
+    "signals",
+    "answers, cancellations and outside events for tasks",
+    Annotated[Answer | Signal | Cancel, _Kinds],
+    ("outside",),
+    ("intake",),
+)
+EVENTS = Topic(
+    "events",
+    "what happened to each task: its log, the only truth",
+    Annotated[Event, _Kinds],
+    ("intake", "conduct", "model", "tool", "check", "recover", "delay"),
+    ("conduct",),
+    retention_ms=30 * DAY_MS,
+)
+MODEL_CALLS = Topic("model-calls", "calls of models", CallModel, ("conduct", "recover", "delay"), ("model",))
+TOOL_CALLS = Topic("tool-calls", "calls of tools", CallTool, ("conduct", "recover", "delay"), ("tool",))
+CHECKS = Topic("checks", "outputs to check", CheckOutput, ("model", "tool"), ("check",))
+FAILURES = Topic(
+    "failures", "attempts that failed", AttemptFailed, ("model", "tool", "check", "conduct"), ("recover",)
+)
+DELAYS = Topic("delays", "records to publish later", Delay, ("conduct", "recover"), ("delay",))
+QUESTIONS = Topic(
+    "questions",
+    "questions to people, and their closing",
+    Annotated[Question | QuestionClosed, _Kinds],
+    ("conduct",),
+    ("outside",),
+    retention_ms=30 * DAY_MS,
+)
+RESULTS = Topic("results", "how each task ended", Result, ("conduct",), ("outside",), retention_ms=30 * DAY_MS)
+STATUS = Topic("status", "where each task stands", Status, ("conduct",), ("outside",), cleanup="compact")
+DEAD_LETTERS = Topic(
+    "dead-letters",
+    "what could not be processed: the bytes as they came, the reason in the headers",
+    None,
+    ("intake", "conduct", "model", "tool", "check", "recover", "delay"),
+    ("outside",),
+    retention_ms=90 * DAY_MS,
+    record_bytes_max=DEAD_LETTER_BYTES_MAX,
+)
+CONDUCT_STATE = Topic(
+    "conduct-state", "changelog of the journals of open tasks", None, ("conduct",), ("conduct",), cleanup="compact"
+)
+DELAY_STATE = Topic("delay-state", "changelog of what is not yet due", None, ("delay",), ("delay",), cleanup="compact")
+
+ALL = (
+    TASKS,
+    SIGNALS,
+    EVENTS,
+    MODEL_CALLS,
+    TOOL_CALLS,
+    CHECKS,
+    FAILURES,
+    DELAYS,
+    QUESTIONS,
+    RESULTS,
+    STATUS,
+    DEAD_LETTERS,
+    CONDUCT_STATE,
+    DELAY_STATE,
+)
+BY_NAME = {topic.name: topic for topic in ALL}

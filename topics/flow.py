@@ -1,0 +1,90 @@
+"""The plain values that pass between a stage and whatever runs it: what came in, what goes out.
+
+A stage is handed a `Received` and returns a `Decision`; it never touches Kafka, a clock or a disk. The runner
+in `streams/` and the driver in `tests/` carry out decisions in their own ways.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from topics.records import Record
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Received(NamedTuple):
+    """A record as it stood on its topic. `topic` is the contract's name, without the prefix."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+
+class Publish(NamedTuple):
+    """A record to publish. `value` is a `Record`, or raw bytes for the dead letters."""
+
+    topic: str
+    key: str
+    value: Record | bytes
+    headers: Headers = ()
+
+
+class Write(NamedTuple):
+    """A change of the stage's state on its changelog: a value, or None to delete."""
+
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a stage decided: published and written in one transaction with the offset of what caused it."""
+
+    publish: list[Publish] = field(default_factory=list[Publish])
+    write: list[Write] = field(default_factory=list[Write])
+
+
+class State(Protocol):
+    """A stage's state on one partition: ordered by key, with the writes of earlier decisions applied."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All entries whose key begins with `prefix`, ascending by key."""
+        ...
+
+
+class Stage(Protocol):
+    """A pure stage on one partition.
+
+    `handle` never raises for what a record holds; what can't be processed becomes a dead letter.
+    `tick` is called when `due_ms` (None: never) has passed.
+    """
+
+    def handle(self, record: Received, now_ms: int) -> Decision: ...
+
+    def due_ms(self) -> int | None: ...
+
+    def tick(self, now_ms: int) -> Decision: ...
+
+
+def dead_letter(record: Received, stage: str, reason: str, now_ms: int, task: str | None = None) -> Publish:
+    """The record's own bytes and headers, with why and where in headers that begin with `segue-`."""
+    key = task or (record.key or b"").decode(errors="replace")
+    why: Headers = (
+        ("segue-reason", reason.encode()),
+        ("segue-stage", stage.encode()),
+        ("segue-topic", record.topic.encode()),
+        ("segue-partition", str(record.partition).encode()),
+        ("segue-offset", str(record.offset).encode()),
+        ("segue-at-ms", str(now_ms).encode()),
+    )
+    if task is not None:
+        why += (("segue-task", task.encode()),)
+    kept = tuple(header for header in record.headers if not header[0].startswith("segue-"))
+    return Publish("dead-letters", key, record.value or b"", kept + why)

@@ -1,0 +1,397 @@
+"""Every record that Segue writes to or reads from a topic.
+
+Events are past tense (`StepSucceeded`), commands imperative (`CallTool`). A record is frozen, refuses
+unknown fields, carries its version `v`, and names its `kind`, so that a consumer in any language can tell
+them apart. Identifiers derive from their cause: a step is `task/step`, an attempt `task/step/attempt`, so
+the same record always asks for the same thing.
+
+Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in milliseconds (`took_ms`).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION = 1
+"""The version that this code writes, and the newest that it reads."""
+
+TaskId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Also the key of every record about the task: 1 to 200 characters, none of them a control character."""
+
+Outcome = Literal["succeeded", "failed", "cancelled", "rejected"]
+"""How a task ended. `rejected` never began: its workflow is unknown or its input does not validate."""
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = 1
+
+
+class Part(BaseModel):
+    """A piece of a record: no version of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# ---------------------------------------------------------------- parts
+
+
+class Parent(Part):
+    """The step of another task that waits for this one."""
+
+    task: TaskId
+    step: int
+    print: str
+
+
+class Origin(Part):
+    """Where a record that came from outside stood: enough to find its bytes again."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Problem(Part):
+    """Why something failed, for people and for policies. `traceback` only where user code raised."""
+
+    type: str
+    message: str
+    retryable: bool = True
+    retry_after_s: float | None = None
+    traceback: str | None = None
+
+
+class Usage(Part):
+    """What a model call consumed, in tokens."""
+
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Critique(Part):
+    """An output that was refused, and why: what the model is told when it is asked again."""
+
+    output: Any
+    reason: str
+
+
+class CheckCall(Part):
+    """A registered check to run over an output, with the arguments that the workflow bound to it."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Option(Part):
+    """One answer that a question offers: `value` is what the workflow gets, `label` what the person sees."""
+
+    label: str
+    value: Any
+
+
+# ---------------------------------------------------------------- from outside: `tasks` and `signals`
+
+
+class TaskRequest(Record):
+    """Topic `tasks`: starts a task. Without an `id` the record's key is the id; the same id twice starts one."""
+
+    kind: Literal["task"] = "task"
+    id: TaskId | None = None
+    workflow: str
+    version: int | None = None
+    input: Any = None
+
+
+class Answer(Record):
+    """Topic `signals`: answers a question. `step` may be left out while the task has one open question."""
+
+    kind: Literal["answer"] = "answer"
+    id: str | None = None
+    task: TaskId
+    step: int | None = None
+    value: Any
+    by: str | None = None
+
+
+class Signal(Record):
+    """Topic `signals`: an outside event for `Task.signal(name)`. The same `id` twice counts once."""
+
+    kind: Literal["signal"] = "signal"
+    id: str | None = None
+    task: TaskId
+    name: str
+    value: Any = None
+
+
+class Cancel(Record):
+    """Topic `signals`: cancels a task; its workflow sees `asyncio.CancelledError` and may clean up."""
+
+    kind: Literal["cancel"] = "cancel"
+    id: str | None = None
+    task: TaskId
+    reason: str = "cancelled on request"
+
+
+# ---------------------------------------------------------------- `events`: the task's log, the only truth
+
+
+class Submitted(Record):
+    kind: Literal["submitted"] = "submitted"
+    task: TaskId
+    workflow: str
+    version: int
+    input: Any
+    parent: Parent | None = None
+    origin: Origin | None = None
+    at_ms: int
+
+
+class Rejected(Record):
+    """A task request that can't start: `problem` says what to do."""
+
+    kind: Literal["rejected"] = "rejected"
+    task: TaskId
+    workflow: str
+    problem: Problem
+    parent: Parent | None = None
+    origin: Origin | None = None
+    at_ms: int
+
+
+class StepSucceeded(Record):
+    """`print` echoes the fingerprint of the command; `by` names the candidate that answered."""
+
+    kind: Literal["step_succeeded"] = "step_succeeded"
+    task: TaskId
+    step: int
+    print: str
+    result: Any
+    attempt: int = 1
+    by: str | None = None
+    took_ms: float = 0.0
+    usage: Usage | None = None
+    at_ms: int
+
+
+class StepFailed(Record):
+    """The policy gave up on the step: the workflow gets the exception."""
+
+    kind: Literal["step_failed"] = "step_failed"
+    task: TaskId
+    step: int
+    print: str
+    problem: Problem
+    attempt: int = 1
+    by: str | None = None
+    at_ms: int
+
+
+class TimerFired(Record):
+    kind: Literal["timer_fired"] = "timer_fired"
+    task: TaskId
+    step: int
+    print: str
+    at_ms: int
+
+
+class Answered(Record):
+    kind: Literal["answered"] = "answered"
+    task: TaskId
+    id: str
+    step: int | None
+    value: Any
+    by: str | None = None
+    origin: Origin
+    at_ms: int
+    early: bool = False
+    """Came before its task did, and has waited once."""
+
+
+class SignalReceived(Record):
+    kind: Literal["signal_received"] = "signal_received"
+    task: TaskId
+    id: str
+    name: str
+    value: Any
+    origin: Origin
+    at_ms: int
+    early: bool = False
+
+
+class CancelRequested(Record):
+    kind: Literal["cancel_requested"] = "cancel_requested"
+    task: TaskId
+    id: str
+    reason: str
+    origin: Origin | None = None
+    at_ms: int
+    early: bool = False
+
+
+# ---------------------------------------------------------------- commands: one call of a model or a tool
+
+
+class Call(Record):
+    """What every call says.
+
+    `attempt` counts tries of the step from 1 over all candidates and names the attempt; `candidate` is an
+    index into the route's candidates and `tries` counts the tries of that candidate before this one.
+    """
+
+    task: TaskId
+    step: int
+    attempt: int = 1
+    print: str
+    workflow: str
+    route: str
+    candidate: int = 0
+    tries: int = 0
+    checks: tuple[CheckCall, ...] = ()
+    critiques: tuple[Critique, ...] = ()
+    at_ms: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of the step: what an outside service deduplicates by."""
+        return f"{self.task}/{self.step}"
+
+
+class CallModel(Call):
+    """`output` is the JSON schema that the answer must have; None asks for text."""
+
+    kind: Literal["call_model"] = "call_model"
+    prompt: Any
+    instructions: str | None = None
+    output: dict[str, Any] | None = None
+
+
+class CallTool(Call):
+    kind: Literal["call_tool"] = "call_tool"
+    arguments: dict[str, Any]
+
+
+AnyCall = Annotated[CallModel | CallTool, Field(discriminator="kind")]
+
+
+class CheckOutput(Record):
+    """Topic `checks`: an answer that must pass its call's checks before the workflow sees it."""
+
+    kind: Literal["check_output"] = "check_output"
+    task: TaskId
+    call: AnyCall
+    result: Any
+    by: str
+    took_ms: float
+    usage: Usage | None = None
+    at_ms: int
+
+
+class AttemptFailed(Record):
+    """Topic `failures`: one attempt failed, was refused by a check (`critique`), or timed out."""
+
+    kind: Literal["attempt_failed"] = "attempt_failed"
+    task: TaskId
+    call: AnyCall
+    by: str
+    problem: Problem
+    critique: Critique | None = None
+    took_ms: float = 0.0
+    at_ms: int
+
+
+# ---------------------------------------------------------------- people, time, ends
+
+
+class Question(Record):
+    """Topic `questions`: asks a person. With `options` the answer is one of their values, else any `schema`."""
+
+    kind: Literal["question"] = "question"
+    task: TaskId
+    step: int
+    workflow: str
+    to: str
+    text: str
+    options: tuple[Option, ...] = ()
+    answer: dict[str, Any] | None = None
+    """JSON schema of the answer, for forms."""
+    closes_at_ms: int | None = None
+    at_ms: int
+
+
+class QuestionClosed(Record):
+    """Topic `questions`: nobody needs to answer any more (`answered`, `expired` or `ended`)."""
+
+    kind: Literal["question_closed"] = "question_closed"
+    task: TaskId
+    step: int
+    reason: Literal["answered", "expired", "ended"]
+    at_ms: int
+
+
+Delayed = Annotated[
+    TimerFired | Answered | SignalReceived | CancelRequested | CallModel | CallTool, Field(discriminator="kind")
+]
+
+
+class Delay(Record):
+    """Topic `delays`: publish `record` to `topic` at `due_ms`. `id` is unique within the task."""
+
+    kind: Literal["delay"] = "delay"
+    task: TaskId
+    id: str
+    due_ms: int
+    topic: str
+    record: Delayed
+
+
+class Result(Record):
+    """Topic `results`: a task ended. Exactly one for each task."""
+
+    kind: Literal["result"] = "result"
+    task: TaskId
+    workflow: str
+    outcome: Outcome
+    result: Any = None
+    problem: Problem | None = None
+    steps: int = 0
+    started_ms: int
+    at_ms: int
+
+
+class Status(Record):
+    """Topic `status` (compacted): where a task stands, for lists and inboxes.
+
+    `partition` and `offset` say where in `events` its log begins. `state` is one of running, waiting
+    (a question is open), parked (the code no longer matches the log; `problem` says where), or an `Outcome`.
+    """
+
+    kind: Literal["status"] = "status"
+    task: TaskId
+    workflow: str
+    version: int
+    state: Literal["running", "waiting", "parked"] | Outcome
+    questions: tuple[Question, ...] = ()
+    problem: Problem | None = None
+    partition: int
+    offset: int
+    started_ms: int
+    at_ms: int
+
+
+Event = (
+    Submitted
+    | Rejected
+    | StepSucceeded
+    | StepFailed
+    | TimerFired
+    | Answered
+    | SignalReceived
+    | CancelRequested
+)
+"""All that may stand on `events`."""
+
+SignalRecord = Answer | Signal | Cancel
+"""All that may stand on `signals`."""
