@@ -1,0 +1,133 @@
+"""A worker's metrics after it has seen every kind of record: what tests and dashboards are held against."""
+
+from typing import Any
+
+from processors.app import App, workflow
+from processors.routes import McpServer, ModelRoute, ToolRoute
+from processors.task import Task
+from streams.metrics import Metrics
+from topics.flow import Publish, Received, dead_letter
+from topics.records import (
+    Answered,
+    AttemptFailed,
+    CallModel,
+    CallTool,
+    CancelRequested,
+    CheckOutput,
+    Critique,
+    Delay,
+    Origin,
+    Problem,
+    Question,
+    QuestionClosed,
+    Record,
+    Rejected,
+    Result,
+    SignalReceived,
+    Status,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+    TimerFired,
+    Usage,
+)
+
+AT: dict[str, Any] = {"task": "t-1", "at_ms": 61_000}
+STEP: dict[str, Any] = {**AT, "step": 0, "print": "p"}
+CALL: dict[str, Any] = {**STEP, "workflow": "book"}
+ORIGIN = Origin(topic="signals", partition=0, offset=7)
+BUSY = Problem(type="Busy", message="try later")
+VAGUE = Critique(output="x", reason="too vague")
+
+
+@workflow
+async def book(task: Task, request: str) -> str:
+    return request
+
+
+HOTELS = McpServer("hotels", command=("hotels",))
+APP = App(
+    "travel",
+    workflows=[book],
+    routes=[
+        ModelRoute("rank", ["openai:large", "ollama:small"]),
+        ToolRoute("search", [HOTELS.tool("search"), HOTELS.tool("browse")]),
+    ],
+)
+
+
+def asks(**changes: Any) -> CallModel:
+    given: dict[str, Any] = {**CALL, "route": "rank", "prompt": "best?", **changes}
+    return CallModel(**given)
+
+
+def calls(**changes: Any) -> CallTool:
+    given: dict[str, Any] = {**CALL, "route": "search", "arguments": {}, **changes}
+    return CallTool(**given)
+
+
+def delays(record: TimerFired | CallModel | CallTool | Answered) -> Delay:
+    return Delay(task="t-1", id="0", due_ms=1, topic="events", record=record)
+
+
+def ended(**changes: Any) -> Result:
+    given: dict[str, Any] = {**AT, "workflow": "book", "outcome": "succeeded", "started_ms": 1_000, **changes}
+    return Result(**given)
+
+
+def parked() -> Status:
+    given: dict[str, Any] = {"workflow": "book", "version": 1, "partition": 0, "offset": 0, "started_ms": 0}
+    return Status(**AT, **given, state="parked")
+
+
+def dead() -> Publish:
+    return dead_letter(Received("tasks", 0, 3, b"k", b"{", (), 0), "intake", "not JSON", 0)
+
+
+ANSWERED = Answered(**AT, id="a", step=0, value=1, origin=ORIGIN)
+SUCCEEDED = StepSucceeded(**STEP, result=1, by="hotels.search")
+USED = Usage(model="large", input_tokens=120, output_tokens=30)
+
+HISTORY: list[tuple[str, Record]] = [
+    ("intake", Submitted(**AT, workflow="book", version=1, input=None)),
+    ("intake", Rejected(**AT, workflow="t-1 has no such workflow", problem=BUSY)),
+    ("intake", ANSWERED),
+    ("intake", SignalReceived(**AT, id="s", name="paid", value=1, origin=ORIGIN)),
+    ("intake", CancelRequested(**AT, id="c", reason="no", origin=ORIGIN)),
+    ("conduct", asks()),
+    ("conduct", calls()),
+    ("conduct", delays(TimerFired(**STEP))),
+    ("conduct", delays(ANSWERED)),
+    ("conduct", Question(**AT, step=0, workflow="book", to="customer", text="which?")),
+    ("conduct", QuestionClosed(**AT, step=0, reason="answered")),
+    ("conduct", parked()),
+    ("conduct", ended()),
+    ("conduct", ended(outcome="rejected", workflow="t-1 has no such workflow")),
+    ("model", StepSucceeded(**STEP, result=1, by="openai:large", usage=USED)),
+    ("model", CheckOutput(**AT, call=asks(), result=1, by="openai:large", took_ms=1.0, usage=USED)),
+    ("tool", SUCCEEDED),
+    ("tool", AttemptFailed(**AT, call=calls(), by="hotels.search", problem=BUSY)),
+    ("check", StepSucceeded(**STEP, result=1, by="openai:large", usage=USED)),
+    ("check", AttemptFailed(**AT, call=asks(), by="openai:large", problem=BUSY, critique=VAGUE)),
+    ("check", AttemptFailed(**AT, call=asks(), by="openai:large", problem=BUSY)),
+    ("recover", asks(attempt=2, critiques=(VAGUE,))),
+    ("recover", delays(calls(attempt=2, tries=1))),
+    ("recover", calls(attempt=3, candidate=1)),
+    ("recover", StepFailed(**STEP, problem=BUSY, by="hotels.browse")),
+    ("delay", TimerFired(**STEP)),
+    ("delay", calls(attempt=2, tries=1)),
+    ("delay", ANSWERED),
+]
+
+
+def worked() -> Metrics:
+    metrics = Metrics(APP, worker="w1")
+    for stage, record in HISTORY:
+        metrics.published(stage, [Publish("…", "t-1", record)])
+    metrics.published("intake", [dead()])
+    metrics.call_started("tool")
+    metrics.attempt("tool", "search", "hotels.search", "succeeded", 0.02)
+    metrics.batch("conduct", 40, 0.006)
+    metrics.lag("conduct", "events", 2, 17)
+    metrics.restoring("conduct", 2, 900)
+    return metrics
