@@ -1,0 +1,56 @@
+"""One real broker for all tests of a session, on a port of its own; each test has its own topics on it."""
+
+import itertools
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from streams.broker import ensure_broker, stop_broker
+from streams.settings import Settings
+
+_numbers = itertools.count(1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def broker_dir() -> Iterator[Path]:
+    """Not pytest's own temporary folder, which keeps the data of the last three runs."""
+    with tempfile.TemporaryDirectory(prefix="segue-test-") as folder:
+        yield Path(folder)
+        shutil.rmtree(Path(folder) / "broker", ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def broker(broker_dir: Path) -> AsyncGenerator[Settings]:
+    """The settings that reach the session's broker."""
+    settings = Settings(kafka=None, state_dir=broker_dir, local_broker_port=free_port())
+    await ensure_broker(settings, print)
+    yield settings
+    await stop_broker(settings)
+
+
+@pytest.fixture
+def settings(broker: Settings, tmp_path: Path) -> Settings:
+    """The session's broker, with topics, groups and local state that no other test has.
+
+    To a test it is a cluster elsewhere (`kafka` is set): no command in it starts or stops a broker.
+    """
+    return Settings(
+        kafka=broker.bootstrap,
+        prefix=f"test{next(_numbers)}.",
+        partitions=2,
+        replication=1,
+        state_dir=tmp_path / "state",
+        metrics_port=0,
+        session_timeout_ms=6_000,
+    )
