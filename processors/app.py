@@ -43,7 +43,7 @@ class Workflow(Generic[I, O]):
         return TypeAdapter(get_type_hints(self.function, include_extras=True).get(parameter, Any))
 
     def arguments(self, value: Any) -> tuple[I] | tuple[()]:
-        """What to call the function with beside its Task, from the JSON value `value`. May raise ValidationError."""
+        """What to call the function with beside its Task, from a JSON value. May raise `ValidationError`."""
         if self.takes_input:
             return (self.input.validate_json(to_json(value)),)
         return ()
@@ -80,7 +80,7 @@ def workflow(function: Any = None, /, *, name: str | None = None, version: int =
 
 @dataclass(frozen=True)
 class Check(Generic[T, P]):
-    """A function that accepts an output by returning, or refuses it by raising `Refused`. Made by `@check`."""
+    """A function that accepts an output by returning, refuses it by raising `Refused`. Made by `@check`."""
 
     function: Callable[..., Any]
     name: str
@@ -114,7 +114,7 @@ def check(function: Callable[Concatenate[T, P], Any], /) -> Check[T, P]:
 
 @dataclass(frozen=True)
 class Service:
-    """A process that `segue dev` starts beside the app: an example's own server. `ready` is polled until 200."""
+    """A process that `segue dev` starts beside the app. The URL `ready` is polled until it answers 200."""
 
     name: str
     command: tuple[str, ...]
@@ -157,7 +157,9 @@ class App:
             raise UnknownName(f"no workflow {name!r} here; there are: {known}")
         found = self.workflows.get((name, version or max(versions)))
         if found is None:
-            raise UnknownName(f"workflow {name!r} has no version {version} here; there are: {sorted(versions)}")
+            raise UnknownName(
+                f"workflow {name!r} has no version {version} here; there are: {sorted(versions)}"
+            )
         return found
 
     def model_route(self, name: str) -> ModelRoute:
@@ -186,6 +188,8 @@ def _by(kind: str, declared: Iterable[V], key: Callable[[V], K]) -> dict[K, V]:
     found: dict[K, V] = {}
     for each in declared:
         if key(each) in found:
-            raise BadInput(f"the app has two {kind}s named {key(each)!r}: rename one, or give it a new version")
+            raise BadInput(
+                f"the app has two {kind}s named {key(each)!r}: rename one, or give it a new version"
+            )
         found[key(each)] = each
     return found

@@ -1,7 +1,7 @@
 """Stage `check`, the pure part: an output that was accepted is the step's result, a refused one loops back.
 
-    checks ─▶ check ─┬▶ events     accepted
-                     └▶ failures   refused, with the critique for the next attempt
+checks ─▶ check ─┬▶ events     accepted
+                 └▶ failures   refused, with the critique for the next attempt
 """
 
 from processors.tool import Reply, failed, succeeded

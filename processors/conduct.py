@@ -20,10 +20,10 @@ import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
-from typing import Any
 
 from processors.app import App
 from processors.performance import Entropy, Performance
+from processors.standing import Stands, rejection, result_of, stands_at, status_of, told
 from topics import codec
 from topics.contracts import DAY_MS
 from topics.errors import BadRecord
@@ -33,8 +33,6 @@ from topics.records import (
     CancelRequested,
     Delay,
     Event,
-    Parent,
-    Problem,
     Rejected,
     Result,
     SignalReceived,
@@ -74,7 +72,7 @@ class Live:
     offset: int
     owed: list[Publish] = field(default_factory=list[Publish])
     was_parked: bool = False
-    stands: tuple[str, tuple[int, ...]] = ("", ())
+    stands: Stands | None = None
 
 
 class Conduct:
@@ -105,7 +103,7 @@ class Conduct:
         return 0 if self._parked else self._purge_ms
 
     def tick(self, now_ms: int) -> Decision:
-        """Try a parked task again, since this worker may have other code; forget tasks that ended long ago."""
+        """Try a parked task again, this worker may have other code; forget tasks that ended long ago."""
         if self._parked:
             live = self._find(self._parked.pop())
             return self._conclude(live, Decision(), now_ms) if live else Decision()
@@ -130,21 +128,8 @@ class Conduct:
     def _reject(self, event: Rejected, record: Received) -> Decision:
         if self._find(event.task):
             return Decision()
-        facts = _facts(event.task, event.workflow, event.at_ms)
-        result = Result(**facts, outcome="rejected", problem=event.problem, at_ms=event.at_ms)
-        status = Status(
-            **facts,
-            version=0,
-            state="rejected",
-            problem=event.problem,
-            partition=record.partition,
-            offset=record.offset,
-            at_ms=event.at_ms,
-        )
-        decision = Decision([_publish("results", result), _publish("status", status)])
-        if event.parent:
-            decision.publish.append(_told(event.parent, result))
-        return decision
+        result, status = rejection(event, record.partition, record.offset)
+        return Decision([_publish("results", result), _publish("status", status)])
 
     def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
         live = self._find(event.task)
@@ -159,10 +144,11 @@ class Conduct:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event)
         entry = Write(_journal(event.task, live.seq), record.value)
+        live.seq += 1
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
     def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
-        """An event of a task that is not open. What a task no longer waited for when it ended is of no use."""
+        """An event of a task that is not open. An outcome that its task did not wait for is of no use."""
         ended = self._has_ended(event.task, now_ms)
         if isinstance(event, TimerFired) or (ended and isinstance(event, StepSucceeded | StepFailed)):
             return Decision()
@@ -194,7 +180,7 @@ class Conduct:
             evicted.performance.close()
 
     def _rebuild(self, task: str) -> Live | None:
-        """Play the journal again. What was asked for then was published then, but for what a parked task owes."""
+        """Play the journal again. What it asks for was published then, but for what a parked task owes."""
         journal = self._state.scan(_journal(task))
         _, first = next(journal, (b"", b""))
         if not first:
@@ -213,13 +199,13 @@ class Conduct:
             asked = performance.take()
             live.owed += asked if live.seq >= owed_from else []
             live.seq += 1
-        live.stands = ("parked", ()) if live.was_parked or performance.parked else _stands(performance)
+        live.stands = Stands("parked") if live.was_parked or performance.parked else stands_at(performance)
         return live
 
     # ------------------------------------------------------------ what follows
 
     def _conclude(self, live: Live, decision: Decision, now_ms: int) -> Decision:
-        """What the coroutine asked for, where the task stands now if that changed, and its end if it ended."""
+        """What the coroutine asked for, where the task stands if that changed, and its end if it ended."""
         performance = live.performance
         if performance.parked:
             self._park(live, decision)
@@ -228,17 +214,17 @@ class Conduct:
         decision.publish += performance.take()
         if performance.ending and not performance.parked:
             self._end(live, decision, now_ms)
-        stands = _stands(performance)
+        stands = stands_at(performance)
         if stands != live.stands:
             live.stands = stands
-            decision.publish.append(_publish("status", _status(live)))
+            decision.publish.append(_publish("status", status_of(performance, live.partition, live.offset)))
         return decision
 
     def _park(self, live: Live, decision: Decision) -> None:
         """Remember from which event on the coroutine has not played."""
         if not live.was_parked:
             live.was_parked = True
-            live.stands = ("", ())
+            live.stands = None
             unplayed = b"%d" % (live.seq - 1)
             decision.write.append(Write(_parked(live.performance.task_id), unplayed))
 
@@ -253,18 +239,11 @@ class Conduct:
         """Publish the result, forget the journal, remember the id."""
         performance = live.performance
         submitted = performance.submitted
-        assert performance.ending is not None
-        result = Result(
-            **_facts(submitted.task, submitted.workflow, submitted.at_ms),
-            outcome=performance.ending.outcome,
-            result=performance.ending.result,
-            problem=performance.ending.problem,
-            steps=len(performance.steps),
-            at_ms=performance.now_ms,
-        )
+        result = result_of(performance)
         decision.publish.append(_publish("results", result))
         if submitted.parent:
-            decision.publish.append(_told(submitted.parent, result))
+            parent = submitted.parent
+            decision.publish.append(Publish("events", parent.task, told(parent, result)))
         decision.write += [Write(_journal(submitted.task, seq), None) for seq in range(live.seq)]
         decision.write.append(Write(_ended(now_ms // DAY_MS, submitted.task), b""))
         del self._live[submitted.task]
@@ -289,42 +268,5 @@ def _ended(day: int, task: str = "") -> bytes:
     return b"E" + day.to_bytes(4) + task.encode()
 
 
-def _stands(performance: Performance) -> tuple[str, tuple[int, ...]]:
-    if performance.parked:
-        return "parked", ()
-    if performance.ending:
-        return performance.ending.outcome, ()
-    return ("waiting" if performance.questions else "running"), tuple(performance.questions)
-
-
-def _status(live: Live) -> Status:
-    performance = live.performance
-    submitted = performance.submitted
-    ending = performance.ending
-    return Status(
-        **_facts(submitted.task, submitted.workflow, submitted.at_ms),
-        version=submitted.version,
-        state=live.stands[0],
-        questions=tuple(step.question for step in performance.questions.values() if step.question),
-        problem=performance.parked or (ending.problem if ending else None),
-        partition=live.partition,
-        offset=live.offset,
-        at_ms=performance.now_ms,
-    )
-
-
-def _facts(task: str, workflow: str, started_ms: int) -> dict[str, Any]:
-    return {"task": task, "workflow": workflow, "started_ms": started_ms}
-
-
-def _told(parent: Parent, result: Result) -> Publish:
-    """What the parent's step learns of its child's end."""
-    step = {"task": parent.task, "step": parent.step, "print": parent.print, "by": result.task}
-    if result.outcome == "succeeded":
-        return _publish("events", StepSucceeded(**step, result=result.result, at_ms=result.at_ms))
-    problem = result.problem or Problem(type=result.outcome, message=result.outcome, retryable=False)
-    return _publish("events", StepFailed(**step, problem=problem, at_ms=result.at_ms))
-
-
-def _publish(topic: str, record: Result | Status | Delay | StepSucceeded | StepFailed) -> Publish:
+def _publish(topic: str, record: Delay | Result | Status) -> Publish:
     return Publish(topic, record.task, record)

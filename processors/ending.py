@@ -32,12 +32,14 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
     except asyncio.CancelledError as cancelled:
         reason = str(cancelled) or "cancelled"
         return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
         return Ending("failed", problem=_problem(error))
     try:
         return Ending("succeeded", output.dump_python(result, mode="json", warnings="error"))
     except (PydanticSerializationError, ValueError) as error:
-        message = f"the workflow returned {type(result).__name__}, which its annotation does not allow: {error}"
+        message = (
+            f"the workflow returned {type(result).__name__}, which its annotation does not allow: {error}"
+        )
         return Ending("failed", problem=Problem(type="BadOutput", message=message, retryable=False))
 
 

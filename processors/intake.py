@@ -3,8 +3,8 @@
     tasks   ─▶ intake ─▶ events         submitted, or rejected with the reason (and a dead letter)
     signals ─▶ intake ─▶ events         answered, signal received, cancel requested
 
-A task request is JSON (`TaskRequest`) or a CloudEvent, structured or binary, whose `type` is the workflow, whose
-`id` is the task's and whose `data` is the input. Source: CloudEvents 1.0.2, Kafka protocol binding.
+A task request is JSON (`TaskRequest`) or a CloudEvent, structured or binary: its `type` is the workflow, its
+`id` the task's, its `data` the input. Source: CloudEvents 1.0.2, Kafka protocol binding.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ from topics.records import (
 )
 
 PAYLOAD_BYTES_MAX = 900_000
-"""A larger request or signal would not fit into the records that carry it on (1 MB, with room for the rest)."""
+"""A larger request or signal would not fit into the records that carry it on (1 MB, with the rest)."""
 
 
 class Intake:
@@ -61,7 +61,9 @@ class Intake:
             raise BadRecord(f"{size} bytes are more than {limit}: send a reference to the data instead")
 
     def _request(self, record: Received, now_ms: int) -> Decision:
-        request = _cloud_event(record) if _is_cloud_event(record) else codec.decode(record.topic, record.value)
+        request = (
+            _cloud_event(record) if _is_cloud_event(record) else codec.decode(record.topic, record.value)
+        )
         task = _task_id(request, record)
         facts: dict[str, Any] = {"task": task, "workflow": request.workflow, "at_ms": now_ms}
         facts["origin"] = Origin(topic=record.topic, partition=record.partition, offset=record.offset)
@@ -113,8 +115,8 @@ def _is_cloud_event(record: Received) -> bool:
 
 
 def _cloud_event(record: Received) -> TaskRequest:
-    from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka
-    from cloudevents.core.formats.json import JSONFormat
+    from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka  # noqa: PLC0415 - only who needs it loads it
+    from cloudevents.core.formats.json import JSONFormat  # noqa: PLC0415
 
     try:
         event = from_kafka(KafkaMessage(dict(record.headers), None, record.value or b""), JSONFormat())
@@ -123,5 +125,5 @@ def _cloud_event(record: Received) -> TaskRequest:
         return TaskRequest(id=event.get_id(), workflow=event.get_type(), input=given)
     except ValidationError as error:
         raise BadRecord(f"a CloudEvent that starts no task: {codec.describe(error)}") from None
-    except Exception as error:  # the library raises what its parsers do: KeyError, ValueError, its own tree
+    except Exception as error:  # noqa: BLE001 - the library lets through whatever its parsers raise
         raise BadRecord(f"not a CloudEvent: {type(error).__name__}: {error}") from None

@@ -1,8 +1,9 @@
 """A deterministic asyncio event loop: what makes a plain coroutine replayable.
 
-It runs ready callbacks in the order in which they became ready, until none is left, and then returns: it never
-waits. Its time is the task's: it moves only when an event of the task's log says so. A timer (`asyncio.sleep`,
-`asyncio.timeout`) is handed to whoever runs the loop, who makes it durable and calls it when it is due.
+It runs ready callbacks in the order in which they became ready, until none is left, and then returns: it
+never waits. Its time is the task's: it moves only when an event of the task's log says so. A timer
+(`asyncio.sleep`, `asyncio.timeout`) is handed to whoever runs the loop, who makes it durable and calls it
+when it is due.
 Whatever would touch the world (sockets, threads, processes, signals) raises and says what to do instead.
 
 The loop is nested inside the running one: `drain` puts it in the other's place and back. Works on
@@ -14,7 +15,7 @@ import contextvars
 import sys
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
@@ -23,7 +24,7 @@ from topics.errors import BadInput
 T = TypeVar("T")
 
 CALLBACKS_MAX = 1_000_000
-"""A coroutine that runs so many callbacks between two events (about 2 s) never waits: it would hold its worker."""
+"""So many callbacks between two events (about 2 s) never end: the coroutine would hold its worker."""
 
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
@@ -129,7 +130,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 def _forbid(name: str) -> Callable[..., NoReturn]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise BadInput(
-            f"a workflow can't use the event loop's {name}: threads, sockets and processes belong into a tool; "
+            f"a workflow can't use the event loop's {name}: threads, sockets and processes belong in a tool; "
             "await it with task.tool(...)"
         )
 
@@ -142,7 +143,7 @@ for _name in dir(asyncio.AbstractEventLoop):
 
 
 @contextmanager
-def _in_place_of_the_running_loop(loop: WorkflowLoop) -> Iterator[None]:
+def _in_place_of_the_running_loop(loop: WorkflowLoop) -> Generator[None]:
     outer = events._get_running_loop()
     task = _swap_task(outer, None)
     hooks = sys.get_asyncgen_hooks()

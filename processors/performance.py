@@ -146,7 +146,9 @@ class Performance:
         if step is None:
             return self._park(event, "the workflow now waits for something else")
         if step.print != event.print:
-            return self._park(event, f"the workflow now asks for another {step.kind}, {step.name!r}, or otherwise")
+            return self._park(
+                event, f"the workflow now asks for another {step.kind}, {step.name!r}, or otherwise"
+            )
         if isinstance(event, StepSucceeded) and step.accept and not step.future.done():
             try:
                 result = step.accept(event.result)
@@ -172,7 +174,7 @@ class Performance:
             step.future.set_result(result)
 
     def _refuse(self, step: Step, event: StepSucceeded, reason: str) -> None:
-        """The output is not of the type that the workflow asked for: a model is told so, a tool has failed."""
+        """The output is not of the type that was asked for: a model is told so, a tool has failed."""
         problem = Problem(type="ValidationError", message=reason, retryable=False)
         if step.call is None:
             return self._settle(step, error=StepError(step.name, step.number, problem))
@@ -188,10 +190,14 @@ class Performance:
         return self.publish("failures", failure)
 
     def _park(self, event: Event, now: str) -> None:
-        what = f"step {event.step}" if isinstance(event, StepSucceeded | StepFailed | TimerFired) else event.kind
+        what = (
+            f"step {event.step}" if isinstance(event, StepSucceeded | StepFailed | TimerFired) else event.kind
+        )
         advice = "deploy the code that this task began with, or give the new workflow a new version"
         self.parked = Problem(
-            type="WorkflowChanged", message=f"{what} is on the task's log, but {now}: {advice}", retryable=False
+            type="WorkflowChanged",
+            message=f"{what} is on the task's log, but {now}: {advice}",
+            retryable=False,
         )
 
     # ------------------------------------------------------------ people and signals
@@ -253,9 +259,7 @@ class Performance:
         """The next step, by the order of asking. `asked` is the JSON value that its fingerprint is of."""
         if self._closed:
             raise Suspended
-        step = Step(
-            len(self.steps), kind, name, fingerprint(kind, name, asked), self._loop.create_future()
-        )
+        step = Step(len(self.steps), kind, name, fingerprint(kind, name, asked), self._loop.create_future())
         self.steps.append(step)
         self._open += 1
         return step

@@ -14,7 +14,11 @@ from topics.errors import BadInput
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+_UNNAMED = (
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.VAR_KEYWORD,
+    inspect.Parameter.POSITIONAL_ONLY,
+)
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,9 @@ class Policy:
     """What happens when an attempt fails.
 
     A candidate is tried `1 + retries` times; the wait before a retry is drawn evenly between 0 and
-    `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service asked for
-    by Retry-After. Then the next candidate is tried; after the last, the workflow gets a `StepError`.
-    An output that a check refuses goes back to the same candidate with the critique, at most `critiques` times.
+    `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service asked
+    for by Retry-After. Then the next candidate is tried; after the last, the workflow gets a `StepError`.
+    An output that a check refuses goes back to the candidate with the critique, at most `critiques` times.
     """
 
     timeout_s: float = 60.0
@@ -100,7 +104,9 @@ def tool(function: Any = None, /, *, name: str | None = None, **policy: Any) -> 
         if not inspect.iscoroutinefunction(function):
             raise BadInput(f"tool {function!r} must be an async function")
         if any(p.kind in _UNNAMED for p in inspect.signature(function).parameters.values()):
-            raise BadInput(f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /")
+            raise BadInput(
+                f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"
+            )
         return Tool(function, name or function.__name__, Policy(**policy))
 
     return declare(function) if function is not None else declare

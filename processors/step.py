@@ -34,7 +34,7 @@ class Step:
 
 
 def reader(adapter: TypeAdapter[Any]) -> Callable[[Any], Any] | None:
-    """What turns a JSON value into the adapter's type, as if read from JSON text; None where anything will do."""
+    """Turns a JSON value into the adapter's type, as if read from JSON text; None where anything will do."""
     if adapter.core_schema["type"] == "any":
         return None
     return lambda value: adapter.validate_json(to_json(value))

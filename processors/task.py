@@ -1,8 +1,8 @@
 """What a workflow sees of its task: the awaits that survive any crash.
 
-Every await is a step: a call of a model or a tool, a question to a person, a signal, a child task, a timer. Use
-`asyncio.gather`, `TaskGroup`, `timeout` and `sleep` as always; take time and randomness from the task, so that
-playing the workflow again gives the same.
+Every await is a step: a call of a model or a tool, a question to a person, a signal, a child task, a timer.
+Use `asyncio.gather`, `TaskGroup`, `timeout` and `sleep` as always; take time and randomness from the task, so
+that playing the workflow again gives the same.
 """
 
 import asyncio
@@ -130,7 +130,7 @@ class Task:
         """
         name = self._performance.app.model_route(route if isinstance(route, str) else route.name).name
         prompt = to_jsonable_python(prompt)
-        checks = [check] if isinstance(check, BoundCheck) else list(check)
+        checks: list[BoundCheck[Any]] = [check] if isinstance(check, BoundCheck) else list(check)
         bound = tuple(CheckCall(name=c.name, arguments=to_jsonable_python(dict(c.arguments))) for c in checks)
         for each in bound:
             self._performance.app.check(each.name)
@@ -244,7 +244,9 @@ class Task:
     async def gather(self, *steps: Awaitable[T], failures: Literal["raise"] = "raise") -> list[T]: ...
     @overload
     async def gather(self, *steps: Awaitable[T], failures: Literal["return"]) -> list[T | StepError]: ...
-    async def gather(self, *steps: Awaitable[Any], failures: Literal["raise", "return"] = "raise") -> list[Any]:
+    async def gather(
+        self, *steps: Awaitable[Any], failures: Literal["raise", "return"] = "raise"
+    ) -> list[Any]:
         """`asyncio.gather`, or with `failures="return"` each step's result or its `StepError`, in order."""
         if failures == "raise":
             return list(await asyncio.gather(*steps))
@@ -270,7 +272,7 @@ def _choice(options: tuple[Option, ...], values: list[Any]) -> Callable[[Any], A
 
     def choose(answer: Any) -> Any:
         for option, value in zip(options, values, strict=True):
-            if answer == option.value or answer == option.label:
+            if answer in (option.value, option.label):
                 return value
         raise BadInput(f"{answer!r} is none of the options: {', '.join(option.label for option in options)}")
 
@@ -280,5 +282,3 @@ def _choice(options: tuple[Option, ...], values: list[Any]) -> Callable[[Any], A
 def _cancel(child: str, parent: str, now_ms: int) -> Record:
     reason = f"its parent {parent!r} no longer waits for it"
     return CancelRequested(task=child, id=f"{child}/cancel", reason=reason, at_ms=now_ms)
-
-

@@ -10,7 +10,16 @@ The call itself is the shell's (`streams/executors`). Calls of models end in the
 from typing import Any, NamedTuple
 
 from topics.flow import Decision, Publish
-from topics.records import AttemptFailed, CallModel, CallTool, CheckOutput, Critique, Problem, StepSucceeded, Usage
+from topics.records import (
+    AttemptFailed,
+    CallModel,
+    CallTool,
+    CheckOutput,
+    Critique,
+    Problem,
+    StepSucceeded,
+    Usage,
+)
 
 
 class Reply(NamedTuple):

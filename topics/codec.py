@@ -6,7 +6,7 @@ record, in one line for a person; the bytes themselves stay the caller's, who pu
 
 import json
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -48,7 +48,7 @@ def _explain(topic: str, value: bytes, error: ValidationError) -> str:
         body = json.loads(text)
     except (ValueError, RecursionError) as bad:
         return f"not JSON: {bad}"
-    version = body.get("v", VERSION) if isinstance(body, dict) else VERSION
+    version = cast("dict[str, Any]", body).get("v") if isinstance(body, dict) else None
     if isinstance(version, int) and version > VERSION:
         return f"version {version} is newer than {VERSION}, the newest that this worker reads: upgrade it"
     return f"not a record of {topic!r}: {describe(error)}"

@@ -53,7 +53,9 @@ class Topic:
 
 _Kinds = Field(discriminator="kind")
 
-TASKS = Topic("tasks", "requests that start a task, as JSON or CloudEvents", TaskRequest, ("outside",), ("intake",))
+TASKS = Topic(
+    "tasks", "requests that start a task, as JSON or CloudEvents", TaskRequest, ("outside",), ("intake",)
+)
 SIGNALS = Topic(
     "signals",
     "answers, cancellations and outside events for tasks",
@@ -84,7 +86,9 @@ QUESTIONS = Topic(
     ("outside",),
     retention_ms=30 * DAY_MS,
 )
-RESULTS = Topic("results", "how each task ended", Result, ("conduct",), ("outside",), retention_ms=30 * DAY_MS)
+RESULTS = Topic(
+    "results", "how each task ended", Result, ("conduct",), ("outside",), retention_ms=30 * DAY_MS
+)
 STATUS = Topic("status", "where each task stands", Status, ("conduct",), ("outside",), cleanup="compact")
 DEAD_LETTERS = Topic(
     "dead-letters",
@@ -96,9 +100,16 @@ DEAD_LETTERS = Topic(
     record_bytes_max=DEAD_LETTER_BYTES_MAX,
 )
 CONDUCT_STATE = Topic(
-    "conduct-state", "changelog of the journals of open tasks", None, ("conduct",), ("conduct",), cleanup="compact"
+    "conduct-state",
+    "changelog of the journals of open tasks",
+    None,
+    ("conduct",),
+    ("conduct",),
+    cleanup="compact",
 )
-DELAY_STATE = Topic("delay-state", "changelog of what is not yet due", None, ("delay",), ("delay",), cleanup="compact")
+DELAY_STATE = Topic(
+    "delay-state", "changelog of what is not yet due", None, ("delay",), ("delay",), cleanup="compact"
+)
 
 ALL = (
     TASKS,

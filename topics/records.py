@@ -5,7 +5,7 @@ unknown fields, carries its version `v`, and names its `kind`, so that a consume
 them apart. Identifiers derive from their cause: a step is `task/step`, an attempt `task/step/attempt`, so
 the same record always asks for the same thing.
 
-Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in milliseconds (`took_ms`).
+Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in ms (`took_ms`).
 """
 
 from typing import Annotated, Any, Literal
@@ -96,7 +96,7 @@ class Option(Part):
 
 
 class TaskRequest(Record):
-    """Topic `tasks`: starts a task. Without an `id` the record's key is the id; the same id twice starts one."""
+    """Topic `tasks`: starts a task. Without an `id` the record's key is it; the same id twice starts one."""
 
     kind: Literal["task"] = "task"
     id: TaskId | None = None
@@ -156,7 +156,6 @@ class Rejected(Record):
     task: TaskId
     workflow: str
     problem: Problem
-    parent: Parent | None = None
     origin: Origin | None = None
     at_ms: int
 
@@ -306,7 +305,7 @@ class AttemptFailed(Record):
 
 
 class Question(Record):
-    """Topic `questions`: asks a person. With `options` the answer is one of their values, else any `schema`."""
+    """Topic `questions`: asks a person. The answer is one of `options`, or what `answer` describes."""
 
     kind: Literal["question"] = "question"
     task: TaskId
@@ -332,7 +331,8 @@ class QuestionClosed(Record):
 
 
 Delayed = Annotated[
-    TimerFired | Answered | SignalReceived | CancelRequested | CallModel | CallTool, Field(discriminator="kind")
+    TimerFired | Answered | SignalReceived | CancelRequested | CallModel | CallTool,
+    Field(discriminator="kind"),
 ]
 
 

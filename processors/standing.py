@@ -1,0 +1,110 @@
+"""Where a task stands and how it ended, as the records that tell the outside and its parent."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from processors.performance import Performance
+from topics.records import (
+    Outcome,
+    Parent,
+    Problem,
+    Rejected,
+    Result,
+    Status,
+    StepFailed,
+    StepSucceeded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """What a status says that can change: while it is the same, none is published."""
+
+    state: Literal["running", "waiting", "parked"] | Outcome
+    questions: tuple[int, ...] = ()
+
+
+def stands_at(performance: Performance) -> Stands:
+    if performance.parked:
+        return Stands("parked")
+    if performance.ending:
+        return Stands(performance.ending.outcome)
+    return Stands("waiting" if performance.questions else "running", tuple(performance.questions))
+
+
+def status_of(performance: Performance, partition: int, offset: int) -> Status:
+    """`partition` and `offset` are where the task's log begins in `events`."""
+    submitted, ending = performance.submitted, performance.ending
+    return Status(
+        task=submitted.task,
+        workflow=submitted.workflow,
+        version=submitted.version,
+        state=stands_at(performance).state,
+        questions=tuple(step.question for step in performance.questions.values() if step.question),
+        problem=performance.parked or (ending.problem if ending else None),
+        partition=partition,
+        offset=offset,
+        started_ms=submitted.at_ms,
+        at_ms=performance.now_ms,
+    )
+
+
+def result_of(performance: Performance) -> Result:
+    """The result of a performance that has ended."""
+    submitted, ending = performance.submitted, performance.ending
+    assert ending is not None
+    return Result(
+        task=submitted.task,
+        workflow=submitted.workflow,
+        outcome=ending.outcome,
+        result=ending.result,
+        problem=ending.problem,
+        steps=len(performance.steps),
+        started_ms=submitted.at_ms,
+        at_ms=performance.now_ms,
+    )
+
+
+def rejection(event: Rejected, partition: int, offset: int) -> tuple[Result, Status]:
+    """What is told of a task that never began."""
+    result = Result(
+        task=event.task,
+        workflow=event.workflow,
+        outcome="rejected",
+        problem=event.problem,
+        started_ms=event.at_ms,
+        at_ms=event.at_ms,
+    )
+    status = Status(
+        task=event.task,
+        workflow=event.workflow,
+        version=0,
+        state="rejected",
+        problem=event.problem,
+        partition=partition,
+        offset=offset,
+        started_ms=event.at_ms,
+        at_ms=event.at_ms,
+    )
+    return result, status
+
+
+def told(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
+    """What the parent's step learns of its child's end."""
+    if result.outcome == "succeeded":
+        return StepSucceeded(
+            task=parent.task,
+            step=parent.step,
+            print=parent.print,
+            result=result.result,
+            by=result.task,
+            at_ms=result.at_ms,
+        )
+    return StepFailed(
+        task=parent.task,
+        step=parent.step,
+        print=parent.print,
+        problem=result.problem or Problem(type=result.outcome, message=result.outcome, retryable=False),
+        by=result.task,
+        at_ms=result.at_ms,
+    )
