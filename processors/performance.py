@@ -70,7 +70,7 @@ class Performance:
         self._timers: list[asyncio.TimerHandle] = []
         self._waiting: dict[str, deque[Step]] = {}
         self._early: dict[str, deque[Any]] = {}
-        self._loop = WorkflowLoop(self._timers.append)
+        self._loop = WorkflowLoop(self._timers.append)  # type: ignore[abstract]
         self._begin()
 
     def _begin(self) -> None:

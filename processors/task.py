@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+D = TypeVar("D")
 _NOBODY: Any = object()
 """No `otherwise` was given."""
 
@@ -154,25 +155,59 @@ class Task:
 
     # ------------------------------------------------------------ people, signals, time
 
+    @overload
+    async def ask(
+        self, to: str, text: str, *, options: Mapping[str, T], within: timedelta | None = None
+    ) -> T: ...
+    @overload
+    async def ask(
+        self, to: str, text: str, *, options: Mapping[str, T], within: timedelta, otherwise: D
+    ) -> T | D: ...
+    @overload
+    async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta | None = None) -> T: ...
+    @overload
+    async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta, otherwise: D) -> T | D: ...
+    @overload
+    async def ask(self, to: str, text: str, *, within: timedelta | None = None) -> str: ...
+    @overload
+    async def ask(self, to: str, text: str, *, within: timedelta, otherwise: D) -> str | D: ...
     async def ask(
         self,
         to: str,
         text: str,
         *,
-        options: Mapping[str, T] | None = None,
-        answer: type[T] = cast("type[T]", str),
+        options: Mapping[str, Any] | None = None,
+        answer: Any = str,
         within: timedelta | None = None,
-        otherwise: T = _NOBODY,
-    ) -> T:
-        """Ask a person and wait, however long: one of `options` (label to value), or any `answer`.
+        otherwise: Any = _NOBODY,
+    ) -> Any:
+        """Ask a person and wait, however long: for one of `options` (label to value), or for any `answer`.
 
         After `within` the question closes and `otherwise` is the answer; without one a `StepError` is raised.
         """
+        step = self._question(to, text, options, answer, within)
+        try:
+            async with asyncio.timeout(within.total_seconds() if within else None):
+                return await step.future
+        except TimeoutError:
+            self._performance.close_question(step, "expired")
+            if otherwise is not _NOBODY:
+                return otherwise
+            problem = Problem(type="Unanswered", message=f"nobody answered within {within}", retryable=False)
+            raise StepError(to, step.number, problem) from None
+        finally:
+            self._performance.close_question(step, "ended")
+
+    def _question(
+        self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, within: timedelta | None
+    ) -> Step:
+        if options is not None and not options:
+            raise BadInput(f"ask({to!r}): there are no options to choose from")
         performance = self._performance
         offered = tuple(Option(label=k, value=to_jsonable_python(v)) for k, v in (options or {}).items())
         accept, schema = _shape(answer)
         step = performance.step("ask", to, [text, [option.label for option in offered]])
-        step.accept = _choice(offered, list(options.values())) if options else accept
+        step.accept = _choice(offered, list(options.values())) if options else accept or _as_it_is
         step.question = Question(
             task=self.id,
             step=step.number,
@@ -186,24 +221,19 @@ class Task:
         )
         performance.questions[step.number] = step
         performance.publish("questions", step.question)
-        try:
-            async with asyncio.timeout(within.total_seconds() if within else None):
-                return await step.future
-        except TimeoutError:
-            if otherwise is not _NOBODY:
-                return otherwise
-            problem = Problem(type="Unanswered", message=f"nobody answered within {within}", retryable=False)
-            raise StepError(to, step.number, problem) from None
-        finally:
-            performance.close_question(step, "expired")
+        return step
 
-    async def signal(self, name: str, *, type: type[T] = cast("type[T]", object)) -> T:  # noqa: A002
-        """The next outside event of that name, in the order in which they came; each is taken once."""
+    @overload
+    async def signal(self, name: str, /) -> Any: ...
+    @overload
+    async def signal(self, name: str, value: type[T], /) -> T: ...
+    async def signal(self, name: str, value: Any = object, /) -> Any:
+        """The next outside event of that name, of that type, in the order in which they came; each once."""
         step = self._performance.step("signal", name, None)
         self._performance.expect_signal(step)
-        value = await step.future
-        accept, _ = _shape(type)
-        return accept(value) if accept else cast("T", value)
+        given = await step.future
+        accept, _ = _shape(value)
+        return accept(given) if accept else given
 
     async def sleep(self, how_long: timedelta | float) -> None:
         """Sleep so many seconds, through any crash. `asyncio.sleep` is the same."""
@@ -235,7 +265,7 @@ class Task:
         )
         performance.publish("events", submitted, child)
         try:
-            return await step.future
+            return cast("R", await step.future)
         except asyncio.CancelledError:
             performance.publish("events", _cancel(child, self.id, performance.now_ms), child)
             raise
@@ -265,6 +295,10 @@ def _shape(output: Any) -> tuple[Callable[[Any], Any] | None, dict[str, Any]]:
     """What reads a JSON value as that type, and the JSON schema that says so."""
     adapter: TypeAdapter[Any] = TypeAdapter(Any if output is object else output)
     return reader(adapter), adapter.json_schema()
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _choice(options: tuple[Option, ...], values: list[Any]) -> Callable[[Any], Any]:
