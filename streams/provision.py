@@ -34,7 +34,7 @@ VISIBLE_S_MAX = 15.0
 POLL_S = 0.03
 
 HEADROOM_BYTES = 48_588
-"""For key, headers and frame, since Kafka's limit counts a whole batch. With 1,000,000 it makes its default."""
+"""For key, headers and frame: Kafka's limit counts a whole batch. With 1,000,000 it makes its default."""
 
 COMPACTION = {
     # The segment being written is never compacted. Small ones close soon, so that a changelog stays near the

@@ -1,0 +1,94 @@
+# Everything starts here, from a fresh clone with only Python >= 3.11, git and make: each target first sets up
+# what it needs in .venv, from the locks alone. `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+# The first of these that is new enough and can make environments.
+PYTHONS = $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14
+FITS = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+# By the environment, so that no quote or dollar in a request is the shell's business.
+export DEMO_REQUEST := $(value REQUEST)
+export DEMO_PICK := $(value PICK)
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: $(VENV)/run ## book a trip, end to end on a real Kafka; REQUEST="…" asks for another, PICK=2 answers
+	@$(BIN)/python -m examples.travel.demo $${DEMO_REQUEST:+--request "$$DEMO_REQUEST"} $${DEMO_PICK:+--pick "$$DEMO_PICK"}
+
+.PHONY: test
+test: $(VENV)/dev ## run all tests, those on a real Kafka included; ARGS="-k name" chooses
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/dev ## format, lint, types (mypy and pyright, strict), layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+.PHONY: format
+format: $(VENV)/dev ## format the code, and mend what lint can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: benchmark
+benchmark: $(VENV)/run ## measure steps per second and latency beside plain Kafka, for both guarantees
+	@$(BIN)/python -m benchmarks.steps
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+.PHONY: lock
+lock: $(VENV)/dev ## resolve anew what pyproject.toml permits, and Kafka's jars
+	@echo 'uv~=0.13.9' | $(COMPILE) - --output-file locks/uv.txt
+	@$(COMPILE) pyproject.toml --group dev --constraint locks/constraints.txt --output-file locks/dev.txt
+	@$(COMPILE) pyproject.toml --group install --group examples --constraint locks/constraints.txt \
+		--constraint locks/dev.txt --output-file locks/run.txt
+	@$(BIN)/python -m streams.jars > streams/jars.lock.new && mv streams/jars.lock.new streams/jars.lock
+
+.PHONY: clean
+clean: ## remove the environment and caches; the state of the demo stays in .segue
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# ---------------------------------------------------------------- the environment
+
+# uv installs ten times faster than pip. It reads no pip.conf, so where only pip knows the way (a mirror, a
+# proxy), pip does it.
+define install
+	@echo "installing $(1) into $(VENV)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) 2>$(VENV)/uv.log \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) \
+		|| { cat $(VENV)/uv.log >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+endef
+
+$(VENV)/run: locks/run.txt pyproject.toml $(VENV)/uv
+	$(call install,locks/run.txt)
+
+$(VENV)/dev: locks/dev.txt pyproject.toml $(VENV)/uv
+	$(call install,locks/dev.txt)
+
+$(VENV)/uv: locks/uv.txt
+	@python=; for one in $(PYTHONS); do \
+		if "$$one" -c '$(FITS)' 2>/dev/null; then python=$$one; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "Segue needs Python 3.11 or newer with the modules venv and ensurepip; none of these is:" >&2; \
+		echo "  $(PYTHONS)" >&2; \
+		echo "Install one (Debian: python3 and python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; fi; \
+	echo "making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
