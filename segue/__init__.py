@@ -3,6 +3,11 @@
 All that an application needs. The stages are in `processors`, their wiring in `streams`.
 """
 
+# ruff: noqa: E402, I001 - the check comes first
+from segue.packages import check_that_none_is_shadowed
+
+check_that_none_is_shadowed()
+
 from processors.app import App, Check, Service, Workflow, check, workflow
 from processors.attempt import Attempt, current_attempt
 from processors.routes import McpServer, ModelRoute, Policy, Tool, ToolRoute, tool
