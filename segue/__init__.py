@@ -3,7 +3,7 @@
 All that an application needs. The stages are in `processors`, their wiring in `streams`.
 """
 
-# ruff: noqa: E402, I001 - the check comes first
+# ruff: noqa: E402 - the check comes first
 from segue.packages import check_that_none_is_shadowed
 
 check_that_none_is_shadowed()
