@@ -12,29 +12,34 @@ outside (a task id, a person, the name of a workflow that does not exist) is nev
 import platform
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import assert_never, cast
+from itertools import pairwise
+from typing import assert_never, cast, get_args
 
 from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
 
 from processors.app import App
 from streams.exposition import Exposition
 from streams.series import ATTEMPT_S, BATCH_RECORDS, COMMIT_S, TASK_S, Declare
+from topics import contracts
 from topics.flow import Publish
 from topics.records import (
+    Answer,
     Answered,
     AttemptFailed,
     CallModel,
     CallTool,
+    Cancel,
     CancelRequested,
     CheckOutput,
     Delay,
     Event,
+    Outcome,
     Question,
     QuestionClosed,
     Rejected,
     Result,
+    Signal,
     SignalReceived,
-    SignalRecord,
     Status,
     StepFailed,
     StepSucceeded,
@@ -45,8 +50,9 @@ from topics.records import (
 )
 
 Command = CallModel | CallTool | CheckOutput | Delay
+FromOutside = TaskRequest | Answer | Signal | Cancel
 ForPeople = Question | QuestionClosed | Result | Status
-Published = bytes | Event | Command | AttemptFailed | ForPeople | TaskRequest | SignalRecord
+Published = bytes | Event | Command | AttemptFailed | ForPeople | FromOutside
 """All that may stand on our topics; bytes are dead letters."""
 
 
@@ -63,6 +69,7 @@ class Metrics:
         self._register_tasks(new)
         self._register_attempts(new)
         self._register_engine(new)
+        self._begin_at_zero()
 
     def _register_process(self, worker: str | None) -> None:
         ProcessCollector(registry=self.registry)
@@ -73,28 +80,26 @@ class Metrics:
 
     def _register_tasks(self, new: Declare) -> None:
         self._tasks_submitted = new.counter(
-            "tasks_submitted", "Tasks submitted; the same id twice counts twice and starts one.", "workflow"
+            "tasks_submitted", "Tasks submitted; the same id twice counts twice.", "workflow"
         )
         self._tasks_ended = new.counter("tasks_ended", "Tasks that ended.", "workflow", "outcome")
-        self._tasks_parked = new.counter(
-            "tasks_parked", "Tasks that no longer fit their workflow's code.", "workflow"
-        )
+        self._tasks_parked = new.counter("tasks_parked", "Tasks that no longer fit the code.", "workflow")
         self._task_seconds = new.histogram(
-            "task_duration_seconds", "From a task's submission to its end.", TASK_S, "workflow", "outcome"
+            "task_duration_seconds", "From submission to end.", TASK_S, "workflow", "outcome"
         )
         self._steps_started = new.counter(
-            "steps_started", "Model and tool steps that workflows asked for.", "workflow", "route"
+            "steps_started", "Model and tool steps asked for.", "workflow", "route"
         )
         self._steps_ended = new.counter(
             "steps_ended",
-            "Steps decided: by which stage, for which candidate.",
+            "Steps that got their outcome.",
             "stage",
             "candidate",
             "outcome",
         )
         self._questions_asked = new.counter("questions_asked", "Questions put to people.", "workflow")
         self._questions_closed = new.counter(
-            "questions_closed", "Questions that need no answer any more.", "reason"
+            "questions_closed", "Questions that need no answer now.", "reason"
         )
         self._signals = new.counter("signals_received", "Answers, signals and cancellations let in.", "kind")
         self._timers = new.counter("timers", "Timers that were set, and that fired.", "event")
@@ -102,7 +107,7 @@ class Metrics:
     def _register_attempts(self, new: Declare) -> None:
         self._attempt_seconds = new.histogram(
             "attempt_duration_seconds",
-            "One call of a model, tool or check; its count is the number of attempts.",
+            "One call of a model, tool or check.",
             ATTEMPT_S,
             *("stage", "route", "candidate", "outcome"),
         )
@@ -114,11 +119,9 @@ class Metrics:
             "candidate",
             "reason",
         )
-        self._retries = new.counter(
-            "retries", "Calls put off to try the same candidate again.", "route", "candidate"
-        )
+        self._retries = new.counter("retries", "Calls to try again later.", "route", "candidate")
         self._critiques = new.counter(
-            "critiques", "Models asked again with a check's critique.", "route", "candidate"
+            "critiques", "Models asked again, with the critique.", "route", "candidate"
         )
         self._fallbacks = new.counter(
             "fallbacks", "Calls moved to the next candidate.", "route", "from", "to"
@@ -128,21 +131,33 @@ class Metrics:
         self._in_flight = new.gauge("calls_in_flight", "Calls that run now.", "stage")
 
     def _register_engine(self, new: Declare) -> None:
-        self._dead_letters = new.counter(
-            "dead_letters", "Records put aside: by which stage, from which topic.", "stage", "topic"
-        )
+        self._dead_letters = new.counter("dead_letters", "Records put aside.", "stage", "topic")
         self._lag = new.gauge(
             "consumer_lag_records", "Records not yet committed.", "stage", "topic", "partition"
         )
         self._restoring = new.gauge(
-            "restore_remaining_records", "Changelog records still to read.", "stage", "partition"
+            "restore_remaining_records", "Changelog records to read.", "stage", "partition"
         )
         self._batch_records = new.histogram(
             "batch_records", "Records handled in one commit.", BATCH_RECORDS, "stage"
         )
         self._commit_seconds = new.histogram(
-            "commit_duration_seconds", "From a batch's first output to its commit.", COMMIT_S, "stage"
+            "commit_duration_seconds", "From a batch's outputs to its commit.", COMMIT_S, "stage"
         )
+
+    def _begin_at_zero(self) -> None:
+        """A series that appears with 1 shows no rise: what alerts watch is there from the start."""
+        for topic in contracts.ALL:
+            for stage in set(topic.read_by) - {"outside"}:
+                self._dead_letters[stage, topic.name].inc(0)
+        for workflow in self._workflows:
+            self._tasks_submitted[(workflow,)].inc(0)
+            self._tasks_parked[(workflow,)].inc(0)
+            for outcome in get_args(Outcome):
+                self._tasks_ended[workflow, outcome].inc(0)
+        for route, names in self._candidates.items():
+            for one, following in pairwise(names):
+                self._fallbacks[route, one, following].inc(0)
 
     # ------------------------------------------------------------ what was published
 
@@ -190,8 +205,10 @@ class Metrics:
                     self._signals[(record.kind,)].inc()
             case Rejected():
                 pass  # its `Result` counts it
+            case TaskRequest() | Answer() | Signal() | Cancel():
+                pass  # outsiders publish these; the events that come of them are counted
             case _:
-                _from_outside(record)
+                assert_never(record)
 
     def _step_succeeded(self, stage: str, record: StepSucceeded) -> None:
         self._steps_ended[stage, record.by or "", "succeeded"].inc()
@@ -239,7 +256,7 @@ class Metrics:
         self._in_flight[(stage,)].dec()
 
     def attempt(self, stage: str, route: str, candidate: str, outcome: str, seconds: float) -> None:
-        """A call ended. `outcome`: a word of a small, closed set, never a message."""
+        """A call ended. `outcome` is one word: `succeeded`, or how it failed; for a check what it decided."""
         self._attempt_seconds[stage, route, candidate, outcome].observe(seconds)
 
     def batch(self, stage: str, records: int, seconds: float) -> None:
@@ -281,15 +298,6 @@ class Metrics:
         """The candidate's name; its number where this worker does not know the route as it was."""
         names, index = self._candidates.get(call.route, []), call.candidate - before
         return names[index] if 0 <= index < len(names) else str(index)
-
-
-def _from_outside(record: TaskRequest | SignalRecord) -> None:
-    """What only outsiders publish: no stage does, and what comes of it is counted by its events."""
-    match record.kind:
-        case "task" | "answer" | "signal" | "cancel":
-            return
-        case _:
-            assert_never(record.kind)
 
 
 def _version() -> str:

@@ -62,7 +62,14 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 def test_the_counters_are_a_fold_over_what_was_published() -> None:
     found = samples(worked())
-    assert {name: value for name, value in found.items() if "_total{" in name} == COUNTED
+    assert {name: value for name, value in found.items() if value and "_total{" in name} == COUNTED
+
+
+def test_what_alerts_watch_is_there_from_the_start_so_that_the_first_is_a_rise() -> None:
+    found = samples(Metrics(APP))
+    assert found['segue_dead_letters_total{stage="conduct",topic="events"}'] == 0
+    assert found['segue_tasks_parked_total{workflow="book"}'] == 0
+    assert found['segue_fallbacks_total{route="rank",from="openai:large",to="ollama:small"}'] == 0
 
 
 def test_a_task_is_timed_from_its_submission_to_its_end() -> None:
