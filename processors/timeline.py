@@ -2,10 +2,10 @@
 
     events, …-calls, checks, failures, delays, questions, results ─▶ Timeline
 
-It is a view: nothing decides by it. Each record that is applied may also be a `Moment`, one thing that happened,
-for those who watch. A record that is applied twice changes nothing and is no second moment. Records of one task
-come from several topics, so their order among each other is only nearly that in which things happened: an answer
-may be seen before the call that it answers, and then makes the attempt that the call fills in later.
+It is a view: nothing decides by it. Each record that is applied may also be a `Moment`, one thing that
+happened, for those who watch. A record that is applied twice changes nothing and is no second moment. Records
+of a task come from several topics, so their order is only nearly that in which things happened: an answer may
+be seen before the call that it answers, and then makes the attempt that the call fills in later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,9 +43,23 @@ from topics.records import (
 Kind = Literal["model", "tool", "ask", "timer", "child", "signal"]
 
 What = Literal[
-    "task", "model", "tool", "check", "retry", "reroute", "again", "ask", "answer", "timer", "child", "signal",
-    "cancel", "parked", "dead letter", "result",
-]  # fmt: skip
+    "task",
+    "model",
+    "tool",
+    "check",
+    "retry",
+    "reroute",
+    "again",
+    "ask",
+    "answer",
+    "timer",
+    "child",
+    "signal",
+    "cancel",
+    "parked",
+    "dead letter",
+    "result",
+]
 """What a moment is about: a kind of step, or what happened to one or to the task."""
 
 Mark = Literal["", "ok", "failed", "again", "waiting"]

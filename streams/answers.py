@@ -1,0 +1,72 @@
+"""Whether an answer fits its question, decided where it enters: whoever gave it is still there to be told."""
+
+import json
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+
+from topics.errors import BadInput
+from topics.records import Question, Status
+
+
+def question_for(status: Status, step: int | None) -> Question:
+    """The open question that an answer is for. Raises `BadInput` saying which there are."""
+    if not status.questions:
+        raise BadInput(f"task {status.task!r} asks nothing now: it is {status.state}")
+    if step is None and len(status.questions) > 1:
+        raise BadInput(f"which question? Name its step, one of {_steps(status)}")
+    found = [q for q in status.questions if step is None or q.step == step]
+    if not found:
+        raise BadInput(
+            f"no question is open at step {step} of task {status.task!r}; open is: {_steps(status)}"
+        )
+    return found[0]
+
+
+def check_answer(question: Question, value: Any) -> None:
+    """Raises `BadInput` that names what the question allows. `value` is a JSON value."""
+    if question.options:
+        if value not in [option.value for option in question.options]:
+            raise BadInput(f"{_shown(value)} is not among the options: {_options(question)}")
+    elif question.answer is not None:
+        errors = cast("Any", Draft202012Validator(question.answer)).iter_errors(value)
+        problem = next(iter(errors), None)
+        if problem is not None:
+            where = ".".join(map(str, problem.absolute_path)) or "it"
+            raise BadInput(f"the answer does not fit the question: {where}: {problem.message}")
+            )
+
+
+def chosen(question: Question, text: str) -> Any:
+    """What a person meant who typed `text`: an option's number (from 1) or label, else JSON, else the text itself.
+
+    An option whose label or value is itself a number is chosen by that, before any position.
+    """
+    value = json_or_text(text)
+    for option in question.options:
+        if option.value == value or option.label.casefold() == text.strip().casefold():
+            return option.value
+    if question.options and text.strip().isdecimal() and 1 <= int(text) <= len(question.options):
+        return question.options[int(text) - 1].value
+    return value
+
+
+def json_or_text(text: str) -> Any:
+    """A JSON value, or plain text where it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _options(question: Question) -> str:
+    return "; ".join(f"{number} {option.label}" for number, option in enumerate(question.options, 1))
+
+
+def _steps(status: Status) -> str:
+    return ", ".join(f"{question.step} ({question.text})" for question in status.questions)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,137 @@
+"""The command line, `segue`.
+
+This module knows each command by name, place and one line of help, so that `segue --help` imports none: a
+command's module, and what that needs, is imported when it runs. Errors that Segue expects become one line on
+stderr and an exit code here, for all commands; anything else is a bug and keeps its traceback.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import IO, Any
+
+import click
+
+COMMANDS = {
+    "dev": ("dev:dev", "Start broker, services and worker here, and run a task."),
+    "broker": ("broker:broker", "The local Kafka: start, stop, status, logs."),
+    "worker": ("worker:worker", "Run the stages of an app."),
+    "run": ("tasks:run", "Start a task."),
+    "tasks": ("tasks:tasks", "List tasks, the newest first."),
+    "show": ("tasks:show", "Show a task's steps as a timeline."),
+    "watch": ("tasks:watch_task", "Follow a task as it happens, to its end."),
+    "answer": ("signals:answer", "Answer a task's question."),
+    "signal": ("signals:signal", "Tell a task of an outside event."),
+    "cancel": ("signals:cancel", "Cancel a task."),
+    "replay": ("replay:replay", "Run a task's workflow again over its log, without effects."),
+    "topics": ("topics:topics", "Topics: what they hold, who reads them, lag; replay a range."),
+    "dead-letters": ("dead_letters:dead_letters", "What could not be processed: list, show, replay."),
+    "completion": ("completion:completion", "Print the shell's completion script."),
+}
+
+EPILOG = """\b
+Exit codes:
+  0  done
+  1  the task failed (run --wait, watch)
+  2  usage, or input that does not fit
+  3  no such task, workflow or name
+  4  the broker or a service can't be reached
+  130  interrupted
+
+\b
+Environment:
+  SEGUE_KAFKA  a Kafka cluster's host:port; unset, the local broker is used
+  SEGUE_APP    the app, where a command takes one: examples/travel, travel.app, travel.app:app
+  NO_COLOR     no colours
+"""
+
+INTERRUPTED = 130
+
+
+class Failure(click.ClickException):
+    """An expected error: its message, one line on stderr."""
+
+    def __init__(self, error: Exception, exit_code: int) -> None:
+        super().__init__(str(error))
+        self.exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"{click.style('segue:', fg='red', bold=True)} {self.message}", err=True, file=file)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """None for what is no expected error. Imported here, as pydantic would take half the time of `--help`."""
+    from topics.errors import BadInput, SegueError, Unavailable, UnknownName
+
+    match error:
+        case BadInput():
+            return 2
+        case UnknownName():
+            return 3
+        case Unavailable():
+            return 4
+        case SegueError() | TimeoutError():
+            return 1
+        case _:
+            return None
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        return getattr(import_module(f"{__name__}.{module}"), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A mistyped command is told the nearest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            if close := get_close_matches(args[0], COMMANDS, n=1):
+                error.message += f" Did you mean {close[0]!r}?"
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except Exception as error:
+            code = _exit_code(error)
+            if code is None:
+                raise
+            raise Failure(error, code) from None
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"segue {version('segue')}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+def main() -> None:
+    """Durable AI workflows in plain Python, on Apache Kafka.
+
+    \b
+    Begin with:
+      segue dev examples/travel
+    """

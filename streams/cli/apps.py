@@ -1,0 +1,110 @@
+"""Finds the `App` that is meant: `examples/travel`, `examples/travel/app.py`, `travel.app`, `travel.app:app`.
+
+The current directory goes to the end of `sys.path`, so that a folder of the user's named `topics`, say, does
+not take the place of Segue's.
+"""
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from processors.app import App
+from topics.errors import BadInput, UnknownName
+
+app_argument = click.argument("app", required=False, envvar="SEGUE_APP")
+app_option = click.option(
+    "--app", envvar="SEGUE_APP", help="The app: a folder, file or module (else $SEGUE_APP)."
+)
+
+FORMS = "give a folder (examples/travel), a file (travel/app.py) or a module (travel.app, travel.app:app)"
+
+
+def find_app(given: str | None) -> App:
+    """The app. Raises `BadInput` or `UnknownName` with what would be right."""
+    if not given and not Path("app.py").is_file():
+        raise BadInput(f"which app? {FORMS[0].upper() + FORMS[1:]}, or set SEGUE_APP")
+    path, _, attribute = (given or "app.py").partition(":")
+    root, name = _module_name(path)
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
+    module = _imported(name, path)
+    return _attribute(module, attribute) if attribute else _the_only_app(module)
+
+
+def _module_name(given: str) -> tuple[Path, str]:
+    """The folder to import from, and the module's name there."""
+    path = Path(given)
+    if path.is_dir():
+        if not (path / "app.py").is_file() and not (path / "__init__.py").is_file():
+            raise UnknownName(f"no app.py in the folder {given!r}: {FORMS}")
+        path = path / "app.py" if (path / "app.py").is_file() else path
+    elif path.suffix == ".py" or os.sep in given:
+        if not path.is_file():
+            raise UnknownName(f"no file {given!r}: {FORMS}")
+    else:
+        return Path.cwd(), given
+    return _place(path.resolve())
+
+
+def _place(path: Path) -> tuple[Path, str]:
+    """Inside the current directory a module is known by its whole path, elsewhere by its file's name."""
+    inside = path.is_relative_to(Path.cwd())
+    root = Path.cwd() if inside else path.parent
+    parts = path.relative_to(root).with_suffix("").parts
+    if not all(part.isidentifier() for part in parts):
+        root, parts = path.parent, (path.stem,)
+    return root, ".".join(parts)
+
+
+def _imported(name: str, given: str) -> ModuleType:
+    try:
+        found = find_spec(name)
+    except ModuleNotFoundError:
+        found = None
+    except ValueError:
+        found = None
+    if found is None:
+        raise UnknownName(f"no module {name!r} here (looked for {given!r}): {FORMS}")
+    try:
+        return import_module(name)
+    except Exception as error:
+        raise BadInput(_where(error, name)) from error
+
+
+def _where(error: Exception, name: str) -> str:
+    """The last line of the user's own code that ran, since that is what to look at."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    ours = Path(__file__)
+    theirs = [f for f in frames if Path(f.filename) != ours]
+    at = f"{_short(theirs[-1].filename)}:{theirs[-1].lineno}" if theirs else name
+    return f"{name} can't be imported: {at}: {type(error).__name__}: {error}"
+
+
+def _short(filename: str) -> str:
+    return os.path.relpath(filename) if Path(filename).is_relative_to(Path.cwd()) else filename
+
+
+def _the_only_app(module: ModuleType) -> App:
+    apps = {id(value): name for name, value in vars(module).items() if isinstance(value, App)}
+    if len(apps) > 1:
+        names = ", ".join(f"{module.__name__}:{name}" for name in apps.values())
+        raise BadInput(f"{module.__name__} has several apps: name one of {names}")
+    if not apps:
+        raise UnknownName(
+            f"{module.__name__} has no App: write `app = App({module.__name__!r}, workflows=[…])` in it"
+        )
+    (name,) = apps.values()
+    return getattr(module, name)
+
+
+def _attribute(module: ModuleType, attribute: str) -> App:
+    found = getattr(module, attribute, None)
+    if not isinstance(found, App):
+        raise UnknownName(f"{module.__name__}:{attribute} is no App")
+    return found

@@ -1,0 +1,126 @@
+"""Command: dead-letters, with list, show and replay."""
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.output import asynchronous, emit, emit_document, output_option
+from streams.cli.render import moment_of, terminal
+from streams.refeed import Range, back_to_its_topic, feed, records_of
+from streams.settings import Settings
+from topics.errors import BadInput, UnknownName
+from topics.flow import Received
+
+LISTED_MAX = 50
+
+letter_argument = click.argument("letter", metavar="PARTITION:OFFSET")
+task_option = click.option("--task", help="Only those of this task.")
+
+
+@click.group(name="dead-letters", invoke_without_command=True)
+@click.pass_context
+def dead_letters(ctx: click.Context) -> None:
+    """What could not be processed, with its bytes and the reason. Lists them, unless told otherwise."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_letters)
+
+
+@dead_letters.command(name="list")
+@task_option
+@click.option("--limit", "-n", type=click.IntRange(min=1), default=LISTED_MAX, show_default=True)
+@output_option
+@asynchronous
+async def list_letters(task: str | None, limit: int, output: str) -> None:
+    """List dead letters, the newest first."""
+    letters = await _letters(task=task)
+    found = sorted(letters, key=lambda letter: letter.timestamp_ms, reverse=True)[:limit]
+    if output == "json":
+        emit_document([_document(letter) for letter in found])
+    elif found:
+        terminal().print(_table(found))
+    else:
+        click.echo("no dead letters", err=True)
+    if len(letters) > limit:
+        click.echo(f"and {len(letters) - limit} more: --limit {len(letters)}", err=True)
+
+
+@dead_letters.command()
+@letter_argument
+@output_option
+@asynchronous
+async def show(letter: str, output: str) -> None:
+    """Show one: why and where it failed, its headers and its bytes."""
+    found = await _letter(letter)
+    document = _document(found)
+    if output == "json":
+        emit_document(document)
+        return
+    console = terminal()
+    for name, value in document.items():
+        console.print(Text(f"{name:<10}", style="dim").append(str(value), style="default"), soft_wrap=True)
+
+
+@dead_letters.command()
+@click.argument("letter", metavar="PARTITION:OFFSET", required=False)
+@task_option
+@click.option("--all", "every", is_flag=True, help="All of them.")
+@output_option
+@asynchronous
+async def replay(letter: str | None, task: str | None, every: bool, output: str) -> None:
+    """Feed dead letters to the topics that they came from again, once their cause is mended.
+
+    Name one, or those of a task with --task, or --all.
+    """
+    if sum((letter is not None, task is not None, every)) != 1:
+        raise BadInput("which ones? PARTITION:OFFSET, --task TASK, or --all")
+    letters = [await _letter(letter)] if letter else await _letters(task=task)
+    count = await feed(Settings.load(), [back_to_its_topic(each) for each in letters])
+    if output == "json":
+        emit({"records": count})
+    else:
+        click.echo(f"{count} records were fed to their topics again")
+
+
+async def _letters(**wanted: Any) -> list[Received]:
+    return await records_of(Settings.load(), Range("dead-letters", **wanted))
+
+
+async def _letter(place: str) -> Received:
+    partition, _, offset = place.partition(":")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise BadInput(f"{place!r} is no PARTITION:OFFSET, such as 2:17; `segue dead-letters` lists them")
+    first = int(offset)
+    found = await _letters(partition=int(partition), begin=first, end=first + 1)
+    if not found:
+        raise UnknownName(f"no dead letter at {place}; `segue dead-letters` lists them")
+    return found[0]
+
+
+def _table(letters: list[Received]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for heading in ("LETTER", "AT", "FROM", "TASK"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("REASON", overflow="ellipsis", no_wrap=True)
+    for letter in letters:
+        told = _document(letter)
+        at = moment_of(letter.timestamp_ms)
+        table.add_row(told["letter"], at, f"{told['topic']} > {told['stage']}", told["task"], told["reason"])
+    return table
+
+
+def _document(letter: Received) -> dict[str, Any]:
+    headers = {name: value.decode(errors="replace") for name, value in letter.headers}
+    return {
+        "letter": f"{letter.partition}:{letter.offset}",
+        "at": f"{moment_of(letter.timestamp_ms)}",
+        "topic": headers.pop("segue-topic", "?"),
+        "partition": headers.pop("segue-partition", "?"),
+        "offset": headers.pop("segue-offset", "?"),
+        "stage": headers.pop("segue-stage", "?"),
+        "task": headers.pop("segue-task", (letter.key or b"").decode(errors="replace")),
+        "reason": headers.pop("segue-reason", "?"),
+        "headers": {name: value for name, value in headers.items() if not name.startswith("segue-")},
+        "value": (letter.value or b"").decode(errors="replace"),
+    }

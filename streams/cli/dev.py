@@ -1,0 +1,73 @@
+"""Command: dev."""
+
+import asyncio
+import signal
+from typing import Any
+
+import click
+
+from processors.app import App
+from streams.answers import json_or_text
+from streams.cli.apps import app_argument, find_app
+from streams.cli.output import asynchronous, output_option
+from streams.cli.render import Screen, terminal
+from streams.cli.watching import at_the_terminal, emit_moment, watch
+from streams.dev import development
+from streams.settings import Settings
+from topics.errors import BadInput
+
+
+@click.command()
+@app_argument
+@click.argument("given", metavar="[INPUT]", required=False)
+@click.option("--request", help="The same as INPUT.")
+@click.option("--workflow", help="Which workflow; the app's sample, or its only one, if not given.")
+@click.option("--once", is_flag=True, help="Stop when the task has ended.")
+@output_option
+@asynchronous
+async def dev(
+    app: str | None, given: str | None, request: str | None, workflow: str | None, once: bool, output: str
+) -> None:
+    """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
+
+    Without INPUT the app's sample is run, if it has one.
+
+    \b
+    segue dev examples/travel
+    segue dev examples/travel "a quiet beach hotel near Porto" --once
+    """
+    found = find_app(app)
+    screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
+    sample = _sample(found, workflow, request if request is not None else given)
+    async with development(found, Settings.load(), screen.note) as client:
+        if found.notice:
+            screen.note(found.notice)
+        if sample is not None:
+            task = await client.start(*sample)
+            listener = emit_moment if output == "json" else screen.moment
+            await watch(client, task, screen, app=found, answerer=at_the_terminal(screen), listener=listener)
+        if not once:
+            screen.note("the worker runs on: `segue run WORKFLOW INPUT` in another terminal; Ctrl-C stops it")
+            await _until_stopped()
+
+
+def _sample(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:
+    """The workflow's name and its input, as asked for or as the app's sample has it."""
+    value = json_or_text(text) if text is not None else None
+    if workflow is not None:
+        return app.workflow(workflow).name, value
+    if app.sample is not None:
+        return app.sample[0].name, app.sample[1] if text is None else value
+    if text is None:
+        return None
+    names = {name for name, _ in app.workflows}
+    if len(names) > 1:
+        raise BadInput(f"which workflow? Name one with --workflow: {', '.join(sorted(names))}")
+    return names.pop(), value
+
+
+async def _until_stopped() -> None:
+    """Until SIGTERM; Ctrl-C cancels the wait by itself."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    await stopped.wait()

@@ -1,0 +1,50 @@
+"""What commands have in common: text for people or JSON for programs, and coroutines as commands."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from pydantic_core import to_json
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+output_option = click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, or JSON: one document, or one a line where things come over time.",
+)
+
+
+def emit(value: Any, indent: int | None = None) -> None:
+    """JSON on stdout: indented for a document, on one line in a stream."""
+    sys.stdout.write(to_json(value, indent=indent, fallback=_as_json).decode() + "\n")
+    sys.stdout.flush()
+
+
+def emit_document(value: Any) -> None:
+    emit(value, indent=2)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return repr(value)
+
+
+def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """A coroutine as a command. Kafka's client is quiet: what matters is said by the command itself."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        return asyncio.run(function(*args, **kwargs))
+
+    return run

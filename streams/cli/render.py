@@ -1,0 +1,336 @@
+"""What a task looks like on a screen: one line for each thing that happens, as wide as the terminal.
+
+    12:03:01.2   0  model    interpret      offline-travel   attempt 1   ✓    34 ms  place=Lisbon …
+    12:03:01.9   2  tool     availability   rooms            attempt 1   ✗     8 ms  503: being counted
+    12:03:01.9   2  retry    availability   rooms            attempt 2   ↻           in 0.4 s
+
+On a terminal a footer tells what is running now; elsewhere the lines are plain and never cut.
+"""
+
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from processors.preview import preview
+from processors.timeline import Attempt, Mark, Moment, Step, Timeline
+from topics.records import Option, Question
+
+WIDE = 110
+"""Columns from which attempts are written out."""
+
+UNCUT = 100_000
+"""The width of lines that no terminal shows: they are for files and pipes."""
+
+SIGNS: dict[Mark, tuple[str, str]] = {
+    "": (" ", " "),
+    "ok": ("✓", "ok"),
+    "failed": ("✗", "x"),
+    "again": ("↻", "~"),
+    "waiting": ("…", "?"),
+}
+"""For each mark, its sign, and what stands for it where the terminal has no Unicode."""
+
+MARK_STYLE: dict[Mark, str] = {"": "", "ok": "green", "failed": "red", "again": "yellow", "waiting": "blue"}
+TEXT_STYLE: dict[Mark, str] = {"": "", "ok": "", "failed": "red", "again": "yellow", "waiting": ""}
+WHAT_STYLE = {
+    "task": "bold",
+    "model": "magenta",
+    "tool": "cyan",
+    "check": "yellow",
+    "retry": "yellow",
+    "reroute": "bold yellow",
+    "again": "yellow",
+    "ask": "bold blue",
+    "answer": "bold blue",
+    "timer": "dim",
+    "parked": "bold red",
+    "cancel": "bold yellow",
+    "dead letter": "bold red",
+    "result": "bold",
+}
+STATE_STYLE = {
+    "running": "cyan",
+    "waiting": "blue",
+    "parked": "bold red",
+    "succeeded": "green",
+    "failed": "red",
+    "rejected": "red",
+    "cancelled": "yellow",
+}
+
+
+class Columns(NamedTuple):
+    """Widths; 0 leaves a column out."""
+
+    clock: int
+    what: int
+    name: int
+    by: int
+    attempt: int
+
+
+WIDE_COLUMNS = Columns(clock=10, what=7, name=18, by=20, attempt=10)
+NARROW_COLUMNS = Columns(clock=8, what=7, name=14, by=14, attempt=2)
+
+
+class Screen:
+    """Prints moments. `footer` shows what is running while its block runs."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or terminal()
+        self._live: Live | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.console.is_terminal
+
+    def moment(self, moment: Moment) -> None:
+        self._line(self._moment_line(moment))
+        for line in self._options(moment.options):
+            self._line(line)
+
+    def note(self, text: str) -> None:
+        """A sentence of Segue's own, beside what the task does."""
+        self.console.print(Text(text, style="dim italic"), soft_wrap=True)
+
+    @contextmanager
+    def footer(self, timeline: Timeline) -> Generator[None]:
+        if not self.is_terminal:
+            yield
+            return
+        self._live = Live(
+            console=self.console,
+            transient=True,
+            refresh_per_second=8,
+            get_renderable=lambda: _running(timeline),
+        )
+        try:
+            with self._live:
+                yield
+        finally:
+            self._live = None
+
+    @contextmanager
+    def prompting(self, prompt: str) -> Generator[None]:
+        """The footer rests while a person types."""
+        if self._live:
+            self._live.stop()
+        try:
+            self.console.print(Text(prompt, style="bold blue"), end="")
+            yield
+        finally:
+            if self._live:
+                self._live.start()
+
+    # ------------------------------------------------------------ lines
+
+    @property
+    def columns(self) -> Columns:
+        return WIDE_COLUMNS if self.console.width >= WIDE else NARROW_COLUMNS
+
+    def _line(self, line: Text) -> None:
+        self.console.print(
+            line, no_wrap=True, overflow="ellipsis", crop=self.is_terminal, soft_wrap=not self.is_terminal
+        )
+
+    def _moment_line(self, moment: Moment) -> Text:
+        widths = self.columns
+        line = Text()
+        line.append(f"{clock(moment.at_ms)[: widths.clock]}  ", style="dim")
+        line.append(f"{_number(moment.step)}  ", style="dim")
+        line.append(_cell(moment.what, widths.what), style=WHAT_STYLE.get(moment.what, ""))
+        if moment.what == "dead letter" or (
+            moment.what in ("task", "result", "ask", "signal") and not moment.by
+        ):
+            line.append(_cell(moment.name, widths.name), style=STATE_STYLE.get(moment.name, "bold"))
+            line.append(_cell("", widths.by) + _cell("", widths.attempt))
+        else:
+            line.append(_cell(moment.name, widths.name))
+            line.append(_cell(moment.by, widths.by), style="dim")
+            line.append(_cell(self._attempt(moment.attempt), widths.attempt), style="dim")
+        line.append(f"{self.sign(moment.mark)}  ", style=MARK_STYLE[moment.mark])
+        line.append(f"{duration(moment.took_ms):>8}  ", style="dim")
+        return line.append(moment.text, style=TEXT_STYLE[moment.mark])
+
+    def _options(self, options: Iterable[Option]) -> Iterable[Text]:
+        widths = self.columns
+        indent = " " * (widths.clock + 2 + 5)
+        for number, option in enumerate(options, 1):
+            yield Text(indent).append(f"{number:>4}  ", style="bold blue").append(option.label)
+
+    def _attempt(self, attempt: int | None) -> str:
+        if attempt is None:
+            return ""
+        return f"attempt {attempt}" if self.columns is WIDE_COLUMNS else f"#{attempt}"
+
+    def sign(self, mark: Mark) -> str:
+        unicode, plain = SIGNS[mark]
+        return unicode if self.console.encoding.startswith("utf") else plain
+
+    # ------------------------------------------------------------ a whole task
+
+    def timeline(self, timeline: Timeline) -> None:
+        self._heading(timeline)
+        for step in timeline.in_order:
+            for line in self._step_lines(step):
+                self._line(line)
+        self._ending(timeline)
+
+    def _heading(self, timeline: Timeline) -> None:
+        head = Text().append(timeline.workflow, style="bold").append(f"  {timeline.task}  ")
+        head.append(timeline.state, style=STATE_STYLE.get(timeline.state, ""))
+        if timeline.started_ms is not None:
+            if timeline.ended_ms is not None:
+                head.append(f" in {duration(timeline.ended_ms - timeline.started_ms)}")
+            head.append(f"  since {moment_of(timeline.started_ms)}", style="dim")
+        self._line(head)
+        if timeline.input is not None:
+            self._line(Text("input   ", style="dim").append(preview(timeline.input)))
+        for signal in timeline.signals.values():
+            self._line(Text("signal  ", style="dim").append(f"{signal.name} {preview(signal.value)}"))
+        self.console.print()
+
+    def _step_lines(self, step: Step) -> Iterable[Text]:
+        """A line for each attempt; the step's own result stands on the last."""
+        if not step.attempts:
+            yield self._row(step, None, first=True)
+        for position, number in enumerate(sorted(step.attempts)):
+            yield self._row(step, step.attempts[number], first=position == 0)
+        if step.question is not None and step.outcome == "waiting":
+            yield from self._options(step.question.options)
+
+    def _row(self, step: Step, attempt: Attempt | None, first: bool) -> Text:
+        widths = self.columns
+        mark = _mark(step, attempt)
+        took_ms = attempt.took_ms if attempt else _elapsed_ms(step)
+        line = Text()
+        line.append(f"{_number(step.number if first else None)}  ", style="dim")
+        line.append(_cell(step.kind if first else "", widths.what), style=WHAT_STYLE.get(step.kind, ""))
+        line.append(_cell(step.name if first else "", widths.name))
+        line.append(_cell((attempt.by or "") if attempt else "", widths.by), style="dim")
+        line.append(_cell(self._attempt(attempt.number if attempt else None), widths.attempt), style="dim")
+        line.append(f"{self.sign(mark)}  ", style=MARK_STYLE[mark]).append(
+            f"{duration(took_ms):>8}  ", style="dim"
+        )
+        return line.append(_told(step, attempt), style=TEXT_STYLE[mark])
+
+    def _ending(self, timeline: Timeline) -> None:
+        if timeline.result is not None:
+            self.console.print()
+            self._line(Text("result  ", style="bold green").append(preview(timeline.result)))
+        problem = timeline.problem
+        if problem is None:
+            return
+        self.console.print()
+        self.console.print(Text(f"{problem.type}: {problem.message}", style="bold red"), soft_wrap=True)
+        if problem.traceback:
+            self.console.print(Text(problem.traceback.rstrip(), style="dim"), soft_wrap=True)
+
+
+def terminal(stderr: bool = False) -> Console:
+    """The terminal; a pipe or file gets plain lines, which are never cut."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, width=UNCUT)
+    return console
+
+
+def clock(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:10]  # noqa: DTZ006 - the person's own time
+
+
+def moment_of(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - the person's own time
+
+
+def duration(ms: float | None) -> str:
+    """Three digits that matter: `34 ms`, `1.2 s`, `4 min`, `3.5 h`, `2 d`."""
+    if ms is None:
+        return ""
+    for limit, unit, form in (
+        (1000, 1, "{:.0f} ms"),
+        (60_000, 1000, "{:.1f} s"),
+        (3_600_000, 60_000, "{:.0f} min"),
+    ):
+        if ms < limit:
+            return form.format(ms / unit)
+    return f"{ms / 3_600_000:.1f} h" if ms < 48 * 3_600_000 else f"{ms / 86_400_000:.0f} d"
+
+
+def question_line(question: Question) -> str:
+    labels = " / ".join(option.label for option in question.options)
+    return f"{question.text} ({labels})" if labels else question.text
+
+
+def _running(timeline: Timeline) -> RenderableType:
+    now_ms = time.time() * 1000
+    rows: list[RenderableType] = []
+    for step in timeline.running:
+        attempt = step.last_attempt
+        since = duration(max(0.0, now_ms - attempt.started_ms)) if attempt and attempt.started_ms else ""
+        grid = Table.grid(padding=(0, 1))
+        by = attempt.by if attempt and attempt.by else ""
+        grid.add_row(
+            Spinner("dots", style="cyan"), Text(f"{step.kind} {step.name} {by} {since}", style="dim")
+        )
+        rows.append(grid)
+    return Group(*rows)
+
+
+def _number(step: int | None) -> str:
+    return f"{'' if step is None else step:>3}"
+
+
+def _cell(text: str, width: int) -> str:
+    """Padded, or cut with an ellipsis, and two spaces after it."""
+    if width == 0:
+        return ""
+    return f"{text if len(text) <= width else text[: width - 1] + '…':<{width}}  "
+
+
+def _mark(step: Step, attempt: Attempt | None) -> Mark:
+    if attempt is not None:
+        outcomes: dict[str, Mark] = {"succeeded": "ok", "failed": "failed", "refused": "failed"}
+        return outcomes.get(attempt.outcome, "waiting")
+    outcomes = {"succeeded": "ok", "failed": "failed", "ended": "failed"}
+    return outcomes.get(step.outcome, "waiting")
+
+
+def _elapsed_ms(step: Step) -> float | None:
+    if step.started_ms is None or step.ended_ms is None:
+        return None
+    return step.ended_ms - step.started_ms
+
+
+def _told(step: Step, attempt: Attempt | None) -> str:
+    if attempt is not None and attempt.outcome in ("failed", "refused"):
+        return f"{attempt.reason or ''}{_consequence(attempt)}"
+    if attempt is not None and attempt.outcome != "succeeded":
+        return "is being checked" if attempt.outcome == "checking" else "is running"
+    if step.problem is not None:
+        return step.problem.message
+    if step.question is not None and step.outcome != "succeeded":
+        return step.question.text
+    return preview(step.result)
+
+
+def _consequence(attempt: Attempt) -> str:
+    match attempt.then:
+        case "retry":
+            return f" → retried in {(attempt.wait_ms or 0) / 1000:.1f} s"
+        case "reroute":
+            return " → rerouted"
+        case "ask again":
+            return " → asked again with the critique"
+        case "give up":
+            return " → gave up"
+        case None:
+            return ""

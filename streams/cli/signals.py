@@ -1,0 +1,56 @@
+"""Commands that tell a task something: answer, signal, cancel."""
+
+import click
+
+from streams.answers import chosen, json_or_text, question_for
+from streams.cli.output import asynchronous, emit, output_option
+from streams.cli.task_ids import task_argument
+from streams.gateway import Client
+from streams.settings import Settings
+
+
+@click.command()
+@task_argument
+@click.argument("value")
+@click.option("--step", type=click.IntRange(min=0), help="Which question, where several are open.")
+@output_option
+@asynchronous
+async def answer(task: str, value: str, step: int | None, output: str) -> None:
+    """Answer TASK's open question with VALUE: an option's number or label, else JSON or text."""
+    async with Client(Settings.load()) as client:
+        question = question_for(await client.status(task), step)
+        meant = chosen(question, value)
+        await client.answer(task, meant, question.step)
+    label = next((option.label for option in question.options if option.value == meant), value)
+    _said(output, f"answered {question.text!r}: {label}", task=task, step=question.step, value=meant)
+
+
+@click.command()
+@task_argument
+@click.argument("name")
+@click.argument("value", required=False)
+@click.option("--id", "known_as", help="The same id twice counts once.")
+@output_option
+@asynchronous
+async def signal(task: str, name: str, value: str | None, known_as: str | None, output: str) -> None:
+    """Tell TASK of the outside event NAME, with VALUE (JSON, or text)."""
+    meant = json_or_text(value) if value is not None else None
+    async with Client(Settings.load()) as client:
+        await client.signal(task, name, meant, known_as)
+    _said(output, f"told {task} of {name}", task=task, name=name, value=meant)
+
+
+@click.command()
+@task_argument
+@click.option("--reason", default="cancelled on request", show_default=True, help="What the task is told.")
+@output_option
+@asynchronous
+async def cancel(task: str, reason: str, output: str) -> None:
+    """Ask TASK to stop: its workflow is cancelled where it waits, and may clean up."""
+    async with Client(Settings.load()) as client:
+        await client.cancel(task, reason)
+    _said(output, f"asked {task} to stop", task=task, reason=reason)
+
+
+def _said(output: str, sentence: str, **fields: object) -> None:
+    emit(fields) if output == "json" else click.echo(sentence)

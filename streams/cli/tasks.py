@@ -1,0 +1,211 @@
+"""Commands about tasks: run, tasks, show, watch."""
+
+import sys
+from typing import Any
+
+import click
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from processors.app import App, Workflow
+from processors.timeline import Timeline
+from streams.answers import json_or_text
+from streams.cli.apps import app_option, find_app
+from streams.cli.output import asynchronous, emit, emit_document, output_option
+from streams.cli.render import STATE_STYLE, Screen, duration, moment_of, question_line, terminal
+from streams.cli.task_ids import task_argument
+from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, watch
+from streams.gateway import Client
+from streams.settings import Settings
+from topics import codec
+from topics.errors import BadInput
+from topics.records import Status
+
+STATES = ("running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
+TASK_FAILED = 1
+
+
+@click.command()
+@click.argument("workflow")
+@click.argument("given", metavar="[INPUT]", required=False)
+@click.option("--wait", is_flag=True, help="Follow the task to its end; exit code 1 if it fails.")
+@click.option("--id", "task", help="The task's id. The same id twice starts one task.")
+@click.option("--version", type=int, help="The workflow's version; the newest if not given.")
+@app_option
+@output_option
+@asynchronous
+async def run(
+    workflow: str,
+    given: str | None,
+    wait: bool,
+    task: str | None,
+    version: int | None,
+    app: str | None,
+    output: str,
+) -> None:
+    """Start a task of WORKFLOW.
+
+    INPUT is JSON; what is no JSON is taken as text, and `-` is read from stdin. With --app, or SEGUE_APP, it
+    is validated before anything is sent. Prints the task's id; with --wait what happens, and the result.
+
+    \b
+    segue run book_trip "a quiet beach hotel near Lisbon"
+    segue run import_orders - --id orders-2026-11-23 < orders.json
+    """
+    found = find_app(app) if app else None
+    value = _input(given)
+    if found is not None:
+        _validate(found.workflow(workflow, version), value)
+    async with Client(Settings.load()) as client:
+        started = await client.start(workflow, value, task, version)
+        if not wait:
+            emit({"task": started}) if output == "json" else click.echo(started)
+            return
+        await _follow(client, started, found, output)
+
+
+@click.command()
+@click.option(
+    "--state", type=click.Choice(STATES), multiple=True, help="Only tasks in this state; may be repeated."
+)
+@click.option("--workflow", help="Only tasks of this workflow.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+)
+@output_option
+@asynchronous
+async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output: str) -> None:
+    """List tasks, the newest first."""
+    async with Client(Settings.load()) as client:
+        every = await client.statuses()
+    found = [s for s in every if (not state or s.state in state) and (not workflow or s.workflow == workflow)]
+    if output == "json":
+        emit_document(found[:limit])
+        return
+    console = terminal()
+    if not found:
+        click.echo("no tasks" if not every else f"none of {len(every)} tasks is like that", err=True)
+        return
+    console.print(_table(found[:limit]))
+    if len(found) > limit:
+        click.echo(f"and {len(found) - limit} more: --limit {len(found)}", err=True)
+
+
+@click.command()
+@task_argument
+@app_option
+@output_option
+@asynchronous
+async def show(task: str, app: str | None, output: str) -> None:
+    """Show TASK's steps as a timeline: each attempt, what failed and why, and what came out."""
+    async with Client(Settings.load()) as client:
+        history = await client.history(task)
+    timeline = Timeline(task, candidates_of(find_app(app) if app else None))
+    for record in history:
+        timeline.apply(record)
+    if output == "json":
+        emit_document(_document(timeline))
+        return
+    screen = Screen()
+    screen.timeline(timeline)
+    for question in timeline.open_questions:
+        screen.note(f"\nanswer with: segue answer {task} VALUE --step {question.step}")
+
+
+@click.command(name="watch")
+@task_argument
+@app_option
+@output_option
+@asynchronous
+async def watch_task(task: str, app: str | None, output: str) -> None:
+    """Follow TASK as it happens, to its end; exit code 1 if it fails.
+
+    On a terminal its questions can be answered right there.
+    """
+    async with Client(Settings.load()) as client:
+        await _follow(client, task, find_app(app) if app else None, output)
+
+
+async def _follow(client: Client, task: str, app: App | None, output: str) -> None:
+    if output == "json":
+        screen = Screen(terminal(stderr=True))
+        timeline = await watch(client, task, screen, app=app, listener=emit_moment)
+    else:
+        screen = Screen()
+        timeline = await watch(client, task, screen, app=app, answerer=at_the_terminal(screen))
+    if output == "text" and timeline.problem and timeline.problem.traceback:
+        screen.note(timeline.problem.traceback.rstrip())
+    if timeline.state != "succeeded":
+        sys.exit(TASK_FAILED)
+
+
+def _input(given: str | None) -> Any:
+    if given is None:
+        return None
+    return json_or_text(click.get_text_stream("stdin").read() if given == "-" else given)
+
+
+def _validate(workflow: Workflow[Any, Any], value: Any) -> None:
+    try:
+        workflow.input.validate_python(value)
+    except ValidationError as error:
+        raise BadInput(
+            f"the input does not fit workflow {workflow.name!r}: {codec.describe(error)}"
+        ) from None
+
+
+def _table(statuses: list[Status]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for heading in ("TASK", "WORKFLOW", "STATE", "STARTED"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("TOOK", justify="right", no_wrap=True)
+    table.add_column("", overflow="ellipsis", no_wrap=True)
+    for status in statuses:
+        table.add_row(
+            status.task,
+            status.workflow,
+            Text(status.state, style=STATE_STYLE[status.state]),
+            moment_of(status.started_ms),
+            duration(status.at_ms - status.started_ms) if status.state in STATES[3:] else "",
+            Text(_about(status), style="dim"),
+        )
+    return table
+
+
+def _about(status: Status) -> str:
+    if status.questions:
+        return " | ".join(f"asks {q.to}: {question_line(q)}" for q in status.questions)
+    return status.problem.message if status.problem else ""
+
+
+def _document(timeline: Timeline) -> dict[str, Any]:
+    """The timeline without what only its fold needs."""
+    return {
+        "task": timeline.task,
+        "workflow": timeline.workflow,
+        "version": timeline.version,
+        "state": timeline.state,
+        "input": timeline.input,
+        "result": timeline.result,
+        "problem": timeline.problem,
+        "started_ms": timeline.started_ms,
+        "ended_ms": timeline.ended_ms,
+        "steps": [
+            {
+                "number": step.number,
+                "kind": step.kind,
+                "name": step.name,
+                "outcome": step.outcome,
+                "started_ms": step.started_ms,
+                "ended_ms": step.ended_ms,
+                "due_ms": step.due_ms,
+                "attempts": [step.attempts[number] for number in sorted(step.attempts)],
+                "question": step.question,
+                "result": step.result,
+                "problem": step.problem,
+            }
+            for step in timeline.in_order
+        ],
+        "signals": list(timeline.signals.values()),
+    }

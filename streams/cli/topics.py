@@ -1,0 +1,119 @@
+"""Command: topics, and topics replay."""
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.output import asynchronous, emit, emit_document, output_option
+from streams.cli.render import duration, terminal
+from streams.refeed import Range, again, feed, parse_bound, records_of
+from streams.settings import Settings
+from streams.survey import TopicSurvey, survey
+from topics.contracts import BY_NAME
+
+
+@click.group(invoke_without_command=True)
+@output_option
+@click.pass_context
+def topics(ctx: click.Context, output: str) -> None:
+    """Show what each topic holds, who writes and reads it, and how far each stage has to go.
+
+    RECORDS and LAG are differences of offsets: transactions' markers count too.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(output)
+
+
+@asynchronous
+async def _list(output: str) -> None:
+    settings = Settings.load()
+    found = await survey(settings)
+    if output == "json":
+        emit_document([_document(settings, each) for each in found])
+    else:
+        terminal().print(_table(settings, found))
+
+
+@topics.command(name="replay")
+@click.argument("topic", type=click.Choice(list(BY_NAME)), metavar="TOPIC")
+@click.option(
+    "--from", "begin", metavar="BOUND", help="First offset, or ISO time; the topic's beginning if not given."
+)
+@click.option(
+    "--to", "end", metavar="BOUND", help="Offset or ISO time before which to stop; now if not given."
+)
+@click.option("--partition", type=click.IntRange(min=0), help="Only this partition.")
+@click.option("--task", help="Only records of this task.")
+@click.option("--dry-run", is_flag=True, help="Count, but publish nothing.")
+@output_option
+@asynchronous
+async def replay_range(
+    topic: str,
+    begin: str | None,
+    end: str | None,
+    partition: int | None,
+    task: str | None,
+    dry_run: bool,
+    output: str,
+) -> None:
+    """Feed a range of TOPIC to it again. Harmless: stages know what they have seen.
+
+    \b
+    segue topics replay tasks --from 2026-11-23T14:00 --to 2026-11-23T15:00
+    segue topics replay events --partition 2 --from 1200 --to 1300
+    """
+    settings = Settings.load()
+    wanted = Range(topic, parse_bound(begin), parse_bound(end), partition, task)
+    found = await records_of(settings, wanted)
+    count = len(found) if dry_run else await feed(settings, map(again, found))
+    if output == "json":
+        emit({"topic": topic, "records": count, "dry_run": dry_run})
+    else:
+        click.echo(f"{count} records {'would be' if dry_run else 'were'} fed to {topic} again")
+
+
+def _table(settings: Settings, found: list[TopicSurvey]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for heading in ("TOPIC", "HOLDS", "WRITTEN BY"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("PARTITIONS", "RECORDS"):
+        table.add_column(heading, justify="right")
+    table.add_column("KEPT", no_wrap=True)
+    table.add_column("LAG OF ITS READERS")
+    for each in found:
+        name = Text(settings.topic(each.topic.name), style="bold" if each.partitions else "dim")
+        exists = (str(each.partitions), f"{each.records:,}") if each.partitions else ("missing", "")
+        table.add_row(name, each.topic.holds, _written_by(each), *exists, _kept(each), _lag(each))
+    return table
+
+
+def _written_by(each: TopicSurvey) -> Text:
+    return Text(", ".join(each.topic.written_by), style="dim")
+
+
+def _kept(each: TopicSurvey) -> str:
+    if each.topic.cleanup == "compact":
+        return "the latest of each key"
+    return duration(each.topic.retention_ms)
+
+
+def _lag(each: TopicSurvey) -> Text:
+    if not each.lag:
+        return Text(", ".join(each.topic.read_by), style="dim")
+    parts = [Text(f"{stage} {lag:,}", style="yellow" if lag else "green") for stage, lag in each.lag.items()]
+    return Text(", ").join(parts)
+
+
+def _document(settings: Settings, each: TopicSurvey) -> dict[str, object]:
+    return {
+        "topic": settings.topic(each.topic.name),
+        "contract": each.topic.name,
+        "holds": each.topic.holds,
+        "written_by": each.topic.written_by,
+        "read_by": each.topic.read_by,
+        "cleanup": each.topic.cleanup,
+        "retention_ms": each.topic.retention_ms if each.topic.cleanup == "delete" else None,
+        "partitions": each.partitions,
+        "records": each.records,
+        "lag": each.lag or {},
+    }

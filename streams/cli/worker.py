@@ -1,0 +1,42 @@
+"""Command: worker."""
+
+import logging
+
+import click
+
+from streams.broker import ensure_broker
+from streams.cli.apps import app_argument, find_app
+from streams.cli.output import asynchronous
+from streams.settings import Settings
+from streams.worker import ALL_STAGES, Worker
+from topics.errors import UnknownName
+
+
+@click.command()
+@app_argument
+@click.option("--stages", help=f"Only these, with commas between: {','.join(ALL_STAGES)}. All if not given.")
+@asynchronous
+async def worker(app: str | None, stages: str | None) -> None:
+    """Run the stages of APP until Ctrl-C or SIGTERM; as many workers as you like share the work.
+
+    \b
+    segue worker examples/travel
+    segue worker travel.app --stages model,tool
+    """
+    found, wanted, settings = find_app(app), _stages(stages), Settings.load()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    await ensure_broker(settings, lambda line: click.echo(line, err=True))
+    running = Worker(found, settings, wanted)
+    asked_to_stop = running.stop_on_signals()
+    await running.start()
+    try:
+        await asked_to_stop.wait()
+    finally:
+        await running.stop()
+
+
+def _stages(given: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in given.split(",")) if given else ALL_STAGES
+    if unknown := [name for name in names if name not in ALL_STAGES]:
+        raise UnknownName(f"no stage {unknown[0]!r}: there are {', '.join(ALL_STAGES)}")
+    return names

@@ -1,0 +1,329 @@
+"""The way in and out for programs and people: start a task, answer it, look at it, wait for its result.
+
+A client writes to `tasks` and `signals` and reads what stands on the other topics. Nothing here needs a
+worker to be alive: what is written waits for one, what is read was committed by one. Mistakes that can be
+seen here are told here (`BadInput`, `UnknownName`), where somebody listens; the stages check again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from streams.answers import check_answer, question_for
+from streams.ids import new_id
+from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors, in_order
+from streams.settings import Settings
+from topics import codec
+from topics.errors import BadInput, UnknownName
+from topics.flow import Received
+from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
+
+LOG_TOPICS = (
+    "events",
+    "model-calls",
+    "tool-calls",
+    "checks",
+    "failures",
+    "delays",
+    "questions",
+    "status",
+    "results",
+    "dead-letters",
+)
+"""Everywhere that a task leaves records."""
+
+CLOCK_SKEW_MS = 5_000
+"""How far the clocks of workers may differ: a search by time begins so much earlier."""
+
+ENDED = ("succeeded", "failed", "cancelled", "rejected")
+
+
+class Client:
+    """`async with Client(settings) as client: …`. Connects when first used."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings.load()
+        self._producer: Any = None
+        self._table = StatusTable(self._settings)
+        self._begun_ms: dict[str, int] = {}
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._table.close()
+        if self._producer is not None:
+            await self._producer.stop()
+
+    # ------------------------------------------------------------ in
+
+    async def start(
+        self,
+        workflow: str,
+        input: Any = None,  # noqa: A002
+        id: str | None = None,  # noqa: A002
+        version: int | None = None,
+    ) -> str:
+        """Ask for a task and return its id. The same `id` twice starts one."""
+        task = id if id is not None else new_id()
+        request = self._record(TaskRequest, id=task, workflow=workflow, version=version, input=_json(input))
+        self._begun_ms[task] = await self._send("tasks", task, request)
+        return task
+
+    async def answer(
+        self,
+        task: str,
+        value: Any,
+        step: int | None = None,
+        id: str | None = None,  # noqa: A002
+        by: str | None = None,
+    ) -> None:
+        """Answer an open question; `step` may be left out while there is one. The value is checked here."""
+        question = question_for(await self.status(task), step)
+        value = _json(value)
+        check_answer(question, value)
+        answer = self._record(Answer, id=id or new_id(), task=task, step=question.step, value=value, by=by)
+        await self._send("signals", task, answer)
+
+    async def signal(
+        self,
+        task: str,
+        name: str,
+        value: Any = None,
+        id: str | None = None,  # noqa: A002
+    ) -> None:
+        """Tell a task of an outside event. The same `id` twice counts once."""
+        await self._open(task)
+        await self._send(
+            "signals", task, self._record(Signal, id=id or new_id(), task=task, name=name, value=_json(value))
+        )
+
+    async def cancel(self, task: str, reason: str = "cancelled on request") -> None:
+        await self._open(task)
+        await self._send("signals", task, self._record(Cancel, id=new_id(), task=task, reason=reason))
+
+    async def _open(self, task: str) -> None:
+        status = await self.status(task)
+        if status.state in ENDED:
+            raise BadInput(f"task {task!r} has ended: it {_ended_how(status)}")
+
+    def _record(self, kind: type[Record], **fields: Any) -> Record:
+        try:
+            record = kind(**fields)
+        except ValidationError as error:
+            raise BadInput(codec.describe(error)) from None
+        size = len(codec.encode(record))
+        if size > self._settings.payload_bytes_max:
+            raise BadInput(
+                f"{size:,} bytes are over SEGUE_PAYLOAD_BYTES_MAX, {self._settings.payload_bytes_max:,}: "
+                "pass large data by reference, a path or URL"
+            )
+        return record
+
+    async def _send(self, topic: str, key: str, record: Record) -> int:
+        """Publish, wait until it is safe, and return the record's time."""
+        producer = await self._connected()
+        with broker_errors(self._settings):
+            sent = await producer.send_and_wait(
+                self._settings.topic(topic),
+                key=key.encode(),
+                value=codec.encode(record),
+                headers=[codec.CONTENT_TYPE],
+            )
+        return int(sent.timestamp)
+
+    async def _connected(self) -> Any:
+        """The producer. Topics must exist: Kafka's automatic ones would have the wrong partition count."""
+        async with self._opening:
+            if self._producer is None:
+                async with Reader(self._settings) as reader:
+                    reader.partitions("tasks")
+                self._producer = await _started_producer(self._settings)
+        return self._producer
+
+    # ------------------------------------------------------------ out
+
+    async def statuses(self) -> list[Status]:
+        """Where every task stands, the newest first."""
+        return sorted(await self._table.all(), key=lambda status: status.started_ms, reverse=True)
+
+    async def status(self, task: str) -> Status:
+        """Where a task stands. Raises `UnknownName`."""
+        status = await self._table.get(task)
+        if status is None:
+            raise UnknownName(f"no task {task!r} (if it was started just now, no worker has taken it up yet)")
+        return status
+
+    async def result(self, task: str, timeout_s: float | None = None) -> Result:
+        """Wait until the task has ended, however it ended. Raises `TimeoutError`.
+
+        Raises `UnknownName` if it ended so long ago that its result is no longer kept.
+        """
+        key = task.encode()
+        async with Reader(self._settings) as reader:
+            place = reader.partition_of("results", task)
+            starts = await reader.ends([place])
+            status = await self._table.get(task)
+            if status is not None and status.state in ENDED:
+                starts = await reader.at_time([place], status.at_ms - CLOCK_SKEW_MS)
+                timeout_s = min(timeout_s or CLOCK_SKEW_MS / 1000, CLOCK_SKEW_MS / 1000)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    async for record in reader.tail(starts):
+                        if record.key == key:
+                            return codec.decode("results", record.value)
+            except TimeoutError:
+                raise _no_result(task, status, timeout_s) from None
+        raise AssertionError("a tail has no end")
+
+    async def history(self, task: str) -> list[Received]:
+        """All records about a task, in the order of their time. Raises `UnknownName`."""
+        status = await self.status(task)
+        async with Reader(self._settings) as reader:
+            places = [TopicPartition(self._settings.topic(topic), status.partition) for topic in LOG_TOPICS]
+            starts = await self._beginnings(reader, places, status)
+            ends = await reader.ends(places)
+            if status.state in ENDED:
+                later = await reader.at_time(places, status.at_ms + CLOCK_SKEW_MS)
+                ends = {place: min(ends[place], later[place]) for place in places}
+            return await _records_of(task, reader, starts, ends)
+
+    async def follow(self, task: str) -> AsyncIterator[Received]:
+        """The task's records so far, then each as it comes, up to its result.
+
+        A task that this client has just started is waited for; any other must be known (`UnknownName`).
+        """
+        key = task.encode()
+        async with Reader(self._settings) as reader:
+            places = [reader.partition_of(topic, task) for topic in LOG_TOPICS]
+            ends = await reader.ends(places)
+            if task in self._begun_ms:
+                starts = await reader.at_time(places, self._begun_ms[task] - CLOCK_SKEW_MS)
+                starts = {place: min(starts[place], ends[place]) for place in places}
+            else:
+                starts = await self._beginnings(reader, places, await self.status(task))
+            for record in await _records_of(task, reader, starts, ends):
+                yield record
+                if record.topic == "results":
+                    return
+            async for record in reader.tail(ends):
+                if record.key == key:
+                    yield record
+                    if record.topic == "results":
+                        return
+
+    async def _beginnings(
+        self, reader: Reader, places: list[TopicPartition], status: Status
+    ) -> dict[TopicPartition, int]:
+        """Where the task's records begin: on `events` exactly, elsewhere by the time at which it began."""
+        starts = await reader.at_time(places, status.started_ms - CLOCK_SKEW_MS)
+        log = TopicPartition(self._settings.topic("events"), status.partition)
+        firsts = await reader.beginnings([log])
+        return starts | {log: max(status.offset, firsts[log])}
+
+
+class StatusTable:
+    """The compacted topic `status`, read once and then kept up to date: each look reads only what is new."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader: Reader | None = None
+        self._lock = asyncio.Lock()
+        self._values: dict[bytes, bytes] = {}
+        self._read_to: dict[TopicPartition, int] = {}
+
+    async def get(self, task: str) -> Status | None:
+        async with self._lock:
+            reader = await self._connected()
+            await self._catch_up(reader, [reader.partition_of("status", task)])
+            value = self._values.get(task.encode())
+        return None if value is None else codec.decode("status", value)
+
+    async def all(self) -> list[Status]:
+        async with self._lock:
+            reader = await self._connected()
+            await self._catch_up(reader, reader.partitions("status"))
+            return [codec.decode("status", value) for value in self._values.values()]
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            await self._reader.__aexit__(None, None, None)
+            self._reader = None
+
+    async def _connected(self) -> Reader:
+        """A reader that found no topics knows none that are made later: the next look gets a new one."""
+        if self._reader is None or not self._reader.exists("status"):
+            await self.close()
+            self._reader = await Reader(self._settings).__aenter__()
+        return self._reader
+
+    async def _catch_up(self, reader: Reader, places: list[TopicPartition]) -> None:
+        ends = await reader.ends(places)
+        new = [place for place in places if place not in self._read_to]
+        if new:
+            self._read_to |= await reader.beginnings(new)
+        async for record in reader.read({place: self._read_to[place] for place in places}, ends):
+            if record.key is not None and record.value is not None:
+                self._values[record.key] = record.value
+            elif record.key is not None:
+                self._values.pop(record.key, None)
+        self._read_to |= ends
+
+
+async def _started_producer(settings: Settings) -> Any:
+    producer: Any = AIOKafkaProducer(
+        **settings.client_options(),
+        enable_idempotence=True,
+        linger_ms=0,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    with broker_errors(settings):
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+    return producer
+
+
+async def _records_of(
+    task: str, reader: Reader, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+) -> list[Received]:
+    key = task.encode()
+    return in_order([record async for record in reader.read(starts, ends) if record.key == key])
+
+
+def _json(value: Any) -> Any:
+    """The value as JSON would carry it. Raises `BadInput` if JSON can't."""
+    try:
+        to_json(value, inf_nan_mode="constants")
+        return to_jsonable_python(value)
+    except PydanticSerializationError as error:
+        raise BadInput(f"the value can't travel as JSON: {error}") from None
+
+
+def _ended_how(status: Status) -> str:
+    return (
+        "was rejected"
+        if status.state == "rejected"
+        else f"was {status.state}"
+        if status.state == "cancelled"
+        else status.state
+    )
+
+
+def _no_result(task: str, status: Status | None, timeout_s: float | None) -> Exception:
+    if status is not None and status.state in ENDED:
+        return UnknownName(
+            f"task {task!r} {_ended_how(status)}, but its result is older than `results` keeps records"
+        )
+    where = f"it was {status.state} before" if status else "no worker had taken it up before"
+    return TimeoutError(f"task {task!r} has not ended within {timeout_s:g} s; {where}")

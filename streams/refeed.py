@@ -1,0 +1,160 @@
+"""Feeds records to their topics again: a range of a topic, or dead letters once their cause is mended.
+
+The bytes, key and partition stay the same; a header `segue-replayed-from` says where the record stood. That
+is harmless: every stage knows what it has seen, and decides the same about it.
+"""
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from streams.reader import REQUEST_TIMEOUT_MS, Offsets, Reader, broker_errors
+from streams.settings import Settings
+from topics import contracts
+from topics.errors import BadInput, UnknownName
+from topics.flow import Headers, Received
+
+REPLAYED_FROM = "segue-replayed-from"
+UNACKNOWLEDGED_MAX = 500
+
+
+class Copy(NamedTuple):
+    """A record to feed again; without a `partition` its key decides."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True)
+class Range:
+    """What to feed again. A bound is an offset, or a time as a `datetime`; None: as far as the topic goes."""
+
+    topic: str
+    begin: int | datetime | None = None
+    end: int | datetime | None = None
+    partition: int | None = None
+    task: str | None = None
+
+
+def parse_bound(text: str | None) -> int | datetime | None:
+    """An offset, or an ISO 8601 time: local unless it names its zone."""
+    if text is None:
+        return None
+    if text.isdecimal():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise BadInput(f"{text!r} is no offset (12345) and no ISO time (2026-11-23T14:00:00)") from None
+
+
+async def records_of(settings: Settings, wanted: Range) -> list[Received]:
+    """The records of the range, up to the end that the topic has now at most. Raises `UnknownName`."""
+    if wanted.topic not in contracts.BY_NAME:
+        raise UnknownName(f"no topic {wanted.topic!r}: there are {', '.join(contracts.BY_NAME)}")
+    async with Reader(settings) as reader:
+        partitions = _partitions(reader, wanted)
+        first, last = await reader.beginnings(partitions), await reader.ends(partitions)
+        starts = await _offsets(reader, partitions, wanted.begin, first)
+        ends = await _offsets(reader, partitions, wanted.end, last)
+        bounds = _within(starts, first, last), _within(ends, first, last)
+        key = wanted.task.encode() if wanted.task else None
+        return [record async for record in reader.read(*bounds) if key is None or record.key == key]
+
+
+def _partitions(reader: Reader, wanted: Range) -> list[TopicPartition]:
+    every = reader.partitions(wanted.topic)
+    found = [p for p in every if wanted.partition in (None, p.partition)]
+    if not found:
+        raise UnknownName(
+            f"{wanted.topic} has no partition {wanted.partition}: they are 0 to {len(every) - 1}"
+        )
+    return found
+
+
+async def _offsets(
+    reader: Reader, partitions: list[TopicPartition], bound: int | datetime | None, default: Offsets
+) -> Offsets:
+    match bound:
+        case None:
+            return default
+        case int():
+            return dict.fromkeys(partitions, bound)
+        case datetime():
+            return await reader.at_time(partitions, round(bound.timestamp() * 1000))
+
+
+def _within(offsets: Offsets, first: Offsets, last: Offsets) -> Offsets:
+    return {place: min(max(offset, first[place]), last[place]) for place, offset in offsets.items()}
+
+
+def again(record: Received) -> Copy:
+    """The same record, to the same place."""
+    return Copy(record.topic, record.partition, record.key, record.value, _marked(record, record.headers))
+
+
+def back_to_its_topic(letter: Received) -> Copy:
+    """A dead letter, to the topic that its record came from. Raises `BadInput` if it does not say which."""
+    headers = {name: value.decode(errors="replace") for name, value in letter.headers}
+    topic = headers.get("segue-topic", "")
+    if topic not in contracts.BY_NAME:
+        raise BadInput(
+            f"dead letter {letter.partition}:{letter.offset} does not say from which topic it came"
+        )
+    kept = tuple(header for header in letter.headers if not header[0].startswith("segue-"))
+    return Copy(topic, None, letter.key, letter.value, _marked(letter, kept))
+
+
+def _marked(record: Received, headers: Headers) -> Headers:
+    kept = tuple(header for header in headers if header[0] != REPLAYED_FROM)
+    return (*kept, (REPLAYED_FROM, f"{record.topic}/{record.partition}/{record.offset}".encode()))
+
+
+async def feed(settings: Settings, copies: Iterable[Copy]) -> int:
+    """Publish them in their order, wait until all are safe, and return how many they were."""
+    count = 0
+    async with _producer(settings) as producer:
+        pending: list[Any] = []
+        for copy in copies:
+            sent = await producer.send(
+                settings.topic(copy.topic),
+                copy.value,
+                key=copy.key,
+                partition=copy.partition,
+                headers=list(copy.headers),
+            )
+            pending.append(sent)
+            count += 1
+            if len(pending) == UNACKNOWLEDGED_MAX:
+                await _acknowledged(pending)
+        await _acknowledged(pending)
+    return count
+
+
+async def _acknowledged(pending: list[Any]) -> None:
+    for sent in pending:
+        await sent
+    pending.clear()
+
+
+@asynccontextmanager
+async def _producer(settings: Settings) -> AsyncGenerator[Any]:
+    producer: Any = AIOKafkaProducer(
+        **settings.client_options(),
+        enable_idempotence=True,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        max_request_size=contracts.DEAD_LETTER_BYTES_MAX,
+    )
+    with broker_errors(settings):
+        try:
+            await producer.start()
+            yield producer
+        finally:
+            await producer.stop()

@@ -1,0 +1,84 @@
+"""Runs a task's workflow again over the task's own log: the same code as stage `conduct`, without effects.
+
+Nothing is published and nobody is called: each await gets what the log says it got. It runs in the caller's
+thread, outside any event loop, so that `breakpoint()` in the workflow stops there.
+"""
+
+import random
+from collections.abc import Generator, Iterable
+from typing import Any, NamedTuple
+
+from processors.app import App
+from processors.performance import Performance
+from topics import codec
+from topics.errors import BadInput, UnknownName
+from topics.flow import Publish, Received
+from topics.records import Event, Problem, Rejected, Result, StepFailed, StepSucceeded, Submitted, TimerFired
+
+OUTCOMES = (StepSucceeded, StepFailed, TimerFired)
+
+
+class Played(NamedTuple):
+    """An event of the log and what the workflow asked for because of it."""
+
+    event: Event
+    asked: list[Publish]
+
+
+class Replay:
+    """`for played in replay: …` runs it; afterwards `ending` or `parked` say how it went.
+
+    `until` stops it before the outcome of that step, and of all that came later.
+    """
+
+    def __init__(self, app: App, history: Iterable[Received], until: int | None = None) -> None:
+        records = [codec.decode(r.topic, r.value) for r in history if r.topic in ("events", "results")]
+        self._until = until
+        self._recorded = next((r for r in records if isinstance(r, Result)), None)
+        self._events: list[Event] = [r for r in records if not isinstance(r, Result)]
+        self._submitted = _submitted(self._events)
+        app.workflow(self._submitted.workflow, self._submitted.version)  # raises if it is not there
+        self._app = app
+        self.performance: Performance | None = None
+
+    def __iter__(self) -> Generator[Played]:
+        self.performance = performance = Performance(self._app, self._submitted, random.Random)
+        yield Played(self._submitted, performance.take())
+        for event in self._events:
+            if performance.ending or performance.knows(event):
+                continue
+            if isinstance(event, OUTCOMES) and event.step == self._until:
+                return
+            if not isinstance(event, Submitted | Rejected):
+                performance.apply(event)
+                yield Played(event, performance.take())
+            if performance.parked:
+                return
+
+    @property
+    def parked(self) -> Problem | None:
+        """Where the workflow as it is now differs from the log."""
+        return self.performance.parked if self.performance else None
+
+    @property
+    def different_ending(self) -> str | None:
+        """What the recorded result and that of this run differ in; None if they agree, or one has no end."""
+        ending = self.performance.ending if self.performance else None
+        if ending is None or self._recorded is None:
+            return None
+        was = _ending(self._recorded.outcome, self._recorded.result)
+        now = _ending(ending.outcome, ending.result)
+        return None if was == now else f"the log ends with {was}, this run with {now}"
+
+
+def _ending(outcome: str, result: Any) -> str:
+    return outcome if result is None else f"{outcome}: {result!r}"
+
+
+def _submitted(events: Iterable[Event]) -> Submitted:
+    for event in events:
+        if isinstance(event, Submitted):
+            return event
+        if isinstance(event, Rejected):
+            raise BadInput(f"task {event.task!r} never began: {event.problem.message}")
+    raise UnknownName("the beginning of the task's log is no longer kept: it can't be run again")
