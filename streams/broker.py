@@ -15,13 +15,14 @@ import asyncio
 import errno
 import fcntl
 import logging
+import os
 import shutil
 import socket
 import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import IO, NamedTuple, cast
 
 import psutil
@@ -39,6 +40,9 @@ START_S_MAX = 60.0
 STOP_S_MAX = 30.0
 ANSWER_S_MAX = 10.0
 POLL_S = 0.03
+
+RELEASE_S_MAX = 1.0
+"""A broker that was killed is gone from the list of processes a moment before its port is free."""
 
 MEMORY_BYTES_MIN = 450 * 1024 * 1024
 DISK_BYTES_MIN = 500 * 1024 * 1024
@@ -215,17 +219,26 @@ def _assert_room(root: Path) -> None:
 
 
 def _assert_free(port: int) -> None:
+    deadline = monotonic() + RELEASE_S_MAX
+    while (error := _bind_error(port)) == errno.EADDRINUSE and monotonic() < deadline:
+        sleep(POLL_S)
+    if error == errno.EADDRINUSE:
+        raise Unavailable(
+            f"port {port} is taken by another program: set SEGUE_LOCAL_BROKER_PORT to a free port, "
+            f"or SEGUE_KAFKA=127.0.0.1:{port} if that program is a Kafka that you mean to use"
+        )
+    if error is not None:
+        raise Unavailable(f"can't listen on 127.0.0.1:{port}: {os.strerror(error)}")
+
+
+def _bind_error(port: int) -> int | None:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise Unavailable(f"can't listen on 127.0.0.1:{port}: {error.strerror}") from None
-            raise Unavailable(
-                f"port {port} is taken by another program: set SEGUE_LOCAL_BROKER_PORT to a free port, "
-                f"or SEGUE_KAFKA=127.0.0.1:{port} if that program is a Kafka that you mean to use"
-            ) from None
+            return error.errno
+    return None
 
 
 def _free_port() -> int:

@@ -50,6 +50,10 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 
+# After a crash the node waits for its own dead registration to expire (default: 9 s).
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+
 # A laptop that stayed shut for a month must not forget what was processed (default: a week).
 offsets.retention.minutes=525600
 
@@ -100,7 +104,8 @@ class Node:
         """Makes the data folder, once: it has no cluster id before. Data that is there is left alone."""
         if (self.data / "meta.properties").exists():
             return
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # 22 characters of URL-safe base64, but never a first "-", which the tool would take for an option.
+        cluster = base64.b64encode(uuid.uuid4().bytes, altchars=b"__").decode().rstrip("=")
         options = ["format", "--cluster-id", cluster, "--config", str(self.properties)]
         done = subprocess.run(
             self._java(classpath, "kafka.tools.StorageTool", *options),
