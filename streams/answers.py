@@ -34,11 +34,10 @@ def check_answer(question: Question, value: Any) -> None:
         if problem is not None:
             where = ".".join(map(str, problem.absolute_path)) or "it"
             raise BadInput(f"the answer does not fit the question: {where}: {problem.message}")
-            )
 
 
 def chosen(question: Question, text: str) -> Any:
-    """What a person meant who typed `text`: an option's number (from 1) or label, else JSON, else the text itself.
+    """What a person meant who typed `text`: an option's number (from 1) or label, else JSON, else the text.
 
     An option whose label or value is itself a number is chosen by that, before any position.
     """
