@@ -1,0 +1,67 @@
+"""Calls models: one request for each call.
+
+What speaks to providers, `streams.executors.provider`, is loaded with the first call: a worker that calls
+no model needs none of their libraries. Loading takes seconds: a thread does it, and heartbeats go on.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from processors.app import App
+from processors.routes import ModelCandidate, ModelRoute
+from processors.tool import Reply
+from topics.errors import UnknownName
+from topics.records import CallModel
+
+if TYPE_CHECKING:
+    from streams.executors.provider import ModelClient
+
+
+class ModelExecutor:
+    """One client, and so one connection pool, for each candidate."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._clients: dict[str | int, ModelClient] = {}
+        self._opening = asyncio.Lock()
+        self._open = AsyncExitStack()
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        await self._open.aclose()
+        self._clients.clear()
+
+    def candidate(self, call: CallModel) -> str:
+        """Its name for records; never raises."""
+        try:
+            return self._app.model_route(call.route).names[call.candidate]
+        except (UnknownName, IndexError):
+            return f"{call.route}[{call.candidate}]"
+
+    async def __call__(self, call: CallModel) -> Reply:
+        """Raises `OutputRefused` for what is no answer; `Retryable` or `Permanent` when there is none."""
+        route = self._app.model_route(call.route)
+        client = await self._client(_candidate(route, call), self.candidate(call))
+        return await client.ask(route, call)
+
+    async def _client(self, candidate: ModelCandidate, name: str) -> "ModelClient":
+        key = candidate if isinstance(candidate, str) else id(candidate)
+        async with self._opening:
+            if key not in self._clients:
+                client = await asyncio.to_thread(_made, candidate, name)
+                self._clients[key] = await self._open.enter_async_context(client)
+            return self._clients[key]
+
+
+def _candidate(route: ModelRoute, call: CallModel) -> ModelCandidate:
+    if call.candidate >= len(route.candidates):
+        raise UnknownName(f"model route {call.route!r} has no candidate {call.candidate} any more")
+    return route.candidates[call.candidate]
+
+
+def _made(candidate: ModelCandidate, name: str) -> "ModelClient":
+    from streams.executors.provider import ModelClient  # noqa: PLC0415 - see above
+
+    return ModelClient(candidate, name)

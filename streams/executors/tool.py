@@ -1,0 +1,85 @@
+"""Calls tools: typed Python functions, and those of MCP servers, whose library the first call loads."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PydanticUserError, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from processors.app import App
+from processors.routes import McpServer, McpTool, Tool, ToolCandidate
+from processors.tool import Reply
+from streams.executors.arguments import bind
+from streams.executors.current import attempting
+from topics.codec import describe
+from topics.errors import Permanent, UnknownName
+from topics.records import CallTool
+
+if TYPE_CHECKING:
+    from streams.executors.mcp import Connection
+
+
+class ToolExecutor:
+    """One connection for each MCP server, opened when it is first needed and kept."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._connections: dict[McpServer, Connection] = {}
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        for connection in self._connections.values():
+            await connection.stop()
+        self._connections.clear()
+
+    def candidate(self, call: CallTool) -> str:
+        try:
+            return self._candidate(call).name
+        except UnknownName:
+            return f"{call.route}[{call.candidate}]"
+
+    async def __call__(self, call: CallTool) -> Reply:
+        candidate = self._candidate(call)
+        if isinstance(candidate, McpTool):
+            connection = await self._connection(candidate.server)
+            result = await connection.call(candidate.tool, call.arguments, call.idempotency_key)
+        else:
+            result = await _call(candidate, call)
+        return Reply(result, by=candidate.name)
+
+    def _candidate(self, call: CallTool) -> ToolCandidate:
+        route = self._app.tool_route(call.route)
+        if call.candidate >= len(route.candidates):
+            raise UnknownName(f"tool route {call.route!r} has no candidate {call.candidate} any more")
+        return route.candidates[call.candidate]
+
+    async def _connection(self, server: McpServer) -> "Connection":
+        if server not in self._connections:
+            made = await asyncio.to_thread(_made, server)
+            self._connections.setdefault(server, made)
+        return self._connections[server]
+
+
+def _made(server: McpServer) -> "Connection":
+    """In a thread, since importing takes long: the loop keeps its heartbeats."""
+    from streams.executors.mcp import Connection  # noqa: PLC0415 - as the module's docstring says
+
+    return Connection(server)
+
+
+async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
+    try:
+        parameters, output = tool.parameters, tool.output
+    except (PydanticUserError, NameError) as error:
+        raise Permanent(f"tool {tool.name!r} has an annotation that has no JSON: {error}") from None
+    arguments = bind(f"tool {tool.name!r}", tool.signature.parameters.values(), parameters, call.arguments)
+    with attempting(call):
+        returned = await tool.function(**arguments)
+    try:
+        return output.dump_python(output.validate_python(returned), mode="json")
+    except ValidationError as error:
+        fault = describe(error)
+    except PydanticSerializationError as error:
+        fault = str(error)
+    raise Permanent(f"tool {tool.name!r} returned {type(returned).__name__}, not what it declares: {fault}")

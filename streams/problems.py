@@ -1,0 +1,249 @@
+"""From an exception to a `Problem`: may trying again help, when, and what should a person do.
+
+    what was raised                                   trying again    traceback
+    `Retryable`, `Refused`, a time-out                 helps           no
+    HTTP 408, 409, 425, 429, 5xx; no connection        helps           no
+    any other HTTP status; `Permanent`, `BadInput`     is useless      no
+    data that does not validate                        is useless      no
+    anything else, raised by a tool's or check's code  may help        yes
+
+HTTP libraries are recognised by the shape of their errors (a status, headers), never by importing them: a
+worker that calls no model loads no model library. Secrets are taken out of everything that is kept.
+"""
+
+import asyncio
+import os
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import responses
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from topics.codec import describe
+from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
+from topics.records import Critique, Problem
+
+RETRY_AFTER_S_MAX = 24 * 60 * 60.0
+"""A service that asks for more is taken to be wrong: a task must not stand still for a year."""
+
+MESSAGE_CHARS_MAX = 2_000
+"""Providers put whole web pages into their errors."""
+
+TRACEBACK_CHARS_MAX = 8_000
+"""The end of a traceback says most; the record must stay small."""
+
+RETRYABLE_STATUSES = frozenset(
+    {408, 409, 425, 429, 500, 502, 503, 504, 507, 508, 520, 521, 522, 523, 524, 529}
+)
+"""409 means a lock not got in time, as OpenAI and Anthropic use it; 52x are Cloudflare's, 529 Anthropic's."""
+
+_ADVICE = {
+    401: "the credentials were refused: check the API key or token",
+    402: "the account has no credit",
+    403: "the credentials are not allowed to do this",
+    404: "there is no such address or model: check its name and base URL",
+}
+
+_NO_CONNECTION = frozenset(
+    {
+        "TransportError",
+        "ClientConnectionError",
+        "APIConnectionError",
+        "ModelConnectionError",
+        "ConnectionError",
+    }
+)
+"""How httpx, aiohttp, the providers' SDKs, Pydantic AI and Python call what happens without a response."""
+
+
+class OutputRefused(Retryable):
+    """A model's output is no answer: not JSON, outside of its schema, empty or cut off.
+
+    The effect runner publishes `critique` with the failure, so that the model is asked again with it.
+    """
+
+    def __init__(self, output: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.critique = Critique(output=output, reason=reason)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """What `error` means for the policy and for people. Never raises."""
+    error = sole(error)
+    match error:
+        case Retryable():
+            return _problem(error, retry_after_s=error.retry_after_s)
+        case Permanent() | BadInput():
+            return _problem(error, retryable=False)
+        case Refused() | UnknownName():  # a name unknown here may be known to a newer worker
+            return _problem(error)
+        case TimeoutError():
+            return _problem(error, str(error) or "timed out")
+        case asyncio.CancelledError():
+            return _problem(error, str(error) or "cancelled")
+        case ValidationError():
+            return _problem(error, f"{error.title}: {describe(error)}", retryable=False)
+        case _:
+            return _http_problem(error) or _connection_problem(error) or _unexpected(error)
+
+
+def sole(error: BaseException) -> BaseException:
+    """The one error in a group of one, as task groups raise it; others as they are."""
+    within: Sequence[BaseException] = getattr(error, "exceptions", ())
+    return sole(within[0]) if len(within) == 1 else error
+
+
+def _problem(error: BaseException, message: str | None = None, **rest: Any) -> Problem:
+    text = message if message is not None else str(error)
+    return Problem(type=type(error).__name__, message=redact(_first(text, MESSAGE_CHARS_MAX)), **rest)
+
+
+def _connection_problem(error: BaseException) -> Problem | None:
+    if _NO_CONNECTION.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+        return None
+    return _problem(error, f"no connection: {str(error) or error.__cause__ or type(error).__name__}")
+
+
+def _unexpected(error: BaseException) -> Problem:
+    """User code raised what it did not foresee: the cause may pass, and the traceback shows where to look."""
+    return _problem(error, str(error) or type(error).__name__, traceback=user_traceback(error))
+
+
+# ---------------------------------------------------------------- HTTP
+
+
+def _http_problem(error: BaseException) -> Problem | None:
+    status, headers = _response(error)
+    if status is None or status < 400:
+        return None
+    return _problem(
+        error,
+        http_message(status, _first_line(error)),
+        retryable=may_retry(status, headers),
+        retry_after_s=retry_after_s(headers),
+    )
+
+
+def http_message(status: int, detail: str) -> str:
+    """`HTTP 401 Unauthorized: the credentials were refused: … (what the service said)`."""
+    phrase = responses.get(status, "")
+    advice = _ADVICE.get(status)
+    said = f" ({detail})" if detail and advice else f": {detail}" if detail else ""
+    return f"HTTP {status} {phrase}".rstrip() + (f": {advice}" if advice else "") + said
+
+
+def may_retry(status: int, headers: Mapping[str, str]) -> bool:
+    """By status, unless the service says it itself: OpenAI and Anthropic send `x-should-retry`."""
+    said = headers.get("x-should-retry", "").lower()
+    return said == "true" if said in ("true", "false") else status in RETRYABLE_STATUSES
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """How long the service asks to wait, in seconds.
+
+    By `retry-after-ms`, `Retry-After` (RFC 9110: seconds or a date), or when its rate limit starts anew
+    (`RateLimit-Reset`: seconds; `X-RateLimit-Reset`: seconds, or seconds since the epoch).
+    """
+    if (ms := _number(headers.get("retry-after-ms"))) is not None:
+        return _within(ms / 1000)
+    if (after := headers.get("retry-after")) is not None:
+        seconds = _number(after)
+        return _within(seconds if seconds is not None else _seconds_until(after))
+    if (reset := _number(headers.get("ratelimit-reset") or headers.get("x-ratelimit-reset"))) is not None:
+        return _within(reset - _now_s() if reset > RETRY_AFTER_S_MAX else reset)
+    return None
+
+
+def _response(error: BaseException) -> tuple[int | None, Mapping[str, str]]:
+    """Status and headers of an HTTP error: its own (Pydantic AI, aiohttp) or its response's (httpx)."""
+    response = getattr(error, "response", None)
+    for holder in (response, error):
+        for name in ("status_code", "status"):
+            if isinstance(status := getattr(holder, name, None), int):
+                headers: Mapping[Any, Any] = getattr(error, "headers", None) or getattr(
+                    response, "headers", {}
+                )
+                return status, {str(key).lower(): str(value) for key, value in headers.items()}
+    return None, {}
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and isfinite(number) else None
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        then = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - _now_s()
+
+
+def _within(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_S_MAX)
+
+
+def _now_s() -> float:
+    return datetime.now(UTC).timestamp()
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def user_traceback(error: BaseException) -> str:
+    """The traceback from where Segue called user code, and at most its last 8,000 characters."""
+    frames = error.__traceback__
+    below = frames
+    while frames is not None:
+        if frames.tb_frame.f_code.co_filename.startswith(_OURS):
+            below = frames.tb_next or below
+        frames = frames.tb_next
+    text = redact("".join(traceback.format_exception(type(error), error, below)))
+    return text[-TRACEBACK_CHARS_MAX:]
+
+
+_OURS = str(Path(__file__).parent)
+
+
+_SECRETS = (
+    (re.compile(r"\bsk-[\w*-]{6,}"), "[redacted]"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
+    (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), r"\1[redacted]@"),
+    (
+        re.compile(
+            r"(?i)((?:api[-_]?key|authorization|token|secret|password)[\"']?\s*[=:]\s*[\"']?)(?!bearer|basic)[^\s\"'&,)}\[]{4,}"
+        ),
+        r"\1[redacted]",
+    ),
+)
+_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD)$")
+_SECRET_CHARS_MIN = 8
+"""Shorter values of the environment are too common as words to be taken out."""
+
+
+def redact(text: str) -> str:
+    """`text` without API keys, credentials in URLs and headers, and the secrets in this environment."""
+    for name, value in os.environ.items():
+        if len(value) >= _SECRET_CHARS_MIN and _SECRET_NAME.search(name):
+            text = text.replace(value, "[redacted]")
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _first(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,167 @@
+"""Typed Python functions as tools: what they are given, what they may return, what their failures mean."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from processors.app import App
+from processors.attempt import Attempt, current_attempt
+from processors.routes import Tool, ToolRoute, tool
+from processors.tool import Reply
+from streams.executors import ToolExecutor
+from streams.problems import problem_of
+from tests.executors.calls import call_tool
+from topics.errors import Retryable
+from topics.records import Problem
+
+
+class Room(Enum):
+    SINGLE = "single"
+
+
+class Stay(BaseModel):
+    arrive: date
+    nights: int
+
+
+@tool
+async def price(
+    stay: Stay, room: Room, per_night: Decimal, *, tags: frozenset[str] = frozenset()
+) -> dict[date, Decimal]:
+    assert isinstance(stay.arrive, date)
+    assert room is Room.SINGLE
+    assert isinstance(tags, frozenset)
+    return {stay.arrive: per_night * stay.nights}
+
+
+@tool
+async def where() -> Attempt:
+    return current_attempt()
+
+
+@tool
+async def anything(value: Any) -> Any:
+    return value
+
+
+@tool
+async def wrong() -> list[Stay]:
+    return [{"arrive": "soon", "nights": 1}]  # type: ignore[list-item]
+
+
+@tool
+async def no_json() -> Any:
+    return object()
+
+
+@tool
+async def busy() -> None:
+    raise Retryable("full", retry_after_s=2)
+
+
+@tool
+async def broken() -> int:
+    return 1 // int("0")
+
+
+class Opaque:
+    pass
+
+
+@tool
+async def opaque(value: Opaque) -> None: ...
+
+
+TOOLS: Sequence[Tool[..., Any]] = (price, where, anything, wrong, no_json, busy, broken, opaque)
+
+
+async def call(name: str, arguments: dict[str, Any] | None = None, **changes: Any) -> Reply:
+    executor = ToolExecutor(App("test", workflows=[], tools=TOOLS))
+    return await executor(call_tool(name, arguments, **changes))
+
+
+async def problem(name: str, arguments: dict[str, Any] | None = None) -> Problem:
+    with pytest.raises(Exception) as failure:  # noqa: PT011 - what it means is compared by the test
+        await call(name, arguments)
+    return problem_of(failure.value)
+
+
+async def test_arguments_and_result_travel_as_json_by_their_annotations() -> None:
+    arguments = {
+        "stay": {"arrive": "2026-10-01", "nights": 3},
+        "room": "single",
+        "per_night": "99.50",
+        "tags": ["quiet"],
+    }
+    assert await call("price", arguments) == Reply({"2026-10-01": "298.50"}, by="price")
+
+
+async def test_every_wrong_argument_is_named() -> None:
+    arguments = {"stay": {"arrive": "soon", "nights": 3}, "room": "single", "color": "red"}
+    found = await problem("price", arguments)
+    assert (found.type, found.retryable) == ("Permanent", False)
+    assert found.message.startswith(
+        "tool 'price' can't be called: it takes no argument 'color'; argument 'stay': arrive: "
+    )
+    assert found.message.endswith("; argument 'per_night' is missing")
+
+
+async def test_a_tool_knows_which_attempt_it_serves() -> None:
+    reply = await call("where", attempt=4)
+    assert reply.result == {"task": "t1", "step": 3, "attempt": 4, "idempotency_key": "t1/3"}
+    with pytest.raises(LookupError):
+        current_attempt()
+
+
+@pytest.mark.parametrize("value", [None, 1, "ä", [1, {"a": None}], {"a": 1.5}])
+async def test_a_tool_without_annotations_takes_any_json(value: Any) -> None:
+    assert (await call("anything", {"value": value})).result == value
+
+
+async def test_a_result_that_is_not_as_declared_is_permanent() -> None:
+    found = await problem("wrong")
+    assert (found.type, found.retryable) == ("Permanent", False)
+    assert found.message.startswith("tool 'wrong' returned list, not what it declares: 0.arrive: ")
+
+
+async def test_a_result_that_has_no_json_is_permanent() -> None:
+    found = await problem("no_json")
+    assert not found.retryable
+    assert found.message.startswith("tool 'no_json' returned object, not what it declares: ")
+
+
+async def test_an_annotation_that_has_no_json_is_permanent() -> None:
+    found = await problem("opaque", {"value": 1})
+    assert (found.type, found.retryable, "'opaque'" in found.message) == ("Permanent", False, True)
+
+
+async def test_what_a_tool_raises_says_what_to_do() -> None:
+    assert await problem("busy") == Problem(type="Retryable", message="full", retry_after_s=2)
+
+
+async def test_what_a_tool_did_not_foresee_shows_its_code_and_not_ours() -> None:
+    found = await problem("broken")
+    assert (found.type, found.retryable) == ("ZeroDivisionError", True)
+    assert found.traceback is not None
+    assert "in broken" in found.traceback
+    assert "executors/tool.py" not in found.traceback.replace("test_tool.py", "")
+
+
+async def test_candidates_are_called_by_their_index_and_named() -> None:
+    executor = ToolExecutor(App("test", workflows=[], routes=[ToolRoute("r", [busy, anything])]))
+    second = call_tool("r", {"value": 1}, candidate=1)
+    assert (executor.candidate(second), await executor(second)) == ("anything", Reply(1, "anything"))
+    gone = call_tool("r", candidate=2)
+    assert executor.candidate(gone) == "r[2]"
+    with pytest.raises(Exception, match="no candidate 2 any more"):
+        await executor(gone)
+
+
+async def test_a_route_that_is_not_here_is_named_and_may_be_elsewhere() -> None:
+    found = await problem("nowhere")
+    assert (found.type, found.retryable) == ("UnknownName", True)
