@@ -117,6 +117,7 @@ def _gave_up(failure: AttemptFailed, now_ms: int) -> Publish:
         print=call.print,
         problem=failure.problem,
         attempt=call.attempt,
+        route=call.route,
         by=failure.by,
         at_ms=now_ms,
     )

@@ -52,6 +52,7 @@ def succeeded(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: 
         print=call.print,
         result=reply.result,
         attempt=call.attempt,
+        route=call.route,
         by=reply.by,
         took_ms=took_ms,
         usage=reply.usage,

@@ -161,7 +161,7 @@ class Rejected(Record):
 
 
 class StepSucceeded(Record):
-    """`print` echoes the fingerprint of the command; `by` names the candidate that answered."""
+    """`print` echoes the fingerprint of what was asked; `by` names the candidate of `route` that answered."""
 
     kind: Literal["step_succeeded"] = "step_succeeded"
     task: TaskId
@@ -169,6 +169,7 @@ class StepSucceeded(Record):
     print: str
     result: Any
     attempt: int = 1
+    route: str | None = None
     by: str | None = None
     took_ms: float = 0.0
     usage: Usage | None = None
@@ -184,6 +185,7 @@ class StepFailed(Record):
     print: str
     problem: Problem
     attempt: int = 1
+    route: str | None = None
     by: str | None = None
     at_ms: int
 
