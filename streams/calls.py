@@ -1,0 +1,161 @@
+"""What an effect stage does with one record: read it, make the call, and say what comes of it.
+
+The runner (`effects`) knows records, partitions and commits; this knows models, tools and checks. An
+exception of user code becomes a failure record here, and never reaches the runner.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from processors import check, tool
+from processors.app import App
+from processors.routes import Policy
+from processors.tool import Reply
+from streams.clock import now_ms
+from streams.metrics import Metrics
+from streams.problems import OutputRefused, problem_of
+from topics import codec
+from topics.errors import Refused
+from topics.flow import Decision, Received
+from topics.records import CallModel, CallTool, CheckOutput, Problem
+
+AnyCall = CallModel | CallTool
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call that can be made. `id` names the attempt: the same record always has the same."""
+
+    id: str
+    perform: Callable[[], Awaitable[Decision]]
+    too_large: Callable[[str], Decision]
+    """What to publish instead of a result that does not fit on its topic."""
+
+
+class Executor(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def candidate(self, call: Any) -> str: ...
+
+    async def __call__(self, call: Any) -> Any: ...
+
+
+class Calls(Protocol):
+    """The calls of one effect stage."""
+
+    @property
+    def executor(self) -> Executor: ...
+
+    def job(self, record: Received) -> Job:
+        """Raises `BadRecord`."""
+        ...
+
+
+class RouteCalls:
+    """Calls of models or of tools: each ends in an answer or a failure."""
+
+    def __init__(self, stage: str, app: App, executor: Executor, metrics: Metrics) -> None:
+        self.executor = executor
+        self._stage = stage
+        self._app = app
+        self._metrics = metrics
+
+    def job(self, record: Received) -> Job:
+        call: AnyCall = codec.decode(record.topic, record.value)
+        return Job(_id(call), lambda: self._perform(call), lambda reason: self._too_large(call, reason))
+
+    async def _perform(self, call: AnyCall) -> Decision:
+        by, started_s = self.executor.candidate(call), time.perf_counter()
+        try:
+            reply: Reply = await _within(_policy(self._app, call).timeout_s, self.executor(call))
+        except BaseException as error:
+            _raise_if_ours(error)
+            took_s = time.perf_counter() - started_s
+            self._measure(call, by, "timed_out" if isinstance(error, TimeoutError) else "failed", took_s)
+            critique = error.critique if isinstance(error, OutputRefused) else None
+            return tool.failed(call, by, problem_of(error), took_s * 1000, now_ms(), critique)
+        took_s = time.perf_counter() - started_s
+        self._measure(call, by, "succeeded", took_s)
+        return tool.replied(call, reply, took_s * 1000, now_ms())
+
+    def _too_large(self, call: AnyCall, reason: str) -> Decision:
+        problem = Problem(type="TooLarge", message=reason, retryable=False)
+        return tool.failed(call, self.executor.candidate(call), problem, 0.0, now_ms())
+
+    def _measure(self, call: AnyCall, by: str, outcome: str, seconds: float) -> None:
+        self._metrics.attempt(self._stage, call.route, by, outcome, seconds)
+
+
+class CheckCalls:
+    """Checks of outputs: each is accepted, refused with a critique, or the check itself failed."""
+
+    def __init__(self, stage: str, app: App, executor: Executor, metrics: Metrics) -> None:
+        self.executor = executor
+        self._stage = stage
+        self._app = app
+        self._metrics = metrics
+
+    def job(self, record: Received) -> Job:
+        output: CheckOutput = codec.decode(record.topic, record.value)
+        return Job(_id(output.call), lambda: self._perform(output), lambda reason: _unchecked(output, reason))
+
+    async def _perform(self, output: CheckOutput) -> Decision:
+        started_s = time.perf_counter()
+        outcome, decision = await self._checked(output)
+        by = self.executor.candidate(output)
+        seconds = time.perf_counter() - started_s
+        self._metrics.attempt(self._stage, output.call.route, by, outcome, seconds)
+        return decision
+
+    async def _checked(self, output: CheckOutput) -> tuple[str, Decision]:
+        try:
+            await _within(_policy(self._app, output.call).timeout_s, self.executor(output))
+        except Refused as refusal:
+            return "refused", check.refused(output, str(refusal), now_ms())
+        except BaseException as error:
+            _raise_if_ours(error)
+            problem = problem_of(error)
+            return "failed", tool.failed(output.call, output.by, problem, output.took_ms, now_ms())
+        return "accepted", check.accepted(output, now_ms())
+
+
+def _id(call: AnyCall) -> str:
+    return f"{call.idempotency_key}/{call.attempt}"
+
+
+def _policy(app: App, call: AnyCall) -> Policy:
+    """A route that this worker does not know fails by its executor; until then any time-out will do."""
+    route = app.routes.get(call.route)
+    return route.policy if route is not None else Policy()
+
+
+async def _within(timeout_s: float, call: Awaitable[Any]) -> Any:
+    timer = asyncio.timeout(timeout_s)
+    try:
+        async with timer:
+            return await call
+    except TimeoutError:
+        if timer.expired():
+            raise TimeoutError(f"no answer within {timeout_s:g} s") from None
+        raise
+
+
+def _raise_if_ours(error: BaseException) -> None:
+    """Lets through what is meant for the runner: its own cancellation, and a person's Ctrl-C.
+
+    A `CancelledError` that nobody asked of this task, or a tool's `sys.exit()`, is a failure like any other.
+    """
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    if cancelled or isinstance(error, KeyboardInterrupt | GeneratorExit):
+        raise error
+
+
+def _unchecked(output: CheckOutput, reason: str) -> Decision:
+    problem = Problem(type="TooLarge", message=reason, retryable=False)
+    return tool.failed(output.call, output.by, problem, output.took_ms, now_ms())

@@ -1,0 +1,298 @@
+"""Runs an effect stage: many calls in flight, finishing out of order, each answered exactly once.
+
+    poll ─▶ start a call for each record ─▶ … ─▶ finished calls wait together
+                                                       └▶ publish: one commit of all that finished,
+                                                          with how far each partition is (`progress`)
+
+Polling never waits for a call, so calls may take minutes. Publishing begins as soon as the commit before it is
+done: when little happens a result waits for nothing, and when much happens commits grow.
+
+Calls outlive what they were read by. When the group rebalances, or Kafka fails and the stage is started anew,
+a call goes on; its record, delivered again, finds it by its id, running or already answered. Only calls of
+partitions that went to another worker are cancelled: that worker makes them again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiokafka.structs import TopicPartition
+
+from streams.calls import Calls, Job
+from streams.clock import now_ms
+from streams.group import Batch, Committed, Group, session
+from streams.metrics import Metrics
+from streams.outbox import Outbox, TooLarge
+from streams.progress import UNFINISHED_MAX, Progress
+from streams.settings import Settings
+from streams.transactions import Committer
+from topics import contracts
+from topics.errors import BadRecord
+from topics.flow import Decision, Received, dead_letter
+
+log = logging.getLogger(__name__)
+
+POLL_MS_MAX = 500
+LAG_EVERY_S = 5.0
+
+RELEASE_GRACE_S = 1.0
+"""When the group rebalances: most calls of tools end within this, and all other workers wait for it."""
+
+DRAIN_S = 10.0
+"""When the worker stops: calls that take longer are cancelled, and made again by whoever takes over."""
+
+PUBLISH_S_MAX = 10.0
+"""A commit that takes longer has lost its transaction anyway."""
+
+REMEMBERED_MAX = 10_000
+"""Ids of calls that were answered here: a command that was published twice comes soon after the first."""
+
+
+@dataclass(frozen=True)
+class EffectStage:
+    """`in_flight_max` calls run at once in a worker; what comes after them waits on its topic."""
+
+    name: str
+    calls: Calls
+    in_flight_max: int
+
+    def __post_init__(self) -> None:
+        assert self.in_flight_max <= UNFINISHED_MAX
+
+    @property
+    def topics(self) -> list[str]:
+        return [topic.name for topic in contracts.ALL if self.name in topic.read_by]
+
+
+@dataclass(eq=False)
+class Begun:
+    """A record that was begun to be handled: where it was delivered, and what came of it."""
+
+    at: TopicPartition
+    record: Received
+    job: Job | None = None
+    """None: nothing is called for it (it can't be read, or asks for what another record asked for)."""
+    decision: Decision | None = None
+    delivered: bool = True
+    """In the present session. If not, it waits to be delivered again."""
+    task: "asyncio.Task[None] | None" = None
+
+
+class EffectRunner:
+    """One stage on this worker: `run` until `stop`, or until Kafka or a bug ends it; then `run` again."""
+
+    def __init__(self, stage: EffectStage, settings: Settings, worker: str, metrics: Metrics) -> None:
+        self.name = stage.name
+        self._stage = stage
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._group: Group | None = None
+        self._progress: dict[TopicPartition, Progress] = {}
+        self._calls: dict[str, Begun] = {}
+        self._finished: list[Begun] = []
+        self._remembered: OrderedDict[str, None] = OrderedDict()
+        self._some_finished = asyncio.Event()
+        self._room = asyncio.Event()
+        self._published = asyncio.Event()
+        """Set while nothing that finished waits to be published."""
+        self._published.set()
+        self._stopping = False
+        self._lag_due_s = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """All partitions that the group gave to this worker are served."""
+        return self._group is not None and self._group.ready.is_set()
+
+    async def open(self) -> None:
+        await self._stage.calls.executor.start()
+
+    async def run(self) -> None:
+        async with session(self._settings, self.name, self._worker, self._stage.topics, self) as seat:
+            self._group, commits = seat
+            try:
+                async with asyncio.TaskGroup() as loops:
+                    publishing = loops.create_task(self._publish_all(self._group, commits))
+                    await self._poll(self._group)
+                    await self._settle(DRAIN_S)
+                    publishing.cancel()
+            finally:
+                self._suspend()
+
+    async def stop(self) -> None:
+        """`run` returns when the calls in flight have ended, or were given `DRAIN_S` to."""
+        self._stopping = True
+
+    async def close(self) -> None:
+        for call in list(self._calls.values()):
+            self._forget(call)
+        await self._stage.calls.executor.stop()
+
+    # ------------------------------------------------------------ records in
+
+    async def _poll(self, group: Group) -> None:
+        while not self._stopping:
+            room = self._stage.in_flight_max - len(self._calls) - len(self._finished)
+            if room <= 0:
+                await self._wait_for_room()
+                continue
+            self._receive(await group.poll(POLL_MS_MAX, room))
+            self._report_lag(group)
+
+    async def _wait_for_room(self) -> None:
+        """The consumer heartbeats by itself meanwhile; what it has fetched waits in its buffer."""
+        self._room.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_MS_MAX / 1000):
+                await self._room.wait()
+
+    def _receive(self, batch: Batch) -> None:
+        for tp, records in batch.items():
+            if (progress := self._progress.get(tp)) is None:
+                continue  # revoked since it was fetched
+            for record in records:
+                if progress.deliver(record.offset):
+                    self._begin(tp, record)
+
+    def _begin(self, tp: TopicPartition, record: Received) -> None:
+        try:
+            job = self._stage.calls.job(record)
+        except BadRecord as bad:
+            letter = dead_letter(record, self.name, str(bad), now_ms())
+            self._finish(Begun(tp, record, decision=Decision([letter])))
+            return
+        running = self._calls.get(job.id)
+        if running is not None and running.at == tp and running.record.offset == record.offset:
+            self._resume(running)
+        elif running is not None or job.id in self._remembered:
+            self._finish(Begun(tp, record, decision=Decision()))
+        else:
+            call = self._calls[job.id] = Begun(tp, record, job)
+            call.task = asyncio.create_task(self._call(call, job))
+
+    def _resume(self, call: Begun) -> None:
+        call.delivered = True
+        if call.decision is not None:
+            self._finish(call)
+
+    # ------------------------------------------------------------ calls
+
+    async def _call(self, call: Begun, job: Job) -> None:
+        self._metrics.call_started(self.name)
+        try:
+            call.decision = await job.perform()
+        except Exception as bug:
+            log.exception(
+                "stage %s failed on %s: it goes to the dead letters, the stage goes on", self.name, job.id
+            )
+            reason = f"{type(bug).__name__}: {bug}"
+            call.decision = Decision([dead_letter(call.record, self.name, reason, now_ms())])
+        finally:
+            self._metrics.call_ended(self.name)
+        if call.delivered:
+            self._finish(call)
+
+    def _finish(self, begun: Begun) -> None:
+        self._finished.append(begun)
+        self._published.clear()
+        self._some_finished.set()
+
+    def _forget(self, call: Begun) -> None:
+        assert call.job is not None and call.task is not None
+        call.task.cancel()
+        del self._calls[call.job.id]
+
+    # ------------------------------------------------------------ decisions out
+
+    async def _publish_all(self, group: Group, commits: Committer) -> None:
+        while True:
+            await self._some_finished.wait()
+            self._some_finished.clear()
+            finished, self._finished = self._finished, []
+            await self._publish(group, commits, finished)
+            self._count_published(finished)
+            self._room.set()
+            if not self._finished:
+                self._published.set()
+
+    async def _publish(self, group: Group, commits: Committer, finished: list[Begun]) -> None:
+        started_s, at_ms = time.perf_counter(), now_ms()
+        outbox = Outbox(self._settings)
+        for begun in finished:
+            self._add(outbox, begun, at_ms)
+            self._progress[begun.at].finish(begun.record.offset)
+        offsets = {tp: self._progress[tp].commit() for tp in {begun.at for begun in finished}}
+        await commits.commit(outbox.records, offsets, group.membership, at_ms)
+        self._metrics.published(self.name, outbox.published)
+        self._metrics.batch(self.name, len(finished), time.perf_counter() - started_s)
+
+    def _add(self, outbox: Outbox, begun: Begun, at_ms: int) -> None:
+        """What was decided; if that does not fit on its topic, that it does not; and if neither, a dead letter."""
+        assert begun.decision is not None
+        try:
+            outbox.add(begun.decision, begun.record)
+            return
+        except TooLarge as large:
+            reason = str(large)
+        with contextlib.suppress(TooLarge):
+            if begun.job is not None:
+                outbox.add(begun.job.too_large(reason), begun.record)
+                return
+        outbox.add(Decision([dead_letter(begun.record, self.name, reason, at_ms)]), begun.record)
+
+    def _count_published(self, finished: list[Begun]) -> None:
+        for begun in finished:
+            if begun.job is not None:
+                self._calls.pop(begun.job.id, None)
+                self._remembered[begun.job.id] = None
+        while len(self._remembered) > REMEMBERED_MAX:
+            self._remembered.popitem(last=False)
+
+    # ------------------------------------------------------------ partitions: `group.Owner`
+
+    async def take(self, partitions: Mapping[TopicPartition, Committed]) -> None:
+        assert self._group is not None
+        starts = await self._group.starts(partitions)
+        self._progress = {tp: Progress(starts[tp], at.metadata) for tp, at in partitions.items()}
+        for call in list(self._calls.values()):
+            progress = self._progress.get(call.at)
+            if progress is None or progress.done(call.record.offset):
+                self._forget(call)
+        for tp, offset in starts.items():
+            self._group.serve(tp, offset)
+
+    async def release(self) -> None:
+        await self._settle(RELEASE_GRACE_S)
+        self._suspend()
+
+    async def _settle(self, grace_s: float) -> None:
+        """Waits for calls in flight, not longer than `grace_s`, and until what finished is published."""
+        tasks = [call.task for call in self._calls.values() if call.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PUBLISH_S_MAX):
+                await self._published.wait()
+
+    def _suspend(self) -> None:
+        """Calls go on; what comes of them waits until their records are delivered again."""
+        for call in self._calls.values():
+            call.delivered = False
+        self._finished.clear()
+        self._published.set()
+        for tp in self._progress:
+            self._metrics.revoked(self.name, tp.partition)
+        self._progress.clear()
+
+    def _report_lag(self, group: Group) -> None:
+        if time.monotonic() < self._lag_due_s:
+            return
+        self._lag_due_s = time.monotonic() + LAG_EVERY_S
+        positions = {tp: progress.commit().offset for tp, progress in self._progress.items()}
+        for topic, number, records in group.lags(positions):
+            self._metrics.lag(self.name, topic, number, records)

@@ -1,0 +1,96 @@
+"""From what stages decide to what Kafka takes: names on the cluster, partitions, bytes, headers.
+
+All topics are co-partitioned, so a record with the same key as its cause goes to the partition of the same
+number. That holds only for causes whose partition was chosen here: what comes from outside may have been put
+anywhere (librdkafka's default partitioner is not Java's), so its key is hashed anew, as Java's clients do.
+"""
+
+from functools import lru_cache
+
+from aiokafka.partitioner import murmur2
+from aiokafka.structs import TopicPartition
+
+from streams.settings import Settings
+from streams.transactions import Outgoing
+from topics import codec, contracts
+from topics.contracts import RECORD_BYTES_MAX
+from topics.flow import Decision, Headers, Publish, Received
+from topics.records import Record
+
+TRACE = ("traceparent", "tracestate")
+"""W3C Trace Context: passed on from a record to what it causes."""
+
+RECORD_OVERHEAD_BYTES = 100
+"""Offsets, lengths and the batch's own header, generously."""
+
+CACHED_KEYS_MAX = 65_536
+
+
+class TooLarge(Exception):
+    """A record would be refused by its topic."""
+
+
+class Outbox:
+    """The records of one commit, in order. `published` are the same as the stages decided them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.published: list[Publish] = []
+        self.records: list[Outgoing] = []
+
+    def add(
+        self, decision: Decision, cause: Received | None, changelog: TopicPartition | None = None
+    ) -> None:
+        """All of `decision` or, if a record of it is too large, nothing. Raises `TooLarge`."""
+        trace = trace_of(cause) if cause is not None else ()
+        records = [self._outgoing(publish, cause, trace) for publish in decision.publish]
+        if decision.write:
+            assert changelog is not None, "a stage without a changelog has no state to write"
+            records += [
+                _limited(Outgoing(changelog, *write, []), RECORD_BYTES_MAX) for write in decision.write
+            ]
+        self.records += records
+        self.published += decision.publish
+
+    def _outgoing(self, publish: Publish, cause: Received | None, trace: Headers) -> Outgoing:
+        key = publish.key.encode()
+        to = TopicPartition(self._settings.topic(publish.topic), self._partition(key, cause))
+        record = Outgoing(to, key, *_body(publish, trace))
+        return _limited(record, contracts.BY_NAME[publish.topic].record_bytes_max)
+
+    def _partition(self, key: bytes, cause: Received | None) -> int:
+        if cause is not None and cause.key == key and not comes_from_outside(cause.topic):
+            return cause.partition
+        return partition_of(key, self._settings.partitions)
+
+
+def _body(publish: Publish, trace: Headers) -> tuple[bytes, list[tuple[str, bytes]]]:
+    if isinstance(publish.value, Record):
+        own = publish.headers or trace
+        return codec.encode(publish.value), [codec.CONTENT_TYPE, *own]
+    return publish.value, list(publish.headers)
+
+
+def trace_of(cause: Received) -> Headers:
+    return tuple(header for header in cause.headers if header[0] in TRACE)
+
+
+@lru_cache
+def comes_from_outside(topic: str) -> bool:
+    return "outside" in contracts.BY_NAME[topic].written_by
+
+
+@lru_cache(maxsize=CACHED_KEYS_MAX)
+def partition_of(key: bytes, partitions: int) -> int:
+    """As Kafka's Java clients choose it: murmur2, made positive, modulo."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _limited(record: Outgoing, most: int) -> Outgoing:
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    size = len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD_BYTES
+    if size > most:
+        raise TooLarge(
+            f"a record of {size:,} bytes does not fit on {record.to.topic!r}, which takes {most:,}"
+        )
+    return record

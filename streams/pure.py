@@ -1,0 +1,234 @@
+"""Runs a pure stage: a batch of records in, decisions, one commit of all that they ask for.
+
+    getmany ─▶ handle each record ─▶ one transaction: outputs, changelog, offsets ─▶ RocksDB ─▶ getmany …
+
+Nothing is kept of a batch that could not be committed: the stage is started anew from what is committed (see
+`supervision`), which is also what happens after a crash. A bug in a stage costs only the record that it showed
+on: that goes to the dead letters, and the partition's object, whose memory may be half changed, is rebuilt.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.clock import now_ms as clock_ms
+from streams.group import Batch, Committed, Group, session
+from streams.metrics import Metrics
+from streams.outbox import Outbox, TooLarge
+from streams.settings import Settings
+from streams.state import Empty, Store, open_restored
+from streams.transactions import Offsets
+from topics import contracts
+from topics.flow import Decision, Received, Stage, State, dead_letter
+
+log = logging.getLogger(__name__)
+
+BATCH_RECORDS_MAX = 500
+"""More makes a transaction's fixed cost no smaller worth mentioning, and the first record wait longer."""
+
+POLL_MS_MAX = 500
+"""How long a stop may go unnoticed by an idle stage."""
+
+LAG_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class PureStage:
+    """`make` builds the stage's object for one partition over its committed state."""
+
+    name: str
+    make: Callable[[State], Stage]
+
+    @property
+    def topics(self) -> list[str]:
+        """What it reads, by the contracts; a topic without a type is a changelog."""
+        return [
+            topic.name for topic in contracts.ALL if self.name in topic.read_by and topic.type is not None
+        ]
+
+    @property
+    def changelog(self) -> str | None:
+        mine = (self.name,)
+        return next((t.name for t in contracts.ALL if t.written_by == mine and t.read_by == mine), None)
+
+
+class Partition:
+    """A stage's object on one partition, and the state under it."""
+
+    def __init__(self, stage: PureStage, store: Store | None, changelog: TopicPartition | None) -> None:
+        self._stage = stage
+        self.store = store
+        self.changelog = changelog
+        self.object = self._made()
+
+    def handle(self, record: Received, outbox: Outbox, now_ms: int) -> None:
+        """Adds to `outbox` what the stage decides, or a dead letter if it can't."""
+        try:
+            decision = self.object.handle(record, now_ms)
+            self._accept(decision, record, outbox)
+        except TooLarge as refused:
+            self._put_aside(record, str(refused), outbox, now_ms)
+        except Exception as bug:
+            log.exception(
+                "stage %s failed on %s/%d at %d: that record goes to the dead letters, the stage goes on",
+                *(self._stage.name, record.topic, record.partition, record.offset),
+            )
+            self._put_aside(record, f"{type(bug).__name__}: {bug}", outbox, now_ms)
+
+    def tick(self, outbox: Outbox, now_ms: int) -> bool:
+        """True if something was due."""
+        due_ms = self.object.due_ms()
+        if due_ms is None or due_ms > now_ms:
+            return False
+        self._accept(self.object.tick(now_ms), None, outbox)
+        return True
+
+    def _accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
+        outbox.add(decision, cause, self.changelog)
+        if self.store is not None and decision.write:
+            self.store.pend(decision.write)
+
+    def _put_aside(self, record: Received, reason: str, outbox: Outbox, now_ms: int) -> None:
+        letter = dead_letter(record, self._stage.name, reason, now_ms)
+        outbox.add(Decision([letter]), record)
+        self.object = self._made()
+
+    def _made(self) -> Stage:
+        return self._stage.make(self.store if self.store is not None else Empty())
+
+
+class PureRunner:
+    """One stage on this worker: `run` until `stop`, or until Kafka or a bug ends it with an exception."""
+
+    def __init__(self, stage: PureStage, settings: Settings, worker: str, metrics: Metrics) -> None:
+        self.name = stage.name
+        self._stage = stage
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._directory = settings.state_dir / worker
+        self._group: Group | None = None
+        self._partitions: dict[TopicPartition, Partition] = {}
+        self._positions: dict[TopicPartition, int] = {}
+        self._stores: list[Store] = []
+        self._turn = asyncio.Lock()
+        """Held while a batch is on its way: a rebalance or stop waits for it."""
+        self._stopping = False
+        self._lag_due_s = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """All partitions that the group gave to this worker are served."""
+        return self._group is not None and self._group.ready.is_set()
+
+    async def open(self) -> None: ...
+
+    async def run(self) -> None:
+        async with session(self._settings, self.name, self._worker, self._stage.topics, self) as seat:
+            self._group, self._committer = seat
+            try:
+                await self._poll(self._group)
+            finally:
+                self._let_go()
+
+    async def stop(self) -> None:
+        """`run` returns when the batch in hand is committed."""
+        self._stopping = True
+
+    async def close(self) -> None: ...
+
+    # ------------------------------------------------------------ the loop
+
+    async def _poll(self, group: Group) -> None:
+        while not self._stopping:
+            batch = await group.poll(self._wait_ms(), BATCH_RECORDS_MAX)
+            fetched_as = group.membership
+            async with self._turn:
+                if group.membership is fetched_as:
+                    await self._handle(group, batch)
+            self._report_lag(group)
+
+    def _wait_ms(self) -> int:
+        """Until the first delay is due, and no longer than it may take to notice a stop."""
+        due = [at for at in (p.object.due_ms() for p in self._partitions.values()) if at is not None]
+        return max(0, min(POLL_MS_MAX, min(due) - clock_ms())) if due else POLL_MS_MAX
+
+    async def _handle(self, group: Group, batch: Batch) -> None:
+        now_ms = clock_ms()
+        outbox = Outbox(self._settings)
+        offsets: dict[TopicPartition, OffsetAndMetadata] = {}
+        for tp, records in batch.items():
+            if (partition := self._partitions.get(tp)) is None:
+                continue  # revoked since it was fetched
+            for record in records:
+                partition.handle(record, outbox, now_ms)
+            offsets[tp] = OffsetAndMetadata(records[-1].offset + 1, "")
+        for tp, partition in self._partitions.items():
+            if partition.tick(outbox, now_ms):
+                # No new offset, but without one the group would not check whether we still hold the partition.
+                offsets.setdefault(tp, OffsetAndMetadata(self._positions[tp], ""))
+        if offsets:
+            await self._commit(group, outbox, offsets, now_ms)
+            self._positions.update({tp: at.offset for tp, at in offsets.items()})
+
+    async def _commit(self, group: Group, outbox: Outbox, offsets: Offsets, now_ms: int) -> None:
+        started_s = time.perf_counter()
+        ends = await self._committer.commit(outbox.records, offsets, group.membership, now_ms)
+        for partition in self._partitions.values():
+            if partition.store is not None and partition.changelog in ends:
+                partition.store.commit(ends[partition.changelog])
+        self._metrics.published(self.name, outbox.published)
+        self._metrics.batch(self.name, len(outbox.published), time.perf_counter() - started_s)
+
+    def _report_lag(self, group: Group) -> None:
+        if time.monotonic() < self._lag_due_s:
+            return
+        self._lag_due_s = time.monotonic() + LAG_EVERY_S
+        for topic, number, records in group.lags(self._positions):
+            self._metrics.lag(self.name, topic, number, records)
+
+    # ------------------------------------------------------------ partitions: `group.Owner`
+
+    async def take(self, partitions: Mapping[TopicPartition, Committed]) -> None:
+        assert self._group is not None
+        starts = await self._group.starts(partitions)
+        async for number, store in self._stores_of({tp.partition for tp in partitions}):
+            for tp in sorted(tp for tp in partitions if tp.partition == number):
+                self._partitions[tp] = Partition(self._stage, store, self._changelog(number))
+                self._positions[tp] = starts[tp]
+                self._group.serve(tp, starts[tp])
+
+    async def release(self) -> None:
+        async with self._turn:
+            self._let_go()
+
+    async def _stores_of(self, numbers: set[int]) -> AsyncIterator[tuple[int, Store | None]]:
+        if self._stage.changelog is None:
+            for number in numbers:
+                yield number, None
+            return
+        paths = {number: self._directory / f"{self.name}-{number}" for number in numbers}
+
+        def report(number: int, remaining: int) -> None:
+            self._metrics.restoring(self.name, number, remaining)
+
+        async for number, store in open_restored(self._settings, self._stage.changelog, paths, report):
+            self._stores.append(store)
+            yield number, store
+
+    def _changelog(self, number: int) -> TopicPartition | None:
+        changelog = self._stage.changelog
+        return TopicPartition(self._settings.topic(changelog), number) if changelog is not None else None
+
+    def _let_go(self) -> None:
+        for tp in self._partitions:
+            self._metrics.revoked(self.name, tp.partition)
+        self._partitions.clear()
+        self._positions.clear()
+        for store in self._stores:
+            store.close()
+        self._stores.clear()

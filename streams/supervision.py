@@ -1,0 +1,91 @@
+"""Keeps a stage running: whatever ends it, it is started anew from what is committed.
+
+A lost broker, a fenced transaction, a bug: for all of them the way back is the same as after a crash. The wait
+between two starts doubles while a stage fails at once, so that an outage costs a line in the log now and then
+and not a busy loop; a stage that ran for a while starts again without delay.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any, Protocol
+
+from aiokafka.errors import KafkaError, ProducerFenced
+from mode import Service
+
+from streams.transactions import Replaced
+from topics.errors import SegueError
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S_MIN = 0.1
+BACKOFF_S_MAX = 10.0
+STEADY_S = 30.0
+"""A stage that ran for so long has recovered."""
+
+
+class Runner(Protocol):
+    """A stage on this worker, pure or with effects."""
+
+    name: str
+
+    @property
+    def ready(self) -> bool: ...
+
+    async def open(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class SupervisedStage(Service):
+    def __init__(self, runner: Runner, **kwargs: Any) -> None:
+        self.runner = runner
+        self._looping: asyncio.Task[None] | None = None
+        super().__init__(**kwargs)
+
+    @property
+    def label(self) -> str:
+        return f"stage {self.runner.name}"
+
+    async def on_start(self) -> None:
+        await self.runner.open()
+        self._looping = asyncio.create_task(self._run(), name=self.label)
+
+    async def on_stop(self) -> None:
+        if self._looping is not None:
+            await self.runner.stop()
+            await asyncio.wait([self._looping])
+        await self.runner.close()
+
+    async def _run(self) -> None:
+        backoff_s = BACKOFF_S_MIN
+        while not self.should_stop:
+            started_s = time.monotonic()
+            try:
+                await self.runner.run()
+            except Exception as error:
+                if time.monotonic() - started_s > STEADY_S:
+                    backoff_s = BACKOFF_S_MIN
+                _explain(self.runner.name, _first(error), backoff_s)
+                await self.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+
+
+def _explain(stage: str, error: BaseException, backoff_s: float) -> None:
+    again = f"it starts again in {backoff_s:g} s from what is committed"
+    if isinstance(error, Replaced | ProducerFenced):
+        log.info("stage %s lost its partitions to another worker (%s); %s", stage, error, again)
+    elif isinstance(error, KafkaError | SegueError | OSError):
+        log.warning("stage %s: %s; %s", stage, error or type(error).__name__, again)
+    else:
+        log.error("stage %s failed, which is a bug; %s", stage, again, exc_info=error)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

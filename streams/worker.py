@@ -1,0 +1,184 @@
+"""A worker: some of the stages, in one process, each supervised; and the metrics of all of them.
+
+    provision topics ─▶ take a name ─▶ start the stages ─▶ ready when each has its partitions ─▶ … ─▶ drain, stop
+
+A worker's name is a slot, not a process: the lock file in its state folder is held while the worker lives,
+and the next process that finds it free takes the same name. It thereby takes the same transactional ids, which
+ends the open transactions of one that was killed, and finds its state on disk, of which only the end is missing.
+
+A stage's code, and the libraries that it needs, are imported only by workers that run it.
+"""
+
+import asyncio
+import fcntl
+import itertools
+import logging
+import random
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import IO, Any
+
+from mode import Service
+
+from processors.app import App
+from streams.calls import CheckCalls, RouteCalls
+from streams.effects import EffectRunner, EffectStage
+from streams.metrics import Metrics
+from streams.provision import provision
+from streams.pure import PureRunner, PureStage
+from streams.settings import Settings
+from streams.supervision import Runner, SupervisedStage
+from topics.errors import BadInput
+from topics.flow import Stage, State
+
+log = logging.getLogger(__name__)
+
+ALL_STAGES = ("intake", "conduct", "model", "tool", "check", "recover", "delay")
+
+MODEL_CALLS_MAX = 64
+"""At once in a worker: each holds a connection and perhaps megabytes of messages; providers limit rates anyway."""
+
+TOOL_CALLS_MAX = 512
+"""Tools are light, and what they call is limited by their routes, not by this."""
+
+READY_POLL_S = 0.05
+
+
+class Worker(Service):
+    """`await start()` returns when the stages run, `await ready()` when they have their partitions."""
+
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        stages: Sequence[str] = ALL_STAGES,
+        metrics: Metrics | None = None,
+        **kwargs: Any,
+    ) -> None:
+        unknown = sorted(set(stages) - set(ALL_STAGES))
+        if unknown:
+            raise BadInput(f"no stage {', '.join(unknown)}; there are: {', '.join(ALL_STAGES)}")
+        self.app = app
+        self.settings = settings
+        self.stages = tuple(stages)
+        self.slot = Slot(settings)
+        self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
+        self.running: list[SupervisedStage] = []
+        super().__init__(**kwargs)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.running) and all(stage.runner.ready for stage in self.running)
+
+    async def ready(self) -> None:
+        """Returns when every stage serves the partitions that its group gave to this worker."""
+        while not self.is_ready:
+            await asyncio.sleep(READY_POLL_S)
+
+    async def on_start(self) -> None:
+        await provision(self.settings)
+        if self.settings.metrics_port:
+            await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
+        settings = self.settings.model_copy(update={"worker": self.slot.name})
+        for name in self.stages:
+            runner = _runner(name, self.app, settings, self.slot.name, self.metrics)
+            self.running.append(await self.add_runtime_dependency(SupervisedStage(runner)))
+        self.add_future(self._log_ready())
+
+    async def on_shutdown(self) -> None:
+        await self.metrics.close()
+        self.slot.free()
+
+    async def _log_ready(self) -> None:
+        await self.ready()
+        log.info("worker %s is ready: %s", self.slot.name, ", ".join(self.stages))
+
+    def stop_on_signals(self) -> asyncio.Event:
+        """Set when the process is asked to end (SIGTERM, SIGINT): await it, then `stop()`."""
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+        return asked
+
+
+class Slot:
+    """The worker's name, held by a lock that the operating system frees when the process ends, however."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name, self._lock = _locked(settings)
+
+    def free(self) -> None:
+        self._lock.close()
+
+
+def _locked(settings: Settings) -> tuple[str, IO[str]]:
+    if settings.worker is not None:
+        lock = _lock(settings, settings.worker)
+        if lock is None:
+            raise BadInput(f"a worker {settings.worker!r} already runs here: set another SEGUE_WORKER")
+        return settings.worker, lock
+    host = socket.gethostname().split(".")[0] or "worker"
+    for number in itertools.count(1):
+        name = f"{host}-{number}"
+        if (lock := _lock(settings, name)) is not None:
+            return name, lock
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def _lock(settings: Settings, name: str) -> IO[str] | None:
+    directory = settings.state_dir / name
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = (directory / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+# ---------------------------------------------------------------- the stages
+
+
+def _runner(name: str, app: App, settings: Settings, worker: str, metrics: Metrics) -> Runner:
+    if name in ("model", "tool", "check"):
+        return EffectRunner(_effects(name, app, metrics), settings, worker, metrics)
+    return PureRunner(PureStage(name, _maker(name, app)), settings, worker, metrics)
+
+
+def _maker(name: str, app: App) -> Callable[[State], Stage]:
+    match name:
+        case "intake":
+            from processors.intake import Intake
+
+            return lambda _: Intake(app)
+        case "conduct":
+            from processors.conduct import Conduct
+
+            return lambda state: Conduct(app, state, random.Random)
+        case "recover":
+            from processors.recover import Recover
+
+            return lambda _: Recover(app)
+        case _:
+            from processors.delay import Delays
+
+            return Delays
+
+
+def _effects(name: str, app: App, metrics: Metrics) -> EffectStage:
+    match name:
+        case "model":
+            from streams.executors.model import ModelExecutor
+
+            return EffectStage(name, RouteCalls(name, app, ModelExecutor(app), metrics), MODEL_CALLS_MAX)
+        case "tool":
+            from streams.executors.tool import ToolExecutor
+
+            return EffectStage(name, RouteCalls(name, app, ToolExecutor(app), metrics), TOOL_CALLS_MAX)
+        case _:
+            from streams.executors.check import CheckExecutor
+
+            return EffectStage(name, CheckCalls(name, app, CheckExecutor(app), metrics), TOOL_CALLS_MAX)
