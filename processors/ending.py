@@ -3,7 +3,6 @@
 import asyncio
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,7 +14,7 @@ from topics.records import Outcome, Problem
 TRACEBACK_CHARACTERS_MAX = 8_000
 """A traceback travels in a record; its end says what happened."""
 
-_OURS = Path(__file__).parent
+_OURS = __file__.removesuffix("ending.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def _traceback(error: BaseException) -> str:
     """Of the user's frames: ours say nothing about the mistake."""
     whole = traceback.TracebackException.from_exception(error)
     for part in _chain(whole):
-        theirs = [frame for frame in part.stack if Path(frame.filename).parent != _OURS]
+        theirs = [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
         part.stack = traceback.StackSummary.from_list(theirs)
     return "".join(whole.format())[-TRACEBACK_CHARACTERS_MAX:]
 
