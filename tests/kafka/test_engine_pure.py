@@ -1,0 +1,170 @@
+"""What the runner of pure stages guarantees, on a real broker."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.clock import now_ms
+from streams.group import Group
+from streams.provision import provision
+from streams.settings import Settings
+from streams.state import Store
+from streams.transactions import Outgoing, Replaced, Transactions
+from tests.kafka.engine import counts, event, feed, read, running, tallied, tally, until
+from topics import codec
+from topics.flow import Decision, Publish, Received, State, Write
+
+
+@pytest_asyncio.fixture
+async def topics(settings: Settings) -> AsyncGenerator[Settings]:
+    await provision(settings)
+    yield settings
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_each_event_is_counted_once_and_keeps_its_trace(topics: Settings, guarantee: str) -> None:
+    settings = topics.model_copy(update={"guarantee": guarantee})
+    async with running(tally(settings, "one")):
+        await feed(settings, "events", [("a", event("a"))] * 20)
+        found = await read(settings, "results", 20, quiet_s=0.5)
+    assert [r.value for r in found] == [codec.encode(tallied("a", n)) for n in range(1, 21)]
+    assert found[0].headers == (("content-type", b"application/json"), ("traceparent", b"00-1-2-01"))
+
+
+async def test_killed_in_the_middle_again_and_again_each_event_counts_once(topics: Settings) -> None:
+    feeding = asyncio.create_task(feed(topics, "events", [("a", event("a"))] * 1500))
+    for _ in range(3):
+        process = _start(topics, "killed")
+        await asyncio.sleep(2.5)
+        process.kill()
+        process.wait()
+    await feeding
+    async with running(tally(topics, "killed")):
+        assert await counts(topics, "a", 1500) == list(range(1, 1501))
+
+
+async def test_a_frozen_worker_whose_partitions_were_taken_publishes_nothing_more(topics: Settings) -> None:
+    frozen = _start(topics, "frozen")
+    try:
+        feeding = asyncio.create_task(feed(topics, "events", [("a", event("a"))] * 1500))
+        await asyncio.sleep(2.5)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        async with running(tally(topics, "other")):
+            await feeding
+            before = await counts(topics, "a", 1500)
+            os.kill(frozen.pid, signal.SIGCONT)
+            await feed(topics, "events", [("a", event("a"))] * 10)
+            assert before == list(range(1, 1501))
+            assert await counts(topics, "a", 1510) == list(range(1, 1511))
+    finally:
+        frozen.kill()
+        frozen.wait()
+
+
+async def test_a_commit_of_a_generation_that_is_over_is_refused(topics: Settings) -> None:
+    class Nothing:
+        async def take(self, partitions: object) -> None: ...
+
+        async def release(self) -> None: ...
+
+    group = Group(topics, "conduct", "w", ["events"], Nothing())
+    transactions = Transactions(topics, f"{topics.prefix}stale")
+    await group.join()
+    await transactions.start()
+    await until(group.ready.is_set)
+    offsets = {tp: OffsetAndMetadata(0, "") for tp in group.consumer.assignment()}
+    stale = group.membership._replace(generation=group.membership.generation - 1)
+    record = Outgoing(TopicPartition(topics.topic("results"), 0), b"k", b"v", [])
+    with pytest.raises(Replaced):
+        await transactions.commit([record], offsets, stale, now_ms())
+    await transactions.stop()
+    successor = Transactions(topics, f"{topics.prefix}stale")
+    await successor.start()
+    await successor.commit([record._replace(value=b"w")], offsets, group.membership, now_ms())
+    await successor.stop()
+    await group.leave()
+    assert [record.value for record in await read(topics, "results", 1, quiet_s=0.5)] == [b"w"]
+
+
+async def test_state_is_restored_from_the_changelog_alone(topics: Settings, tmp_path: Path) -> None:
+    async with running(tally(topics, "one")):
+        await feed(topics, "events", [(task, event(task)) for task in "abcabca"])
+        await read(topics, "results", 7, quiet_s=0.5)
+    elsewhere = topics.model_copy(update={"state_dir": tmp_path / "elsewhere"})
+    async with running(tally(elsewhere, "two")):
+        await feed(topics, "events", [("a", event("a"))])
+        assert await counts(topics, "a", 8) == [1, 2, 3, 4]
+    assert _entries(topics, "one") == {b"a": b"3", b"b": b"2", b"c": b"2"}
+    assert _entries(elsewhere, "two") == {b"a": b"4", b"b": b"2", b"c": b"2"}
+
+
+async def test_a_damaged_store_is_rebuilt(topics: Settings) -> None:
+    async with running(tally(topics, "one")):
+        await feed(topics, "events", [("a", event("a"))] * 3)
+        await read(topics, "results", 3, quiet_s=0.5)
+    for manifest in topics.state_dir.glob("one/conduct-*/CURRENT"):
+        manifest.write_text("nonsense")
+    async with running(tally(topics, "one")):
+        await feed(topics, "events", [("a", event("a"))])
+        assert await counts(topics, "a", 4) == [1, 2, 3, 4]
+
+
+async def test_poison_and_what_is_too_large_are_put_aside_and_the_stage_goes_on(topics: Settings) -> None:
+    async with running(tally(topics, "one")):
+        await feed(topics, "events", [("a", v) for v in (event("a"), b"poison", b"large", event("a"))])
+        assert await counts(topics, "a", 2) == [1, 2]
+        letters = await read(topics, "dead-letters", 2, quiet_s=0.5)
+    assert [letter.value for letter in letters] == [b"poison", b"large"]
+    reasons = [dict(letter.headers)["segue-reason"].decode() for letter in letters]
+    assert reasons[0] == "ValueError: poison"
+    assert "does not fit on" in reasons[1]
+
+
+class Later:
+    """Publishes each record's result 300 ms after it came, from its state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def handle(self, record: Received, now_ms: int) -> Decision:
+        return Decision(write=[Write((now_ms + 300).to_bytes(8) + (record.key or b""), b"")])
+
+    def due_ms(self) -> int | None:
+        return next((int.from_bytes(key[:8]) for key, _ in self._state.scan(b"")), None)
+
+    def tick(self, now_ms: int) -> Decision:
+        due = [key for key, _ in self._state.scan(b"") if int.from_bytes(key[:8]) <= now_ms]
+        published = [Publish("results", key[8:].decode(), tallied(key[8:].decode(), 1)) for key in due]
+        return Decision(published, [Write(key, None) for key in due])
+
+
+async def test_what_is_due_is_published_without_another_record_coming(topics: Settings) -> None:
+    async with running(tally(topics, "one", Later)):
+        await feed(topics, "events", [("a", event("a")), ("b", event("b"))])
+        started_ms = now_ms()
+        found = await read(topics, "results", 2, quiet_s=0.5)
+    assert sorted(record.key for record in found) == [b"a", b"b"]
+    assert all(200 < record.timestamp - started_ms < 2_000 for record in found)
+
+
+def _start(settings: Settings, worker: str) -> "subprocess.Popen[bytes]":
+    script = Path(__file__).with_name("engine.py")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen([sys.executable, script, settings.model_dump_json(), worker], env=environment)
+
+
+def _entries(settings: Settings, worker: str) -> dict[bytes, bytes]:
+    entries: dict[bytes, bytes] = {}
+    for path in settings.state_dir.glob(f"{worker}/conduct-*"):
+        store = Store(path)
+        entries |= store.scan(b"")
+        store.close()
+    return entries

@@ -1,0 +1,62 @@
+"""Offsets that finish out of order: what is committed, and what a successor reads from it."""
+
+import random
+
+from aiokafka.structs import OffsetAndMetadata
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.progress import METADATA_BYTES_MAX, UNFINISHED_MAX, Progress
+
+
+def delivered(*offsets: int, start: int = 0) -> Progress:
+    progress = Progress(start)
+    for offset in offsets:
+        assert progress.deliver(offset)
+    return progress
+
+
+def test_all_finished_commits_the_next_offset_and_nothing_else() -> None:
+    progress = delivered(0, 1, 2)
+    for offset in (2, 0, 1):
+        progress.finish(offset)
+    assert progress.commit() == OffsetAndMetadata(3, "")
+
+
+def test_the_lowest_unfinished_offset_is_committed() -> None:
+    progress = delivered(0, 1, 2, 3)
+    progress.finish(0)
+    progress.finish(2)
+    assert progress.commit().offset == 1
+
+
+@given(st.sets(st.integers(0, 2000), max_size=300), st.randoms(use_true_random=False))
+def test_a_successor_starts_what_is_unfinished_and_nothing_else(
+    offsets: set[int], chance: random.Random
+) -> None:
+    before = delivered(*sorted(offsets))
+    finished = {offset for offset in offsets if chance.random() < 0.5}
+    for offset in finished:
+        before.finish(offset)
+    after = Progress(*before.commit())
+    again = {o for o in sorted(offsets) if o >= before.commit().offset and after.deliver(o)}
+    assert again == offsets - finished
+    assert after.commit() == before.commit()
+
+
+def test_metadata_never_outgrows_what_the_broker_takes() -> None:
+    progress = delivered(*range(0, UNFINISHED_MAX * 2**24, 2**24))
+    assert len(progress.commit().metadata) < METADATA_BYTES_MAX
+
+
+def test_a_record_that_is_no_longer_on_the_topic_is_not_waited_for() -> None:
+    before = delivered(5, 6, 7, start=5)
+    before.finish(6)
+    after = Progress(*before.commit())
+    assert after.deliver(7)
+    after.finish(7)
+    assert after.commit() == OffsetAndMetadata(8, "")
+
+
+def test_metadata_that_is_not_ours_counts_as_none() -> None:
+    assert Progress(7, "moved by hand").commit() == OffsetAndMetadata(7, "")
