@@ -85,12 +85,16 @@ async def ensure_broker(settings: Settings, say: Say = _silent) -> None:
     node = _node(settings)
     async with _locked(node.root):
         running = _running(node)
-        if running is None:
-            jars = await asyncio.to_thread(classpath, settings.cache_dir, say)
-            say(f"starting Apache Kafka {KAFKA_VERSION} on {settings.bootstrap}")
-            running = await asyncio.to_thread(_start, node, settings.local_broker_port, jars)
-        _assert_same_port(running, settings)
-        await _until_it_answers(node, running, settings)
+        if running is not None:
+            _assert_same_port(running, settings)
+            if await _ended_before_it_answered(node, running, settings) is None:
+                return
+        jars = await asyncio.to_thread(classpath, settings.cache_dir, say)
+        say(f"starting Apache Kafka {KAFKA_VERSION} on {settings.bootstrap}")
+        started = await asyncio.to_thread(_start, node, settings.local_broker_port, jars)
+        code = await _ended_before_it_answered(node, started, settings)
+        if code is not None:
+            raise Unavailable(await asyncio.to_thread(_post_mortem, node, code))
 
 
 async def stop_broker(settings: Settings) -> bool:
@@ -251,17 +255,19 @@ def _free_port() -> int:
 # ---------------------------------------------------------------- answers
 
 
-async def _until_it_answers(node: Node, running: LocalBroker, settings: Settings) -> None:
+async def _ended_before_it_answered(node: Node, running: LocalBroker, settings: Settings) -> int | None:
+    """None as soon as it answers, or its exit code: it failed to start, or was ending when it was found."""
     deadline = monotonic() + START_S_MAX
     while not await _listens(running.port) or await _problem(settings) is not None:
         code = await _ended(running.process, POLL_S)
         if code is not None:
-            raise Unavailable(await asyncio.to_thread(_post_mortem, node, code))
+            return code
         if monotonic() > deadline:
             raise Unavailable(
                 f"the local broker (pid {running.process.pid}) runs "
                 f"but has not answered in {START_S_MAX:.0f} s: see {node.log}; `segue broker stop` ends it"
             )
+    return None
 
 
 async def _reach(settings: Settings) -> None:
