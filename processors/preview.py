@@ -1,4 +1,4 @@
-"""A JSON value in one line for people: `place=Lisbon nights=7`, `12 items: Casa do Mar, Alba, …`."""
+"""For people, in one line: JSON values (`place=Lisbon nights=7`, `12 items: Casa do Mar, …`), durations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -26,6 +26,25 @@ def preview(value: Any) -> str:
             return _cut(_listed(cast("Sequence[Any]", value)))
         case _:
             return _cut(to_json(value, fallback=repr).decode())
+
+
+def duration(ms: float | None) -> str:
+    """Two or three digits and a unit: `0.4 ms`, `34 ms`, `1.2 s`, `4.5 min`, `3.5 h`, `2.0 d`."""
+    if ms is None:
+        return ""
+    for limit_ms, unit_ms, unit in (
+        (1e3, 1, "ms"),
+        (6e4, 1e3, "s"),
+        (3.6e6, 6e4, "min"),
+        (48 * 3.6e6, 3.6e6, "h"),
+    ):
+        if ms < limit_ms:
+            return _digits(ms / unit_ms, unit)
+    return _digits(ms / 86.4e6, "d")
+
+
+def _digits(amount: float, unit: str) -> str:
+    return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
 
 
 def _inner(value: Any) -> str:

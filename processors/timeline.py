@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from processors.preview import preview
+from processors.preview import duration, preview
 from processors.recover import Action
 from topics import codec
 from topics.errors import BadRecord
@@ -166,7 +166,9 @@ class Timeline:
     @property
     def running(self) -> list[Step]:
         """Steps whose call is out: what a person waits for right now."""
-        return [s for s in self.in_order if s.kind in ("model", "tool") and s.outcome == "running"]
+        return [
+            s for s in self.in_order if s.last_attempt and s.last_attempt.outcome in ("running", "checking")
+        ]
 
     @property
     def open_questions(self) -> list[Question]:
@@ -248,12 +250,12 @@ class Timeline:
         return Moment(status.at_ms, "parked", mark="failed", text=text)
 
     def _dead_letter(self, received: Received) -> Moment | None:
-        """What recover put there has been told already: the step failed."""
+        """What recover put there has been told already, the step failed; and so why a task was rejected."""
         headers = {name: value.decode(errors="replace") for name, value in received.headers}
         stage = headers.get("segue-stage", "?")
-        if stage == "recover":
-            return None
         reason = headers.get("segue-reason", "")
+        if stage == "recover" or (self.problem and self.problem.message == reason):
+            return None
         return Moment(received.timestamp_ms, "dead letter", stage, mark="failed", text=reason)
 
     # ------------------------------------------------------------ calls and their attempts
@@ -316,13 +318,13 @@ class Timeline:
         if before.then is not None:
             return None
         before.then, before.wait_ms = "retry", max(0, delay.due_ms - self.now_ms)
-        text = f"in {before.wait_ms / 1000:.1f} s"
+        text = f"in {duration(before.wait_ms)}"
         by = before.by or ""
         return Moment(self.now_ms, "retry", step.name, step.number, by, call.attempt, "again", text=text)
 
     def _succeeded(self, event: StepSucceeded) -> Moment | None:
         """A result without a call or question before it comes from a child task."""
-        step = self._step(event.step, "child", event.by or "")
+        step = self._step(event.step, "child", self._child(event.by))
         tried = step.attempts.get(event.attempt)
         if step.outcome == "succeeded" or (tried and tried.outcome in ("failed", "refused")):
             return None
@@ -346,7 +348,7 @@ class Timeline:
         )
 
     def _gave_up(self, event: StepFailed) -> Moment | None:
-        step = self._step(event.step, "child", event.by or "")
+        step = self._step(event.step, "child", self._child(event.by))
         if step.outcome == "failed":
             return None
         step.outcome, step.problem, step.ended_ms = "failed", event.problem, event.at_ms
@@ -364,6 +366,9 @@ class Timeline:
         if step.question is not None:
             return None
         step.question, step.outcome, step.started_ms = question, "waiting", question.at_ms
+        for other in self.steps.values():
+            if other.kind == "timer" and other.due_ms == question.closes_at_ms:
+                other.name = DEADLINE
         return Moment(
             question.at_ms,
             "ask",
@@ -406,7 +411,7 @@ class Timeline:
         if any(s.question.closes_at_ms == delay.due_ms for s in self.steps.values() if s.question):
             step.name = DEADLINE
             return None
-        text = f"set for {max(0, delay.due_ms - self.now_ms) / 1000:.1f} s"
+        text = f"set for {duration(max(0, delay.due_ms - self.now_ms))}"
         return Moment(self.now_ms, "timer", step=step.number, mark="waiting", text=text)
 
     def _fired(self, event: TimerFired) -> Moment | None:
@@ -438,6 +443,10 @@ class Timeline:
         if call.attempt == 1:
             step.started_ms = call.at_ms
         return step, step.attempt(call.attempt)
+
+    def _child(self, by: str | None) -> str:
+        """A child is named after its parent, which needs no second telling."""
+        return (by or "").replace(self.task, "…", 1)
 
     def _candidate(self, call: CallModel | CallTool) -> str | None:
         names = self.candidates.get(call.route, ())

@@ -1,53 +1,65 @@
 """How full the topics are and how far each stage has read them, as the cluster itself says."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors
+from streams.reader import REQUEST_TIMEOUT_MS, Offsets, Reader, broker_errors
 from streams.settings import Settings
 from topics import contracts
 from topics.contracts import Topic
 
+COUNTED_MAX = 200
+"""Offsets of a partition that are looked at to tell records from transactions' markers."""
+
 
 @dataclass(frozen=True)
 class TopicSurvey:
-    """A topic as it is. `records` counts offsets, those of transactions' markers among them.
+    """A topic as it is; `partitions` is 0 where it does not exist.
 
-    `lag` is, for each stage that reads it, how many offsets it has still to go; `partitions` is 0 where the
-    topic does not exist.
+    `records` counts offsets, those of transactions' markers among them. `lag` is how much each stage that
+    reads it has still to read: exactly where that is little, else in offsets.
     """
 
     topic: Topic
     partitions: int = 0
     records: int = 0
-    lag: dict[str, int] | None = None
+    lag: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 async def survey(settings: Settings) -> list[TopicSurvey]:
     """Every topic of the contracts, in their order. Raises `Unavailable`."""
     async with Reader(settings) as reader:
-        existing = [topic for topic in contracts.ALL if reader.exists(topic.name)]
-        places = {topic.name: reader.partitions(topic.name) for topic in existing}
+        places = {t.name: reader.partitions(t.name) for t in contracts.ALL if reader.exists(t.name)}
         every = [place for found in places.values() for place in found]
         first, last = await reader.beginnings(every), await reader.ends(every)
-    groups = await _read_to(settings, {stage for topic in existing for stage in _stages(topic)})
-    found = {
-        topic.name: TopicSurvey(
+        read_to = await _read_to(settings, places)
+        left = await _left(settings, reader, {p: max(read_to.get(p, 0), first[p]) for p in every}, last)
+    return [
+        TopicSurvey(
             topic,
-            len(places[topic.name]),
-            sum(last[place] - first[place] for place in places[topic.name]),
-            {
-                stage: sum(last[p] - max(groups[stage].get(p, 0), first[p]) for p in places[topic.name])
-                for stage in _stages(topic)
-            },
+            len(places.get(topic.name, ())),
+            sum(last[place] - first[place] for place in places.get(topic.name, ())),
+            {stage: sum(left[place] for place in places.get(topic.name, ())) for stage in _stages(topic)},
         )
-        for topic in existing
-    }
-    return [found.get(topic.name, TopicSurvey(topic)) for topic in contracts.ALL]
+        for topic in contracts.ALL
+    ]
+
+
+async def _left(
+    settings: Settings, reader: Reader, read_to: Offsets, ends: Offsets
+) -> dict[TopicPartition, int]:
+    """What is still to read. A marker stands behind the last record: no stage reads quite to the end."""
+    left = {place: ends[place] - offset for place, offset in read_to.items()}
+    few = {place: read_to[place] for place, count in left.items() if 0 < count <= COUNTED_MAX}
+    left |= dict.fromkeys(few, 0)
+    async for record in reader.read(few, ends):
+        place = TopicPartition(settings.topic(record.topic), record.partition)
+        left[place] += 1
+    return left
 
 
 def _stages(topic: Topic) -> list[str]:
@@ -55,19 +67,18 @@ def _stages(topic: Topic) -> list[str]:
     return [] if topic.name.endswith("-state") else [stage for stage in topic.read_by if stage != "outside"]
 
 
-async def _read_to(settings: Settings, stages: Iterable[str]) -> dict[str, dict[TopicPartition, int]]:
+async def _read_to(
+    settings: Settings, places: Mapping[str, Sequence[TopicPartition]]
+) -> dict[TopicPartition, int]:
+    """What each topic's stage has committed; a topic is read by one stage."""
     admin: Any = AIOKafkaAdminClient(**settings.client_options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+    read_to: dict[TopicPartition, int] = {}
     with broker_errors(settings):
         try:
             await admin.start()
-            return {
-                stage: {
-                    place: committed.offset
-                    for place, committed in (
-                        await admin.list_consumer_group_offsets(settings.group(stage))
-                    ).items()
-                }
-                for stage in sorted(stages)
-            }
+            for stage in {stage for topic in contracts.ALL for stage in _stages(topic)}:
+                committed = await admin.list_consumer_group_offsets(settings.group(stage))
+                read_to |= {place: at.offset for place, at in committed.items()}
         finally:
             await admin.close()
+    return {place: read_to[place] for found in places.values() for place in found if place in read_to}

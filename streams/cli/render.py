@@ -1,8 +1,9 @@
 """What a task looks like on a screen: one line for each thing that happens, as wide as the terminal.
 
-    12:03:01.2   0  model    interpret      offline-travel   attempt 1   ✓    34 ms  place=Lisbon …
-    12:03:01.9   2  tool     availability   rooms            attempt 1   ✗     8 ms  503: being counted
-    12:03:01.9   2  retry    availability   rooms            attempt 2   ↻           in 0.4 s
+    12:03:01.2    0  model    interpret     offline-travel  attempt 1   ✓    34 ms  place=Lisbon …
+    12:03:01.9    2  tool     availability  rooms           attempt 1   ✗   8.0 ms  503: being counted
+    12:03:01.9    2  retry    availability  rooms           attempt 2   ↻           in 400 ms
+    12:03:04.1    4  ask      customer      …  Which hotel?
 
 On a terminal a footer tells what is running now; elsewhere the lines are plain and never cut.
 """
@@ -19,12 +20,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from processors.preview import preview
-from processors.timeline import Attempt, Mark, Moment, Step, Timeline
+from processors.preview import duration, preview
+from processors.timeline import DEADLINE, Attempt, Mark, Moment, Step, Timeline
 from topics.records import Option, Question
 
-WIDE = 110
-"""Columns from which attempts are written out."""
+WIDE, MEDIUM = 110, 95
+"""Columns from which attempts are written out, and from which it is told who was called."""
+
+REASON_LINES_MAX = 4
 
 UNCUT = 100_000
 """The width of lines that no terminal shows: they are for files and pipes."""
@@ -67,6 +70,11 @@ STATE_STYLE = {
 }
 
 
+LABELS = {"dead letter": "dead"}
+CALLS = ("model", "tool", "check", "retry", "reroute", "again")
+"""Moments that have an attempt, and someone who was called."""
+
+
 class Columns(NamedTuple):
     """Widths; 0 leaves a column out."""
 
@@ -78,7 +86,8 @@ class Columns(NamedTuple):
 
 
 WIDE_COLUMNS = Columns(clock=10, what=7, name=18, by=20, attempt=10)
-NARROW_COLUMNS = Columns(clock=8, what=7, name=14, by=14, attempt=2)
+MEDIUM_COLUMNS = Columns(clock=8, what=7, name=14, by=14, attempt=2)
+NARROW_COLUMNS = Columns(clock=8, what=7, name=14, by=0, attempt=2)
 
 
 class Screen:
@@ -93,7 +102,12 @@ class Screen:
         return self.console.is_terminal
 
     def moment(self, moment: Moment) -> None:
-        self._line(self._moment_line(moment))
+        line = self._moment_line(moment)
+        reason = Text(moment.text, style=TEXT_STYLE[moment.mark])
+        fits = line.cell_len + reason.cell_len <= self.console.width
+        self._line(line + reason if fits or moment.mark != "failed" else line)
+        if moment.mark == "failed" and not fits:
+            self._reason(reason)
         for line in self._options(moment.options):
             self._line(line)
 
@@ -134,7 +148,9 @@ class Screen:
 
     @property
     def columns(self) -> Columns:
-        return WIDE_COLUMNS if self.console.width >= WIDE else NARROW_COLUMNS
+        if self.console.width >= WIDE:
+            return WIDE_COLUMNS
+        return MEDIUM_COLUMNS if self.console.width >= MEDIUM else NARROW_COLUMNS
 
     def _line(self, line: Text) -> None:
         self.console.print(
@@ -142,29 +158,43 @@ class Screen:
         )
 
     def _moment_line(self, moment: Moment) -> Text:
+        """Calls have columns for who was called and which attempt; the rest follows the name at once."""
         widths = self.columns
         line = Text()
         line.append(f"{clock(moment.at_ms)[: widths.clock]}  ", style="dim")
         line.append(f"{_number(moment.step)}  ", style="dim")
-        line.append(_cell(moment.what, widths.what), style=WHAT_STYLE.get(moment.what, ""))
-        if moment.what == "dead letter" or (
-            moment.what in ("task", "result", "ask", "signal") and not moment.by
-        ):
-            line.append(_cell(moment.name, widths.name), style=STATE_STYLE.get(moment.name, "bold"))
-            line.append(_cell("", widths.by) + _cell("", widths.attempt))
-        else:
-            line.append(_cell(moment.name, widths.name))
-            line.append(_cell(moment.by, widths.by), style="dim")
-            line.append(_cell(self._attempt(moment.attempt), widths.attempt), style="dim")
+        line.append(
+            _cell(LABELS.get(moment.what, moment.what), widths.what), style=WHAT_STYLE.get(moment.what, "")
+        )
+        line.append(_cell(moment.name, widths.name), style=STATE_STYLE.get(moment.name, ""))
+        if moment.what in CALLS:
+            self._append_call(line, moment.name, moment.by, moment.attempt)
         line.append(f"{self.sign(moment.mark)}  ", style=MARK_STYLE[moment.mark])
-        line.append(f"{duration(moment.took_ms):>8}  ", style="dim")
-        return line.append(moment.text, style=TEXT_STYLE[moment.mark])
+        if moment.what in CALLS:
+            line.append(f"{duration(moment.took_ms):>7}  ", style="dim")
+        elif moment.took_ms is not None:
+            line.append(f"in {duration(moment.took_ms)}  ", style="dim")
+        return line
+
+    def _reason(self, reason: Text) -> None:
+        """Why something failed is never cut: it goes under the line."""
+        indent = " " * (self.columns.clock + self.columns.what + 9)
+        lines = reason.wrap(self.console, self.console.width - len(indent))
+        for line in lines[:REASON_LINES_MAX]:
+            self._line(Text(indent) + line)
+
+    def _append_call(self, line: Text, name: str, by: str, attempt: int | None) -> None:
+        """A tool that is its own route is named once."""
+        line.append(_cell("" if by == name else by, self.columns.by), style="dim")
+        line.append(
+            _cell(self._attempt(attempt), self.columns.attempt), style="dim" if attempt == 1 else "yellow"
+        )
 
     def _options(self, options: Iterable[Option]) -> Iterable[Text]:
         widths = self.columns
-        indent = " " * (widths.clock + 2 + 5)
+        indent = " " * (widths.clock + widths.what + 9)
         for number, option in enumerate(options, 1):
-            yield Text(indent).append(f"{number:>4}  ", style="bold blue").append(option.label)
+            yield Text(indent).append(f"{number:>2}  ", style="bold blue").append(option.label)
 
     def _attempt(self, attempt: int | None) -> str:
         if attempt is None:
@@ -180,7 +210,7 @@ class Screen:
     def timeline(self, timeline: Timeline) -> None:
         self._heading(timeline)
         for step in timeline.in_order:
-            for line in self._step_lines(step):
+            for line in self._step_lines(step) if step.name != DEADLINE else ():
                 self._line(line)
         self._ending(timeline)
 
@@ -251,20 +281,6 @@ def moment_of(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - the person's own time
 
 
-def duration(ms: float | None) -> str:
-    """Three digits that matter: `34 ms`, `1.2 s`, `4 min`, `3.5 h`, `2 d`."""
-    if ms is None:
-        return ""
-    for limit, unit, form in (
-        (1000, 1, "{:.0f} ms"),
-        (60_000, 1000, "{:.1f} s"),
-        (3_600_000, 60_000, "{:.0f} min"),
-    ):
-        if ms < limit:
-            return form.format(ms / unit)
-    return f"{ms / 3_600_000:.1f} h" if ms < 48 * 3_600_000 else f"{ms / 86_400_000:.0f} d"
-
-
 def question_line(question: Question) -> str:
     labels = " / ".join(option.label for option in question.options)
     return f"{question.text} ({labels})" if labels else question.text
@@ -325,7 +341,7 @@ def _told(step: Step, attempt: Attempt | None) -> str:
 def _consequence(attempt: Attempt) -> str:
     match attempt.then:
         case "retry":
-            return f" → retried in {(attempt.wait_ms or 0) / 1000:.1f} s"
+            return f" → retried in {duration(attempt.wait_ms)}"
         case "reroute":
             return " → rerouted"
         case "ask again":

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from processors.app import App, Workflow
+from processors.preview import duration
 from processors.timeline import Timeline
 from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import STATE_STYLE, Screen, duration, moment_of, question_line, terminal
+from streams.cli.render import STATE_STYLE, Screen, moment_of, question_line, terminal
 from streams.cli.task_ids import task_argument
 from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, watch
 from streams.gateway import Client

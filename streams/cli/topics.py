@@ -4,8 +4,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from processors.preview import duration
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import duration, terminal
+from streams.cli.render import terminal
 from streams.refeed import Range, again, feed, parse_bound, records_of
 from streams.settings import Settings
 from streams.survey import TopicSurvey, survey
@@ -18,7 +19,7 @@ from topics.contracts import BY_NAME
 def topics(ctx: click.Context, output: str) -> None:
     """Show what each topic holds, who writes and reads it, and how far each stage has to go.
 
-    RECORDS and LAG are differences of offsets: transactions' markers count too.
+    RECORDS counts offsets, in which the markers of transactions take part.
     """
     if ctx.invoked_subcommand is None:
         _list(output)
@@ -115,5 +116,5 @@ def _document(settings: Settings, each: TopicSurvey) -> dict[str, object]:
         "retention_ms": each.topic.retention_ms if each.topic.cleanup == "delete" else None,
         "partitions": each.partitions,
         "records": each.records,
-        "lag": each.lag or {},
+        "lag": each.lag,
     }
