@@ -17,16 +17,35 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from itertools import count
+from typing import Any, NoReturn, TypeVar, cast
+from weakref import WeakSet
 
-from topics.errors import BadInput
+from topics.errors import BadInput, Suspended
 
 T = TypeVar("T")
 
 CALLBACKS_MAX = 1_000_000
 """So many callbacks between two events (about 2 s) never end: the coroutine would hold its worker."""
 
+CLOSED_AT_MOST = 10
+"""A coroutine that awaits while it is closed is closed again, so often."""
+
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+class WorkflowTask(asyncio.Task[T]):
+    """A task that hashes by its number: asyncio keeps tasks in sets, whose order must not change in a replay.
+
+    (`TaskGroup` cancels the members of such a set, one after the other.)
+    """
+
+    def __init__(self, number: int, coro: Coroutine[Any, Any, T], **options: Any) -> None:
+        self.number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self.number
 
 
 class WorkflowLoop(asyncio.AbstractEventLoop):
@@ -35,6 +54,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def __init__(self, arm: Callable[[asyncio.TimerHandle], None]) -> None:
         self._arm = arm
         self._ready: deque[asyncio.Handle] = deque()
+        self._numbers = count()
+        self._tasks: WeakSet[WorkflowTask[Any]] = WeakSet()
         self.now_s = 0.0
         self.errors: list[dict[str, Any]] = []
         """What asyncio would log: exceptions that nobody awaited."""
@@ -47,8 +68,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                     return True
                 handle = self._ready.popleft()
                 if not handle.cancelled():
-                    handle._run()
+                    _run(handle)
         return False
+
+    def unwind(self) -> None:
+        """Close all coroutines, in the order in which they began; what they raise is nobody's any more."""
+        with _in_place_of_the_running_loop(self):
+            for task in sorted(self._tasks, key=hash):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _close(task)
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -100,7 +128,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
         **options: Any,
     ) -> asyncio.Task[T]:
-        return asyncio.Task(coro, loop=self, name=name, context=context, **options)
+        number = next(self._numbers)
+        task = WorkflowTask(number, coro, loop=self, name=name, context=context, **options)
+        self._tasks.add(task)
+        return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.errors.append(context)
@@ -125,6 +156,26 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         pass
+
+
+def _run(handle: asyncio.Handle) -> None:
+    """A workflow that exits ends itself, not its worker: the exception is its task's by now."""
+    try:
+        handle._run()
+    except SystemExit:
+        return
+
+
+def _close(task: WorkflowTask[Any]) -> None:
+    coroutine = cast("Coroutine[Any, Any, Any]", task.get_coro())
+    for _ in range(CLOSED_AT_MOST):
+        try:
+            coroutine.close()
+        except RuntimeError:
+            continue
+        except (Exception, Suspended, SystemExit):  # noqa: BLE001 - whatever clean-up code raises
+            pass
+        return
 
 
 def _forbid(name: str) -> Callable[..., NoReturn]:

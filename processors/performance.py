@@ -27,6 +27,7 @@ from topics.flow import Publish
 from topics.records import (
     Answered,
     AttemptFailed,
+    CallModel,
     CancelRequested,
     Critique,
     Delay,
@@ -66,6 +67,7 @@ class Performance:
         self._asked: list[Publish] = []
         self._open = 0
         self._closed = False
+        self._suspended = False
         self._seen: set[str] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self._waiting: dict[str, deque[Step]] = {}
@@ -100,12 +102,7 @@ class Performance:
     def close(self) -> None:
         """Let the coroutine go. What it does while it unwinds has no effect."""
         self._closed = True
-        for task in asyncio.all_tasks(self._loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            try:
-                cast("Any", task.get_coro()).close()
-            except (Suspended, RuntimeError):
-                continue
+        self._loop.unwind()
 
     # ------------------------------------------------------------ events in
 
@@ -178,16 +175,26 @@ class Performance:
         problem = Problem(type="ValidationError", message=reason, retryable=False)
         if step.call is None:
             return self._settle(step, error=StepError(step.name, step.number, problem))
+        critique = Critique(output=event.result, reason=reason)
+        call = self._answered_call(step.call, event)
+        step.call = call.model_copy(update={"critiques": (*call.critiques, critique)})
         failure = AttemptFailed(
             task=event.task,
-            call=step.call.model_copy(update={"attempt": event.attempt}),
+            call=call,
             by=event.by or step.name,
             problem=problem,
-            critique=Critique(output=event.result, reason=reason),
+            critique=critique,
             took_ms=event.took_ms,
             at_ms=event.at_ms,
         )
         return self.publish("failures", failure)
+
+    def _answered_call(self, call: CallModel, event: StepSucceeded) -> CallModel:
+        """The call as its candidate had it, with the critiques that this candidate got from here."""
+        names = self.app.model_route(call.route).names
+        candidate = names.index(event.by) if event.by in names else call.candidate
+        kept = call.critiques if candidate == call.candidate else ()
+        return call.model_copy(update={"attempt": event.attempt, "candidate": candidate, "critiques": kept})
 
     def _park(self, event: Event, now: str) -> None:
         what = (
@@ -256,8 +263,12 @@ class Performance:
     # ------------------------------------------------------------ steps out
 
     def step(self, kind: Kind, name: str, asked: Any) -> Step:
-        """The next step, by the order of asking. `asked` is the JSON value that its fingerprint is of."""
-        if self._closed:
+        """The next step, by the order of asking. `asked` is the JSON value that its fingerprint is of.
+
+        A coroutine that is closed is told so once; if it goes on to ask, it waits for ever.
+        """
+        if self._closed and not self._suspended:
+            self._suspended = True
             raise Suspended
         step = Step(len(self.steps), kind, name, fingerprint(kind, name, asked), self._loop.create_future())
         self.steps.append(step)
@@ -300,7 +311,7 @@ def _identity(event: Event) -> str:
     """What makes two events the same one."""
     match event:
         case StepSucceeded() | StepFailed():
-            return f"{event.step}/{event.attempt}"
+            return f"{event.step}/{event.attempt}/{event.kind}"
         case TimerFired():
             return f"{event.step}/timer"
         case Answered() | SignalReceived() | CancelRequested():

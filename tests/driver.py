@@ -1,0 +1,267 @@
+"""All stages in memory: pipes records through them, advances a clock, crashes between any two records.
+
+The driver keeps what Kafka would: a log for each topic, each stage's committed offset and state. One act is
+one stage handling one record, or doing what is due. A stage's memory is dropped at a crash and built anew
+from what was committed. Under `exactly_once` a decision's records, state and offset are committed together or
+not at all; under `at_least_once` a crash may leave some of its records behind. Tools, checks and models run
+for real, by the functions that the app and the test give; each run is in `ran`.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from processors.app import App
+from processors.attempt import CURRENT, Attempt
+from processors.check import accepted, refused
+from processors.conduct import Conduct
+from processors.delay import Delays
+from processors.intake import Intake
+from processors.recover import Recover
+from processors.routes import Tool
+from processors.tool import Reply, failed, replied
+from topics import codec
+from topics.contracts import BY_NAME
+from topics.errors import Permanent, Refused, Retryable
+from topics.flow import Decision, Headers, Publish, Received, Stage
+from topics.records import CallModel, CallTool, CheckOutput, Problem, Record, Result
+
+Model = Callable[[CallModel], Any]
+"""Answers a call of a model route: a JSON value, or an exception."""
+
+START_MS = 1_790_000_000_000
+
+READS = {
+    "intake": ("tasks", "signals"),
+    "conduct": ("events",),
+    "model": ("model-calls",),
+    "tool": ("tool-calls",),
+    "check": ("checks",),
+    "recover": ("failures",),
+    "delay": ("delays",),
+}
+
+
+class Crash(Exception):
+    """The process died here."""
+
+
+@dataclass
+class Memory:
+    """A stage's state on its one partition, as `topics.flow.State`."""
+
+    entries: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.entries.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted(item for item in self.entries.items() if item[0].startswith(prefix)))
+
+
+class Driver:
+    """Seven stages, one partition each.
+
+    `models` answers model routes by name. `crashes` are acts (counted from 0) to crash in, with how many of
+    the act's records were published before (none under `exactly_once`). `order` shuffles which stage acts
+    next. Records of the topics in `duplicated` are all published twice.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        models: dict[str, Model] | None = None,
+        *,
+        crashes: dict[int, int] | None = None,
+        exactly_once: bool = True,
+        order: random.Random | None = None,
+        duplicated: Collection[str] = (),
+    ) -> None:
+        self.models = models or {}
+        self.crashes = crashes or {}
+        self.exactly_once = exactly_once
+        self.order = order
+        self.duplicated = duplicated
+        self.now_ms = START_MS
+        self.acts: list[Decision] = []
+        self.ran: list[str] = []
+        self.logs: dict[str, list[Received]] = {name: [] for name in BY_NAME}
+        self.offsets: dict[str, int] = defaultdict(int)
+        self.state: dict[str, Memory] = defaultdict(Memory)
+        self.restart(app)
+
+    # ------------------------------------------------------------ what a test does
+
+    def submit(self, workflow: str, value: Any = None, task: str = "t") -> None:
+        self.produce("tasks", {"workflow": workflow, "input": value, "id": task})
+
+    def produce(self, topic: str, value: Any, key: str | None = "t", headers: Headers = ()) -> None:
+        """A record from outside: bytes as they are, anything else as JSON."""
+        body = value if isinstance(value, bytes) else to_json(value)
+        self._append(topic, key.encode() if key is not None else None, body, headers)
+
+    def redeliver(self, topic: str, offset: int) -> None:
+        """The record at that offset once more, behind all that came since."""
+        record = self.logs[topic][offset]
+        self._append(topic, record.key, record.value, record.headers)
+
+    def run(self, until_ms: int | None = None) -> None:
+        """Until nothing is left to do, or nothing before `until_ms`; time jumps to what is due next."""
+        while True:
+            while self.act():
+                pass
+            due_ms = self._stages["delay"].due_ms()
+            if due_ms is None or (until_ms is not None and due_ms > until_ms):
+                self.now_ms = max(self.now_ms, until_ms or 0)
+                return
+            self.now_ms = max(self.now_ms, due_ms)
+
+    def act(self) -> bool:
+        """One act of one stage, which may be its last before a crash. False if there is nothing to do now."""
+        stages = list(READS)
+        if self.order:
+            self.order.shuffle(stages)
+        try:
+            return any(self._tick(stage) or self._handle(stage) for stage in stages)
+        except Crash:
+            self.restart()
+            return True
+
+    def restart(self, app: App | None = None) -> None:
+        """All stages anew from what was committed, with other code if given."""
+        self.app = app or self.app
+        self._stages: dict[str, Stage] = {
+            "intake": Intake(self.app),
+            "conduct": Conduct(self.app, self.state["conduct"], random.Random),
+            "recover": Recover(self.app),
+            "delay": Delays(self.state["delay"]),
+        }
+
+    # ------------------------------------------------------------ what a test looks at
+
+    def records(self, topic: str, task: str | None = None) -> list[Any]:
+        records = [codec.decode(topic, record.value) for record in self.logs[topic]]
+        return [record for record in records if task is None or record.task == task]
+
+    def result(self, task: str = "t") -> Result:
+        """The task's result; there must be exactly one."""
+        [result] = self.records("results", task)
+        return result
+
+    def reasons(self) -> list[str]:
+        """Why each dead letter is one."""
+        return [dict(record.headers)["segue-reason"].decode() for record in self.logs["dead-letters"]]
+
+    def written(self, *but: str) -> dict[str, list[tuple[bytes | None, bytes | None]]]:
+        """Key and value of all records, by topic; of all topics but those."""
+        return {
+            topic: [(record.key, record.value) for record in log]
+            for topic, log in self.logs.items()
+            if topic not in but
+        }
+
+    # ------------------------------------------------------------ acts
+
+    def _tick(self, name: str) -> bool:
+        stage = self._stages.get(name)
+        due_ms = stage.due_ms() if stage else None
+        if stage is None or due_ms is None or due_ms > self.now_ms:
+            return False
+        self._commit(name, stage.tick(self.now_ms))
+        return True
+
+    def _handle(self, name: str) -> bool:
+        for topic in READS[name]:
+            offset = self.offsets[topic]
+            if offset < len(self.logs[topic]):
+                record = self.logs[topic][offset]
+                stage = self._stages.get(name)
+                decision = stage.handle(record, self.now_ms) if stage else self._effect(record)
+                self._commit(name, decision, topic)
+                return True
+        return False
+
+    def _commit(self, name: str, decision: Decision, topic: str | None = None) -> None:
+        number = len(self.acts)
+        self.acts.append(decision)
+        if number in self.crashes:
+            left_behind = 0 if self.exactly_once else self.crashes[number]
+            for publish in decision.publish[:left_behind]:
+                self._publish(publish)
+            raise Crash
+        for publish in decision.publish:
+            self._publish(publish)
+        for key, value in decision.write:
+            if value is None:
+                self.state[name].entries.pop(key, None)
+            else:
+                self.state[name].entries[key] = value
+        if topic:
+            self.offsets[topic] += 1
+
+    def _publish(self, publish: Publish) -> None:
+        value = codec.encode(publish.value) if isinstance(publish.value, Record) else publish.value
+        for _ in range(2 if publish.topic in self.duplicated else 1):
+            self._append(publish.topic, publish.key.encode(), value, publish.headers)
+
+    def _append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        log = self.logs[topic]
+        log.append(Received(topic, 0, len(log), key, value, headers, self.now_ms))
+
+    # ------------------------------------------------------------ effects
+
+    def _effect(self, record: Received) -> Decision:
+        call = codec.decode(record.topic, record.value)
+        if isinstance(call, CheckOutput):
+            return self._check(call)
+        return self._call(call)
+
+    def _call(self, call: CallModel | CallTool) -> Decision:
+        by = self.app.routes[call.route].names[call.candidate]
+        self.ran.append(f"{call.idempotency_key}/{call.attempt} {by}")
+        CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))
+        try:
+            result = self.models[call.route](call) if isinstance(call, CallModel) else self._tool(call)
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises has failed its attempt
+            return failed(call, by, _problem(error), 0.0, self.now_ms)
+        return replied(call, Reply(result, by), 0.0, self.now_ms)
+
+    def _tool(self, call: CallTool) -> Any:
+        candidate = self.app.tool_route(call.route).candidates[call.candidate]
+        assert isinstance(candidate, Tool)
+        given = {name: candidate.parameters[name].validate_python(v) for name, v in call.arguments.items()}
+        return candidate.output.dump_python(_finish(candidate.function(**given)), mode="json")
+
+    def _check(self, record: CheckOutput) -> Decision:
+        for bound in record.call.checks:
+            check = self.app.check(bound.name)
+            output, *_ = check.parameters
+            try:
+                check.function(check.parameters[output].validate_python(record.result), **bound.arguments)
+            except Refused as reason:
+                return refused(record, str(reason), self.now_ms)
+            except ValidationError as error:
+                return refused(record, codec.describe(error), self.now_ms)
+        return accepted(record, self.now_ms)
+
+
+def _finish(running: Awaitable[Any]) -> Any:
+    async def wait() -> Any:
+        return await running
+
+    return asyncio.run(wait())
+
+
+def _problem(error: Exception) -> Problem:
+    return Problem(
+        type=type(error).__name__,
+        message=str(error),
+        retryable=not isinstance(error, Permanent),
+        retry_after_s=error.retry_after_s if isinstance(error, Retryable) else None,
+    )
