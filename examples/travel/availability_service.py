@@ -49,10 +49,11 @@ class Fault(BaseModel):
     delays: int = 1
 
     def take_failure(self) -> bool:
-        if isinstance(self.fail, int):
-            self.fail, failing = max(self.fail - 1, 0), self.fail > 0
-            return failing
-        return True
+        if self.fail == "always":
+            return True
+        failing = self.fail > 0
+        self.fail = max(self.fail - 1, 0)
+        return failing
 
     def take_delay(self) -> float:
         self.delays, delayed = max(self.delays - 1, 0), self.delays > 0

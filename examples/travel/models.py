@@ -39,9 +39,9 @@ class TripRequest(Value):
     place: str | None = Field(None, description="Town, region or country to stay in or near")
     latitude: float | None = Field(None, description="Of the place; empty for a whole region or country")
     longitude: float | None = None
-    near_km: float = Field(20.0, description="How far from the place is still acceptable")
+    near_km: float = Field(default=20.0, description="How far from the place is still acceptable")
     stay: Stay | None = Field(None, description="Dates, all in the future; empty if they were not given")
-    guests: int = Field(2, ge=1, le=12)
+    guests: int = Field(default=2, ge=1, le=12)
     price_max: float | None = Field(None, description="For one night, in `currency`")
     currency: Currency = "EUR"
     beach: bool = Field(False, description="Whether the hotel must be at a beach")

@@ -76,7 +76,11 @@ async def withdraw() -> None:
 
 
 async def _availability(url: str, check_in: date, check_out: date, guests: int) -> Availability:
-    stay = {"check_in": check_in.isoformat(), "check_out": check_out.isoformat(), "guests": guests}
+    stay: dict[str, str | int] = {
+        "check_in": check_in.isoformat(),
+        "check_out": check_out.isoformat(),
+        "guests": guests,
+    }
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
         response = await client.get(url, params=stay)
     return Availability.model_validate_json(response.raise_for_status().content)

@@ -1,7 +1,7 @@
 """The example's services, in this process, on ports that are free."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def served(application: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+async def served(application: Starlette) -> AsyncGenerator[httpx.AsyncClient]:
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="warning"))
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
@@ -34,12 +34,12 @@ async def served(application: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def availability() -> AsyncIterator[httpx.AsyncClient]:
+async def availability() -> AsyncGenerator[httpx.AsyncClient]:
     async with served(availability_service.application()) as client:
         yield client
 
 
 @pytest.fixture
-async def bookings(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def bookings(tmp_path: Path) -> AsyncGenerator[httpx.AsyncClient]:
     async with served(booking_service.application(tmp_path / "bookings.db", rooms=1)) as client:
         yield client

@@ -21,7 +21,13 @@ def stay(check_in: str, check_out: str) -> Stay:
 
 def trip(**fields: Any) -> dict[str, Any]:
     """What must be understood, and nothing else; coordinates are the gazetteer's."""
-    nothing = {"guests": 2, "price_max": None, "currency": "EUR", "beach": False, "wishes": []}
+    nothing: dict[str, Any] = {
+        "guests": 2,
+        "price_max": None,
+        "currency": "EUR",
+        "beach": False,
+        "wishes": [],
+    }
     return {**nothing, **fields}
 
 

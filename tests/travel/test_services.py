@@ -12,7 +12,7 @@ from processors.attempt import CURRENT, Attempt
 from segue import Permanent
 
 HOTEL = "ericeira-das-figueiras"
-STAY = {"check_in": "2027-10-01", "check_out": "2027-10-04", "guests": 2}
+STAY: dict[str, str | int] = {"check_in": "2027-10-01", "check_out": "2027-10-04", "guests": 2}
 
 
 def booking(**changes: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Which of its two jobs it is asked to do, it tells by the schema, like any model.
 import json
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 from pydantic_ai.messages import (
@@ -19,7 +19,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from ..models import Hotel
+from ..models import Hotel, Ranking, TripRequest
 from .ranking import rank
 from .request import interpret
 
@@ -35,6 +35,7 @@ class OfflineModel(FunctionModel):
 def _respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
     schema, tool = _asked_for(info)
     prompt = _first_prompt(messages)
+    answer: TripRequest | Ranking
     match schema.get("title"):
         case "TripRequest":
             answer = interpret(_latest_first(prompt), date.fromisoformat(prompt["today"]))
@@ -67,5 +68,5 @@ def _first_prompt(messages: Sequence[ModelMessage]) -> dict[str, Any]:
     for message in messages:
         for part in message.parts if isinstance(message, ModelRequest) else ():
             if isinstance(part, UserPromptPart) and isinstance(part.content, str):
-                return json.loads(part.content)
+                return cast("dict[str, Any]", json.loads(part.content))
     raise ValueError("the offline model was asked nothing")

@@ -143,8 +143,8 @@ def _unknown(text: str) -> tuple[Place, bool] | None:
     for m in re.finditer(r"\b(?:near|in|around|close to|visit) (?:the )?([a-z]{4,})\b", text, re.IGNORECASE):
         if _can_be_name(m[1]):
             return _unlocated(m[1].capitalize()), _is_loose(text[: m.start(1)], "")
-    m = re.match(r"\W*([\w'-]+(?: [\w'-]+){0,2}?)(?: hotels?\b| *[,.;¦]| *$)", text)
-    return (_unlocated(m[1]), False) if m and _can_be_name(m[1]) else None
+    first = re.match(r"\W*([\w'-]+(?: [\w'-]+){0,2}?)(?: hotels?\b| *[,.;¦]| *$)", text)
+    return (_unlocated(first[1]), False) if first and _can_be_name(first[1]) else None
 
 
 def _can_be_name(words: str) -> bool:
