@@ -98,8 +98,8 @@ def _fetch(jar: Jar, repository: Path, fresh: Path) -> None:
 
 
 def _download(jar: Jar, fresh: Path) -> Path:
-    import requests  # noqa: PLC0415  slow to import, and needed once in a machine's life
-    from jgo.maven import MavenContext  # noqa: PLC0415
+    import requests  # slow to import, and needed once in a machine's life
+    from jgo.maven import MavenContext
 
     group, artifact, version = jar.coordinate.split(":")
     try:
@@ -120,7 +120,7 @@ def _sha256(path: Path) -> str:
 
 def _resolve() -> list[Jar]:
     """The jars of the versions named above and all that they need."""
-    import jgo  # noqa: PLC0415
+    import jgo
 
     named = [f"org.apache.kafka:{artifact}:{KAFKA_VERSION}" for artifact in KAFKA_ARTIFACTS]
     found = jgo.resolve("+".join([*named, LOGGING]))
