@@ -10,7 +10,7 @@ check_that_none_is_shadowed()
 
 from processors.app import App, Check, Service, Workflow, check, workflow
 from processors.attempt import Attempt, current_attempt
-from processors.routes import McpServer, ModelRoute, Policy, Tool, ToolRoute, tool
+from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
 from processors.task import Task
 from topics.errors import (
     BadInput,
@@ -32,6 +32,7 @@ __all__ = [
     "BadRecord",
     "Check",
     "McpServer",
+    "ModelCandidate",
     "ModelRoute",
     "Option",
     "Permanent",

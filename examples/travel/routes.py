@@ -4,8 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from processors.routes import ModelCandidate
-from segue import McpServer, ModelRoute, Policy, ToolRoute
+from segue import McpServer, ModelCandidate, ModelRoute, Policy, ToolRoute
 
 from .models import Availability, Hotels
 from .offline import OfflineModel

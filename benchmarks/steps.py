@@ -1,0 +1,175 @@
+"""Durable steps per second, and milliseconds per step alone, beside what plain aiokafka does for two hops.
+
+A task makes six no-op tool steps with results of 200 bytes. Load: so many tasks in flight, all stages in this
+one process. Alone: one task at a time; a step is the time from one call of the tool to the next. Raw: two loops of
+plain aiokafka that pass one record back and forth with the same guarantee: what a step's two hops cost at least.
+The guarantees and loads are interleaved over the rounds; figures are medians over the rounds.
+
+    python -m benchmarks.steps [--rounds 3] [--seconds 8]
+"""
+
+import argparse
+import asyncio
+import gc
+import statistics
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from pydantic_core import to_json
+
+from benchmarks.raw import raw_two_hop_ms
+from benchmarks.report import keep
+from segue import App, Task, tool, workflow
+from streams.broker import ensure_broker
+from streams.settings import Settings
+from streams.worker import Worker
+
+STEPS = 6
+WARM_UP = 5
+IN_FLIGHT = (64, 512)
+Guarantee = Literal["exactly_once", "at_least_once"]
+RESULT = {"ok": True, "text": "x" * 179}
+assert len(to_json(RESULT)) == 200
+
+called_at: list[float] = []
+"""When the tool was called, by `time.perf_counter`: the alone run reads the steps' durations off it."""
+
+
+@tool
+async def noop(n: int) -> Any:
+    called_at.append(time.perf_counter())
+    return RESULT
+
+
+@workflow
+async def six(task: Task, steps: int) -> Any:
+    for n in range(steps):
+        await task.tool(noop, n=n)
+    return None
+
+
+APP = App("benchmark", workflows=[six], tools=[noop])
+
+
+@dataclass
+class Bench:
+    """A worker on topics of its own, and a client that keeps tasks in flight."""
+
+    settings: Settings
+    producer: Any  # aiokafka's clients are only partly typed
+    results: Any
+    submitted: int = 0
+
+    async def submit(self, count: int, steps: int) -> None:
+        topic = self.settings.topic("tasks")
+        for _ in range(count):
+            self.submitted += 1
+            key = f"t{self.submitted}"
+            value = to_json({"workflow": "six", "input": steps})
+            await self.producer.send(topic, value, key=key.encode())
+
+    async def finished(self) -> int:
+        batches = await self.results.getmany(timeout_ms=1000)
+        return sum(map(len, batches.values()))
+
+    async def steps_per_s(self, in_flight: int, seconds: float) -> float:
+        """Steps of tasks that ended within the window, after a warm-up of a quarter of it."""
+        await self.submit(in_flight, STEPS)
+        await self._keep_in_flight(seconds / 4)
+        begin = time.perf_counter()
+        ended = await self._keep_in_flight(seconds)
+        rate = ended * STEPS / (time.perf_counter() - begin)
+        left = in_flight
+        while left > 0:
+            left -= await self.finished()
+        called_at.clear()
+        return rate
+
+    async def _keep_in_flight(self, seconds: float) -> int:
+        ended, until = 0, time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            done = await self.finished()
+            ended += done
+            await self.submit(done, STEPS)
+        return ended
+
+    async def step_ms(self, steps: int) -> list[float]:
+        """Each step of one task alone, in ms."""
+        called_at.clear()
+        await self.submit(1, steps)
+        while not await self.finished():
+            pass
+        return [(b - a) * 1000 for a, b in pairwise(called_at[WARM_UP:])]
+
+
+async def start(guarantee: Guarantee) -> tuple[Worker, Bench]:
+    settings = Settings.load(
+        prefix=f"bench-{guarantee}-{time.time_ns()}.", guarantee=guarantee, metrics_port=0
+    )
+    worker = Worker(APP, settings)
+    await worker.start()
+    await worker.ready()
+    options = settings.client_options()
+    producer: Any = AIOKafkaProducer(**options, linger_ms=0)
+    isolation = "read_committed" if guarantee == "exactly_once" else "read_uncommitted"
+    results: Any = AIOKafkaConsumer(
+        settings.topic("results"), **options, isolation_level=isolation, auto_offset_reset="earliest"
+    )
+    await asyncio.gather(producer.start(), results.start())
+    return worker, Bench(settings, producer, results)
+
+
+async def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
+    settings = Settings.load()
+    await ensure_broker(settings)
+    found: dict[tuple[str, int], list[float]] = {}
+    alone: dict[str, list[float]] = {}
+    raw: dict[str, list[float]] = {}
+    guarantees: tuple[Guarantee, ...] = ("exactly_once", "at_least_once")
+    for number in range(rounds):
+        for guarantee in guarantees:
+            raw.setdefault(guarantee, []).extend(await raw_two_hop_ms(settings, guarantee))
+            worker, bench = await start(guarantee)
+            try:
+                alone.setdefault(guarantee, []).extend(await bench.step_ms(300))
+                for in_flight in IN_FLIGHT:
+                    rate = await bench.steps_per_s(in_flight, seconds)
+                    found.setdefault((guarantee, in_flight), []).append(rate)
+                    print(
+                        f"round {number + 1}: {guarantee}, {in_flight} in flight: {rate:,.0f} steps/s",
+                        flush=True,
+                    )
+            finally:
+                await asyncio.gather(bench.producer.stop(), bench.results.stop())
+                await worker.stop()
+                gc.collect()
+    return [_row(key, rates, alone[key[0]], raw[key[0]]) for key, rates in found.items()]
+
+
+def _row(key: tuple[str, int], rates: list[float], alone: list[float], raw: list[float]) -> dict[str, Any]:
+    return {
+        "guarantee": key[0],
+        "in_flight": key[1],
+        "steps_per_s": round(statistics.median(rates)),
+        "step_ms_p50": round(statistics.median(alone), 2),
+        "step_ms_p99": round(statistics.quantiles(alone, n=100)[98], 2),
+        "raw_two_hop_ms_p50": round(statistics.median(raw), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    given = parser.parse_args()
+    rows = asyncio.run(measure(given.rounds, given.seconds))
+    keep("steps", {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The reference job, whole: real broker, real workers, real services; and the kills that it must survive."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest_asyncio
+
+from streams.gateway import Client
+from streams.provision import provision
+from streams.settings import Settings
+from tests.kafka.conftest import free_port
+from topics.errors import UnknownName
+from topics.records import Question, Status
+
+REQUEST = "find me a quiet beach hotel near Lisbon for the first week of October, under 200 a night"
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 40.0
+T = TypeVar("T")
+
+
+@dataclass
+class Town:
+    """The travel example in processes of its own: its services, and as many workers as the test starts."""
+
+    settings: Settings
+    client: Client
+    env: dict[str, str]
+    booking_url: str
+    processes: list[asyncio.subprocess.Process] = field(default_factory=list[asyncio.subprocess.Process])
+
+    async def run(self, *module: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", *module, env=self.env, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
+        )
+        self.processes.append(process)
+        return process
+
+    async def worker(self) -> asyncio.subprocess.Process:
+        return await self.run("streams.cli", "worker", "examples/travel")
+
+    async def bookings(self) -> list[dict[str, Any]]:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"{self.booking_url}/bookings")
+        return list(answer.json())
+
+    async def question(self, task: str) -> Question:
+        """The question that the task asks, as soon as it does."""
+        status = await until(lambda: self._asking(task))
+        return status.questions[0]
+
+    async def _asking(self, task: str) -> Status | None:
+        found = [status for status in await self.client.statuses() if status.task == task]
+        return found[0] if found and found[0].state == "waiting" else None
+
+
+async def until(look: Callable[[], Awaitable[T | None]]) -> T:
+    async with asyncio.timeout(PATIENCE_S):
+        while (found := await look()) is None:  # noqa: ASYNC110 - other processes have no event to set
+            await asyncio.sleep(0.1)
+        return found
+
+
+@pytest_asyncio.fixture
+async def town(settings: Settings, tmp_path: Path) -> AsyncGenerator[Town]:
+    await provision(settings)
+    ports = [free_port(), free_port()]
+    env = os.environ | {
+        "SEGUE_KAFKA": settings.bootstrap,
+        "SEGUE_PREFIX": settings.prefix,
+        "SEGUE_PARTITIONS": str(settings.partitions),
+        "SEGUE_REPLICATION": "1",
+        "SEGUE_METRICS_PORT": "0",
+        "SEGUE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
+        "SEGUE_STATE_DIR": str(tmp_path / "state"),
+        "TRAVEL_AVAILABILITY_PORT": str(ports[0]),
+        "TRAVEL_BOOKING_PORT": str(ports[1]),
+    }
+    async with Client(settings) as client:
+        there = Town(settings, client, env, f"http://127.0.0.1:{ports[1]}")
+        await there.run("examples.travel.availability_service")
+        await there.run("examples.travel.booking_service")
+        yield there
+    for process in there.processes:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_a_sentence_becomes_one_booking_and_none_before_the_pick(town: Town) -> None:
+    await town.worker()
+    task = await town.client.start("book_trip", REQUEST)
+    question = await town.question(task)
+    assert await town.bookings() == []
+    await town.client.answer(task, question.options[1].value)
+    result = await town.client.result(task, PATIENCE_S)
+    assert result.outcome == "succeeded", result.problem
+    [booking] = await town.bookings()
+    assert (booking["reference"], booking["hotel_id"]) == (task, question.options[1].value["hotel_id"])
+
+
+async def test_workers_killed_on_the_way_change_nothing(town: Town) -> None:
+    """One dies while hotels are searched, one while the customer thinks, one while the room is booked."""
+    worker = await town.worker()
+    task = await town.client.start("book_trip", REQUEST)
+    await until(lambda: calls_of(town, task, "hotel_search"))
+    worker = await replaced(town, worker)
+    question = await town.question(task)
+    worker = await replaced(town, worker)
+    await town.client.answer(task, question.options[0].value)
+    await until(lambda: calls_of(town, task, "book"))
+    await replaced(town, worker)
+    result = await town.client.result(task, PATIENCE_S)
+    assert result.outcome == "succeeded", result.problem
+    [booking] = await town.bookings()
+    assert booking["hotel_id"] == question.options[0].value["hotel_id"]
+
+
+async def replaced(town: Town, worker: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
+    worker.send_signal(signal.SIGKILL)
+    await worker.wait()
+    return await town.worker()
+
+
+async def calls_of(town: Town, task: str, route: str) -> bool | None:
+    """True once the route was called."""
+    try:
+        history = await town.client.history(task)
+    except UnknownName:  # no worker has taken it up yet
+        return None
+    called = [
+        r for r in history if r.topic == "tool-calls" and f'"route":"{route}"'.encode() in (r.value or b"")
+    ]
+    return True if called else None
+
+
+async def test_the_same_id_twice_starts_one_task(town: Town) -> None:
+    await town.worker()
+    await town.client.start("book_trip", REQUEST, id="trip-1")
+    await town.client.start("book_trip", REQUEST, id="trip-1")
+    await town.question("trip-1")
+    called = [r for r in await town.client.history("trip-1") if r.topic == "model-calls"]
+    assert len(called) == 2  # interpret and rank, of one task
