@@ -1,6 +1,6 @@
-"""The limit: one record passed back and forth between two loops of plain aiokafka, with the same guarantee.
+"""The limit: one record passed back and forth between two loops of plain aiokafka, with one guarantee.
 
-Each loop consumes one record, produces one, and commits: the shape of a stage without anything in it. One turn
+Each loop consumes one record, produces one, and commits: the shape of a stage without anything in it. A turn
 over both is what a durable step costs at the least.
 """
 
