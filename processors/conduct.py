@@ -115,6 +115,12 @@ class Conduct:
             self._purge_ms = now_ms
         return Decision(write=purged)
 
+    def close(self) -> None:
+        """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
+        for live in self._live.values():
+            live.performance.close()
+        self._live.clear()
+
     # ------------------------------------------------------------ events
 
     def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:

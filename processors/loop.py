@@ -173,7 +173,7 @@ def _close(task: WorkflowTask[Any]) -> None:
             coroutine.close()
         except RuntimeError:
             continue
-        except (Exception, Suspended, SystemExit):  # noqa: BLE001 - whatever clean-up code raises
+        except (Exception, Suspended, SystemExit):  # noqa: BLE001, S110 - whatever clean-up code raises
             pass
         return
 

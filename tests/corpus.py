@@ -129,7 +129,7 @@ CHECKS = [at_most, affordable]
 # ---------------------------------------------------------------- cases
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A workflow, its input, the signals that come from outside so many seconds after it began, and its end.
 

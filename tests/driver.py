@@ -10,7 +10,7 @@ for real, by the functions that the app and the test give; each run is in `ran`.
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from processors.tool import Reply, failed, replied
 from topics import codec
 from topics.contracts import BY_NAME
 from topics.errors import Permanent, Refused, Retryable
-from topics.flow import Decision, Headers, Publish, Received, Stage
+from topics.flow import Decision, Headers, Publish, Received, Stage, Write
 from topics.records import CallModel, CallTool, CheckOutput, Problem, Record, Result
 
 Model = Callable[[CallModel], Any]
@@ -64,6 +64,13 @@ class Memory:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return iter(sorted(item for item in self.entries.items() if item[0].startswith(prefix)))
 
+    def apply(self, writes: Iterable[Write]) -> None:
+        for key, value in writes:
+            if value is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = value
+
 
 class Driver:
     """Seven stages, one partition each.
@@ -94,6 +101,7 @@ class Driver:
         self.logs: dict[str, list[Received]] = {name: [] for name in BY_NAME}
         self.offsets: dict[str, int] = defaultdict(int)
         self.state: dict[str, Memory] = defaultdict(Memory)
+        self._conduct = Conduct(app, self.state["conduct"], random.Random)
         self.restart(app)
 
     # ------------------------------------------------------------ what a test does
@@ -136,9 +144,11 @@ class Driver:
     def restart(self, app: App | None = None) -> None:
         """All stages anew from what was committed, with other code if given."""
         self.app = app or self.app
+        self._conduct.close()
+        self._conduct = Conduct(self.app, self.state["conduct"], random.Random)
         self._stages: dict[str, Stage] = {
             "intake": Intake(self.app),
-            "conduct": Conduct(self.app, self.state["conduct"], random.Random),
+            "conduct": self._conduct,
             "recover": Recover(self.app),
             "delay": Delays(self.state["delay"]),
         }
@@ -197,11 +207,7 @@ class Driver:
             raise Crash
         for publish in decision.publish:
             self._publish(publish)
-        for key, value in decision.write:
-            if value is None:
-                self.state[name].entries.pop(key, None)
-            else:
-                self.state[name].entries[key] = value
+        self.state[name].apply(decision.write)
         if topic:
             self.offsets[topic] += 1
 

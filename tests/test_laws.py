@@ -1,0 +1,211 @@
+"""What holds for every workflow of the corpus, wherever it is crashed, evicted or told a thing twice."""
+
+import random
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from processors import conduct
+from processors.conduct import Conduct
+from tests.corpus import APP, CASES, MODELS, Case, driver
+from tests.driver import Driver, Memory
+from topics.flow import Decision, Publish
+from topics.records import Result, Status
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+ECHOES_MAX = 20
+
+ACTS_MAX = 4_000
+"""Acts played for one law of one case: a long case is crashed at some of its points, evenly chosen."""
+
+
+@cache
+def undisturbed(case: Case) -> Driver:
+    return case.play(driver())
+
+
+def points(case: Case) -> range:
+    acts = len(undisturbed(case).acts)
+    return range(0, acts, max(acts * acts // ACTS_MAX, 1))
+
+
+def content(played: Driver, topic: str) -> set[bytes | str]:
+    """The records of a topic, each once, without the offset in a status."""
+    if topic == "status":
+        records: list[Status] = played.records(topic)
+        return {record.model_copy(update={"offset": 0}).model_dump_json() for record in records}
+    return {record.value or b"" for record in played.logs[topic]}
+
+
+def ended(played: Driver, task: str = "t") -> Result:
+    """The task's one result, however often it was published."""
+    [value] = {record.value or b"" for record in played.logs["results"] if record.key == task.encode()}
+    return Result.model_validate_json(value)
+
+
+def how(result: Result) -> tuple[object, ...]:
+    return result.outcome, result.result, result.problem and result.problem.message
+
+
+def open_state(played: Driver) -> list[bytes]:
+    """Keys of state, but for the marks of tasks that ended."""
+    return [key for memory in played.state.values() for key in memory.entries if not key.startswith(b"E")]
+
+
+@each_case
+def test_it_ends_as_it_must(case: Case) -> None:
+    result = undisturbed(case).result()
+    assert result.outcome == case.outcome
+    if case.outcome == "succeeded":
+        assert result.result == case.expected
+
+
+@each_case
+def test_nothing_is_left_of_it_but_its_end(case: Case) -> None:
+    played = undisturbed(case)
+    tasks = {result.task for result in played.records("results")}
+    assert open_state(played) == []
+    assert {key[5:].decode() for key in played.state["conduct"].entries} == tasks
+
+
+@each_case
+def test_exactly_once_a_crash_at_any_point_leaves_no_trace(case: Case) -> None:
+    for point in points(case):
+        crashed = case.play(driver(crashes={point: 0}))
+        assert crashed.written() == undisturbed(case).written(), point
+
+
+@each_case
+def test_exactly_once_two_crashes_leave_no_trace(case: Case) -> None:
+    chance = random.Random(case.name)
+    for _ in range(10):
+        crashes = dict.fromkeys(chance.sample(points(case), 2), 0)
+        assert case.play(driver(crashes=crashes)).written() == undisturbed(case).written(), crashes
+
+
+@each_case
+def test_at_least_once_a_crash_at_any_point_adds_only_duplicates(case: Case) -> None:
+    whole = undisturbed(case)
+    for point in points(case):
+        for left_behind in range(1, len(whole.acts[point].publish) + 1):
+            crashed = case.play(driver(crashes={point: left_behind}, exactly_once=False))
+            for topic in whole.logs.keys() - {"dead-letters"}:  # a signal that comes again may come too late
+                assert content(crashed, topic) == content(whole, topic), (point, left_behind, topic)
+            assert how(ended(crashed)) == how(whole.result())
+            assert open_state(crashed) == []
+
+
+@each_case
+def test_a_call_runs_once_more_for_each_crash_at_most(case: Case) -> None:
+    calls = Counter(undisturbed(case).ran)
+    for point in points(case):
+        crashed = Counter(case.play(driver(crashes={point: 0})).ran)
+        assert crashed.keys() == calls.keys()
+        assert (crashed - calls).total() <= 1
+
+
+@each_case
+def test_its_log_alone_asks_for_the_same_again(case: Case) -> None:
+    whole = undisturbed(case)
+    fresh = Conduct(APP, (memory := Memory()), random.Random)
+    asked: list[Publish] = []
+    for record in whole.logs["events"]:
+        decision = fresh.handle(record, record.timestamp_ms)
+        asked += decision.publish
+        memory.apply(decision.write)
+    by_conduct = [publish for act in whole.acts for publish in act.publish if _is_of_conduct(publish)]
+    assert sorted(map(repr, filter(_is_of_conduct, asked))) == sorted(map(repr, by_conduct))
+
+
+def _is_of_conduct(publish: Publish) -> bool:
+    """What only conduct publishes."""
+    first = getattr(publish.value, "attempt", 1) == 1
+    return publish.topic in ("questions", "results", "status") or (publish.topic == "tool-calls" and first)
+
+
+class Restless(Driver):
+    """Restarts after every act that decided anything."""
+
+    def act(self) -> bool:
+        acted = super().act()
+        if acted and self.acts[-1] != Decision():
+            self.restart()
+        return acted
+
+
+@each_case
+def test_a_restart_between_any_two_acts_changes_nothing(case: Case) -> None:
+    assert case.play(Restless(APP, MODELS)).written() == undisturbed(case).written()
+
+
+@each_case
+@pytest.mark.parametrize(
+    "topic", ["events", "tool-calls", "model-calls", "checks", "failures", "delays", "questions", "results"]
+)
+def test_a_record_published_twice_changes_no_result(case: Case, topic: str) -> None:
+    doubled = case.play(driver(duplicated={topic}))
+    assert how(ended(doubled)) == how(undisturbed(case).result())
+    assert open_state(doubled) == []
+
+
+class Echoing(Driver):
+    """Sometimes delivers a record of long ago again."""
+
+    chance = random.Random(7)
+    echoes = 0
+
+    def act(self) -> bool:
+        topic = self.chance.choice(["tasks", "events", "tool-calls", "model-calls", "failures", "delays"])
+        if self.echoes < ECHOES_MAX and self.logs[topic] and self.chance.random() < 0.3:
+            self.echoes += 1
+            self.redeliver(topic, self.chance.randrange(len(self.logs[topic])))
+        return super().act()
+
+
+@each_case
+def test_records_that_come_again_late_change_no_result(case: Case) -> None:
+    for _ in range(5):
+        assert how(ended(case.play(Echoing(APP, MODELS)))) == how(undisturbed(case).result())
+
+
+# ---------------------------------------------------------------- many tasks
+
+SHORT = [case for case in CASES if case.name != "long"]
+QUIET = [case for case in SHORT if not case.signals and not case.races]
+
+
+def together(played: Driver) -> Driver:
+    for case in QUIET:
+        played.submit(case.name, case.input, task=case.name)
+    played.run()
+    return played
+
+
+@cache
+def alone(case: Case) -> tuple[object, ...]:
+    return how(undisturbed(case).result())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_task_ends_the_same_in_whatever_order_stages_act(seed: int) -> None:
+    played = together(driver(order=random.Random(seed)))
+    assert {case.name: how(played.result(case.name)) for case in QUIET} == {c.name: alone(c) for c in QUIET}
+    assert open_state(played) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_crashes_in_any_order_of_acts_change_no_result(seed: int) -> None:
+    chance = random.Random(seed)
+    crashes = {point: chance.randrange(3) for point in chance.sample(range(300), 30)}
+    played = together(driver(order=chance, crashes=crashes, exactly_once=bool(seed % 2)))
+    assert {c.name: how(ended(played, c.name)) for c in QUIET} == {c.name: alone(c) for c in QUIET}
+    assert open_state(played) == []
+
+
+@pytest.mark.parametrize("live", [1, 2, 5])
+def test_tasks_that_were_evicted_end_the_same(live: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = together(driver()).written()
+    monkeypatch.setattr(conduct, "LIVE_TASKS_MAX", live)
+    assert together(driver()).written() == whole
