@@ -40,9 +40,9 @@ class Executor(Protocol):
 
     async def stop(self) -> None: ...
 
-    def candidate(self, call: Any) -> str: ...
+    def candidate(self, call: Any, /) -> str: ...
 
-    async def __call__(self, call: Any) -> Any: ...
+    async def __call__(self, call: Any, /) -> Any: ...
 
 
 class Calls(Protocol):
@@ -73,7 +73,7 @@ class RouteCalls:
         by, started_s = self.executor.candidate(call), time.perf_counter()
         try:
             reply: Reply = await _within(_policy(self._app, call).timeout_s, self.executor(call))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
             _raise_if_ours(error)
             took_s = time.perf_counter() - started_s
             self._measure(call, by, "timed_out" if isinstance(error, TimeoutError) else "failed", took_s)
@@ -117,7 +117,7 @@ class CheckCalls:
             await _within(_policy(self._app, output.call).timeout_s, self.executor(output))
         except Refused as refusal:
             return "refused", check.refused(output, str(refusal), now_ms())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
             _raise_if_ours(error)
             problem = problem_of(error)
             return "failed", tool.failed(output.call, output.by, problem, output.took_ms, now_ms())

@@ -4,8 +4,8 @@
                                                        └▶ publish: one commit of all that finished,
                                                           with how far each partition is (`progress`)
 
-Polling never waits for a call, so calls may take minutes. Publishing begins as soon as the commit before it is
-done: when little happens a result waits for nothing, and when much happens commits grow.
+Polling never waits for a call, so calls may take minutes. Publishing begins as soon as the commit before it
+is done: when little happens a result waits for nothing, and when much happens commits grow.
 
 Calls outlive what they were read by. When the group rebalances, or Kafka fails and the stage is started anew,
 a call goes on; its record, delivered again, finds it by its id, running or already answered. Only calls of
@@ -203,7 +203,8 @@ class EffectRunner:
         self._some_finished.set()
 
     def _forget(self, call: Begun) -> None:
-        assert call.job is not None and call.task is not None
+        assert call.job is not None
+        assert call.task is not None
         call.task.cancel()
         del self._calls[call.job.id]
 
@@ -232,7 +233,7 @@ class EffectRunner:
         self._metrics.batch(self.name, len(finished), time.perf_counter() - started_s)
 
     def _add(self, outbox: Outbox, begun: Begun, at_ms: int) -> None:
-        """What was decided; if that does not fit on its topic, that it does not; and if neither, a dead letter."""
+        """What was decided; if that does not fit on its topic, that it does not; else a dead letter."""
         assert begun.decision is not None
         try:
             outbox.add(begun.decision, begun.record)

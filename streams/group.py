@@ -3,20 +3,24 @@
     join ─▶ assigned, paused ─▶ stable offsets ─▶ the owner takes them (restores state) ─▶ serve ─▶ records
     rebalance ─▶ the owner lets go of all ─▶ assigned …
 
-Nothing long is awaited in the callbacks of a rebalance: the consumer does not heartbeat while they run. A
-partition stays paused until its owner calls `serve`, with the offset to read from; what aiokafka fetched before
-that is dropped by the seek. The membership that fences commits (see `protocol`) is noted with the
-assignment, not asked for at the commit: a consumer that has lost its group forgets its generation, and a commit
-without one would not be checked at all.
+Nothing long is awaited when partitions are assigned: the consumer does not heartbeat until that callback
+returns. A partition stays paused until its owner calls `serve`, with the offset to read from; what aiokafka
+fetched before that is dropped by the seek. The membership that fences commits (see `protocol`) is noted with
+the assignment, not asked for at the commit: a consumer that has lost its group forgets its generation, and a
+commit without one would not be checked at all.
 
 The range assignor goes by the members' names, which begin with the client id: partitions stay put when a
 worker is restarted, and all stages of a worker hold the partitions of the same numbers.
 """
 
+# aiokafka is annotated only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false
+
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -39,7 +43,7 @@ FETCH_BYTES_MAX = 4 * 1024 * 1024
 """Of one partition, ahead of what is handled: keeps a worker small, and is more than any record of ours."""
 
 POLL_INTERVAL_MS_MAX = 24 * 60 * 60 * 1000
-"""Heartbeats show that the loop is alive; a stage that waits for slow calls does not poll, and must not be removed."""
+"""Heartbeats show that the loop is alive; a stage that waits for slow calls does not poll, and must stay."""
 
 STOP_S_MAX = 5.0
 
@@ -75,8 +79,10 @@ class Group(ConsumerRebalanceListener):
         self._names = {settings.topic(name): name for name in topics}
         self._owner = owner
         self._taking: asyncio.Task[None] | None = None
+        options = settings.client_options()
+        options["client_id"] = f"segue-{worker}-{stage}"
         self.consumer = AIOKafkaConsumer(
-            **(settings.client_options() | {"client_id": f"segue-{worker}-{stage}"}),
+            **options,
             group_id=self._name,
             isolation_level="read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted",
             enable_auto_commit=False,
@@ -122,16 +128,16 @@ class Group(ConsumerRebalanceListener):
 
     # ------------------------------------------------------------ rebalances, called by aiokafka
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.ready.clear()
         await self._stop_taking()
         await self._owner.release()
 
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+    async def on_partitions_assigned(self, assigned: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.consumer.pause(*assigned)
         coordinator: Any = self.consumer._coordinator
         self.membership = Membership(self._name, coordinator.generation, coordinator.member_id)
-        numbers = sorted(tp.partition for tp in assigned)
+        numbers = sorted({tp.partition for tp in assigned})
         log.info("stage %s has partitions %s", self._stage, numbers or "none")
         self._taking = asyncio.create_task(self._take(frozenset(assigned)))
 
@@ -204,7 +210,7 @@ def _received(topic: str, record: Any) -> Received:
 @asynccontextmanager
 async def session(
     settings: Settings, stage: str, worker: str, topics: Iterable[str], owner: Owner
-) -> AsyncIterator[tuple[Group, Committer]]:
+) -> AsyncGenerator[tuple[Group, Committer]]:
     """A seat in the group and a committer, from before the first assignment until after the last commit."""
     group = Group(settings, stage, worker, topics, owner)
     commits = committer(settings, group.consumer, stage, worker)

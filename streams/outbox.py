@@ -5,6 +5,9 @@ number. That holds only for causes whose partition was chosen here: what comes f
 anywhere (librdkafka's default partitioner is not Java's), so its key is hashed anew, as Java's clients do.
 """
 
+# aiokafka is annotated only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from functools import lru_cache
 
 from aiokafka.partitioner import murmur2
@@ -83,7 +86,8 @@ def comes_from_outside(topic: str) -> bool:
 @lru_cache(maxsize=CACHED_KEYS_MAX)
 def partition_of(key: bytes, partitions: int) -> int:
     """As Kafka's Java clients choose it: murmur2, made positive, modulo."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    hashed: int = murmur2(key)
+    return (hashed & 0x7FFFFFFF) % partitions
 
 
 def _limited(record: Outgoing, most: int) -> Outgoing:

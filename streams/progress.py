@@ -4,8 +4,8 @@
     unfinished     ──  11  ──  ──  14  15 │             committed: offset 11, metadata "14, 15 below 16"
 
 The group commits the lowest unfinished offset, and in the commit's metadata the other unfinished ones: all
-else below `high` is done, offsets that never held a record (markers of transactions) included. The unfinished are
-what to encode, not the finished: their number is limited by the calls in flight, the other grows without
+else below `high` is done, offsets that never held a record (markers of transactions) included. The unfinished
+are what to encode, not the finished: their number is limited by the calls in flight, the other grows without
 limit while one slow call runs.
 
     metadata = base64(varint(high - offset), then varint of each gap between unfinished offsets)

@@ -1,4 +1,4 @@
-"""Two requests of Kafka's protocol that aiokafka does not speak yet, and both are what fences zombies (KIP-447).
+"""Two requests of Kafka's protocol that aiokafka does not speak yet: what fences zombies (KIP-447).
 
 `TxnOffsetCommit` version 3 says in which generation of its group the consumer was when it read: the broker
 refuses offsets from a member that the group has replaced, and with them its whole transaction. `OffsetFetch`
@@ -44,9 +44,9 @@ class Membership(NamedTuple):
     member: str
 
 
-class TxnOffsetCommitResponse_v3(Response):
-    API_KEY = 28
-    API_VERSION = 3
+class TxnOffsetCommitResponseV3(Response):
+    API_KEY = 28  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride] # as in aiokafka
+    API_VERSION = 3  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
@@ -64,11 +64,11 @@ class TxnOffsetCommitResponse_v3(Response):
     )
 
 
-class TxnOffsetCommitRequest_v3(RequestStruct):
+class TxnOffsetCommitRequestV3(RequestStruct):
     API_KEY = 28
     API_VERSION = 3
     FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = TxnOffsetCommitResponse_v3
+    RESPONSE_TYPE = TxnOffsetCommitResponseV3
     SCHEMA = Schema(
         ("transactional_id", _TEXT),
         ("group_id", _TEXT),
@@ -98,7 +98,7 @@ class TxnOffsetCommitRequest_v3(RequestStruct):
     )
 
 
-class TxnOffsetCommitRequest(Request[TxnOffsetCommitRequest_v3]):
+class TxnOffsetCommitRequest(Request[TxnOffsetCommitRequestV3]):
     """Offsets that become the group's when the transaction commits."""
 
     API_KEY = 28
@@ -115,7 +115,7 @@ class TxnOffsetCommitRequest(Request[TxnOffsetCommitRequest_v3]):
         self._membership = membership
         self._offsets = offsets
 
-    def build(self, request_struct_class: type[TxnOffsetCommitRequest_v3]) -> TxnOffsetCommitRequest_v3:
+    def build(self, request_struct_class: type[TxnOffsetCommitRequestV3]) -> TxnOffsetCommitRequestV3:
         rows = {
             tp: (tp.partition, at.offset, NO_EPOCH, at.metadata, NO_TAGS) for tp, at in self._offsets.items()
         }
@@ -131,9 +131,9 @@ class TxnOffsetCommitRequest(Request[TxnOffsetCommitRequest_v3]):
         )
 
 
-class OffsetFetchResponse_v7(Response):
-    API_KEY = 9
-    API_VERSION = 7
+class OffsetFetchResponseV7(Response):
+    API_KEY = 9  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride] # as in aiokafka
+    API_VERSION = 7  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
@@ -159,11 +159,11 @@ class OffsetFetchResponse_v7(Response):
     )
 
 
-class OffsetFetchRequest_v7(RequestStruct):
+class OffsetFetchRequestV7(RequestStruct):
     API_KEY = 9
     API_VERSION = 7
     FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = OffsetFetchResponse_v7
+    RESPONSE_TYPE = OffsetFetchResponseV7
     SCHEMA = Schema(
         ("group_id", _TEXT),
         (
@@ -175,7 +175,7 @@ class OffsetFetchRequest_v7(RequestStruct):
     )
 
 
-class OffsetFetchRequest(Request[OffsetFetchRequest_v7]):
+class OffsetFetchRequest(Request[OffsetFetchRequestV7]):
     """The group's stable committed offsets of `partitions`."""
 
     API_KEY = 9
@@ -184,7 +184,7 @@ class OffsetFetchRequest(Request[OffsetFetchRequest_v7]):
         self._group = group
         self._partitions = partitions
 
-    def build(self, request_struct_class: type[OffsetFetchRequest_v7]) -> OffsetFetchRequest_v7:
+    def build(self, request_struct_class: type[OffsetFetchRequestV7]) -> OffsetFetchRequestV7:
         rows = {tp: tp.partition for tp in self._partitions}
         return request_struct_class(self._group, _by_topic(rows), True, NO_TAGS)
 

@@ -2,9 +2,10 @@
 
     getmany ─▶ handle each record ─▶ one transaction: outputs, changelog, offsets ─▶ RocksDB ─▶ getmany …
 
-Nothing is kept of a batch that could not be committed: the stage is started anew from what is committed (see
-`supervision`), which is also what happens after a crash. A bug in a stage costs only the record that it showed
-on: that goes to the dead letters, and the partition's object, whose memory may be half changed, is rebuilt.
+Nothing is kept of a batch that could not be committed: the stage is started anew from what is committed
+(see `supervision`), which is also what happens after a crash. A bug in a stage costs only the record that it
+showed on: that goes to the dead letters, and the partition's object, whose memory may be half changed, is
+rebuilt.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
 from streams.settings import Settings
 from streams.state import Empty, Store, open_restored
-from streams.transactions import Offsets
+from streams.transactions import Ends, Offsets
 from topics import contracts
 from topics.flow import Decision, Received, Stage, State, dead_letter
 
@@ -86,6 +87,10 @@ class Partition:
             return False
         self._accept(self.object.tick(now_ms), None, outbox)
         return True
+
+    def committed(self, ends: Ends) -> None:
+        if self.store is not None and self.changelog is not None and self.changelog in ends:
+            self.store.commit(ends[self.changelog])
 
     def _accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
         outbox.add(decision, cause, self.changelog)
@@ -169,7 +174,7 @@ class PureRunner:
             offsets[tp] = OffsetAndMetadata(records[-1].offset + 1, "")
         for tp, partition in self._partitions.items():
             if partition.tick(outbox, now_ms):
-                # No new offset, but without one the group would not check whether we still hold the partition.
+                # No new offset; but without one the group would not check that we still hold the partition.
                 offsets.setdefault(tp, OffsetAndMetadata(self._positions[tp], ""))
         if offsets:
             await self._commit(group, outbox, offsets, now_ms)
@@ -179,8 +184,7 @@ class PureRunner:
         started_s = time.perf_counter()
         ends = await self._committer.commit(outbox.records, offsets, group.membership, now_ms)
         for partition in self._partitions.values():
-            if partition.store is not None and partition.changelog in ends:
-                partition.store.commit(ends[partition.changelog])
+            partition.committed(ends)
         self._metrics.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(outbox.published), time.perf_counter() - started_s)
 

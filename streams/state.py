@@ -4,17 +4,21 @@
     commit ─▶ changelog, in the batch's transaction ─▶ RocksDB, with the changelog offset, in one write batch
 
 RocksDB never holds more than the changelog: it is written after the commit, and together with the offset
-up to which it corresponds to the log. Wherever a process dies, reading the log from that offset on makes it
-whole; so its writes need no fsync, only order, which its write-ahead log gives. A store that is damaged, or that
-the log no longer reaches back to, is deleted and rebuilt from nothing.
+up to which it corresponds to the log. Wherever a process dies, reading the log from that offset on makes
+it whole; so its writes need no fsync, only order, which its write-ahead log gives. A store that is damaged,
+or that the log no longer reaches back to, is deleted and rebuilt from nothing.
 """
+
+# aiokafka is annotated only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -92,7 +96,8 @@ class Store:
         start = _ENTRY + prefix
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(_AFTER_ENTRIES)
-        for key, value in self._db.items(from_key=start, read_opt=bounds):
+        entries = self._db.items(from_key=start, read_opt=bounds)
+        for key, value in cast("Iterator[tuple[bytes, bytes]]", entries):
             if not key.startswith(start):
                 return
             yield key[1:], value
@@ -132,7 +137,7 @@ def open_store(path: Path) -> Store:
     """The store at `path`; one that can't be opened is deleted and begins empty."""
     try:
         return Store(path)
-    except Exception as error:  # rocksdict raises nothing more precise
+    except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
         log.warning("the state in %s can't be opened (%s): it is rebuilt from its changelog", path, error)
         return renewed_store(path)
 
@@ -160,7 +165,7 @@ async def open_restored(
     """Opens the stores of the partitions in `paths` and yields each as soon as it is whole.
 
     Call it when no transaction of an earlier owner can commit any more: what stands on the changelog by
-    now is all there will be. Records of open transactions are waited for. The caller closes what it was given.
+    now is all there will be. Records of open transactions are waited for. The caller closes what it gets.
     """
     topic = settings.topic(changelog)
     starts, ends = await _bounds(settings, [TopicPartition(topic, number) for number in paths])
@@ -225,7 +230,7 @@ async def _bounds(
 
 
 @asynccontextmanager
-async def _reader(settings: Settings, isolation: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def _reader(settings: Settings, isolation: str) -> AsyncGenerator[AIOKafkaConsumer]:
     reader = AIOKafkaConsumer(
         **settings.client_options(),
         isolation_level=isolation,

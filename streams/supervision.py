@@ -1,18 +1,19 @@
 """Keeps a stage running: whatever ends it, it is started anew from what is committed.
 
-A lost broker, a fenced transaction, a bug: for all of them the way back is the same as after a crash. The wait
-between two starts doubles while a stage fails at once, so that an outage costs a line in the log now and then
-and not a busy loop; a stage that ran for a while starts again without delay.
+A lost broker, a fenced transaction, a bug: for all of them the way back is the same as after a crash. The
+wait between two starts doubles while a stage fails at once, so that an outage costs a line in the log now and
+then and not a busy loop; a stage that ran for a while starts again without delay.
 """
 
 import asyncio
 import logging
 import time
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
+from streams.effects import DRAIN_S
 from streams.transactions import Replaced
 from topics.errors import SegueError
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 10.0
+STOP_S_MAX = DRAIN_S + 10.0
+"""Draining, and then a last commit; a broker that can't be reached must not keep a worker from ending."""
+
 STEADY_S = 30.0
 """A stage that ran for so long has recovered."""
 
@@ -42,10 +46,10 @@ class Runner(Protocol):
 
 
 class SupervisedStage(Service):
-    def __init__(self, runner: Runner, **kwargs: Any) -> None:
+    def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self._looping: asyncio.Task[None] | None = None
-        super().__init__(**kwargs)
+        super().__init__()  # pyright: ignore[reportUnknownMemberType] # mode annotates in part
 
     @property
     def label(self) -> str:
@@ -58,7 +62,13 @@ class SupervisedStage(Service):
     async def on_stop(self) -> None:
         if self._looping is not None:
             await self.runner.stop()
-            await asyncio.wait([self._looping])
+            _, late = await asyncio.wait([self._looping], timeout=STOP_S_MAX)
+            if late:
+                log.warning(
+                    "%s did not stop within %g s: it is cut off, as by a crash", self.label, STOP_S_MAX
+                )
+                self._looping.cancel()
+                await asyncio.wait(late)
         await self.runner.close()
 
     async def _run(self) -> None:
@@ -67,7 +77,7 @@ class SupervisedStage(Service):
             started_s = time.monotonic()
             try:
                 await self.runner.run()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the way back is the same
                 if time.monotonic() - started_s > STEADY_S:
                     backoff_s = BACKOFF_S_MIN
                 _explain(self.runner.name, _first(error), backoff_s)
@@ -80,12 +90,12 @@ def _explain(stage: str, error: BaseException, backoff_s: float) -> None:
     if isinstance(error, Replaced | ProducerFenced):
         log.info("stage %s lost its partitions to another worker (%s); %s", stage, error, again)
     elif isinstance(error, KafkaError | SegueError | OSError):
-        log.warning("stage %s: %s; %s", stage, error or type(error).__name__, again)
+        log.warning("stage %s: %s; %s", stage, str(error) or type(error).__name__, again)
     else:
         log.error("stage %s failed, which is a bug; %s", stage, again, exc_info=error)
 
 
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error

@@ -12,6 +12,11 @@ points: offsets are committed under the consumer's generation (see `protocol`), 
 not 20 to 100, when the coordinator is still writing the markers of the transaction before.
 """
 
+# aiokafka is annotated only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false
+# mypy: disable-error-code="no-untyped-call"
+
 import asyncio
 import contextlib
 import logging
@@ -169,7 +174,7 @@ def _append(batch: BatchBuilder, record: Outgoing, now_ms: int) -> bool:
 
 
 async def _acknowledged(sent: Sent) -> Ends:
-    """Waits for all, then raises the first error: aiokafka would commit a transaction without a failed batch."""
+    """Waits for all, then raises the first error: aiokafka would commit without a batch that failed."""
     results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
@@ -208,10 +213,10 @@ class _FencingSender(Sender):
         producer._sender = ours
         return ours
 
-    async def _do_add_partitions_to_txn(self, tps: Any) -> bool:
+    async def _do_add_partitions_to_txn(self, tps: Any) -> Any:
         return await _AddPartitions(self, tps).do(await self._transaction_coordinator())
 
-    async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
+    async def _do_add_offsets_to_txn(self, group_id: str) -> Any:
         return await _AddOffsets(self, group_id).do(await self._transaction_coordinator())
 
     async def _do_txn_offset_commit(self, offsets: Any, group_id: str) -> None:
@@ -222,7 +227,7 @@ class _FencingSender(Sender):
             return
         await _CommitOffsets(self, offsets, group_id).do(node)
 
-    async def _transaction_coordinator(self) -> int:
+    async def _transaction_coordinator(self) -> Any:
         return await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
 
 
@@ -248,7 +253,7 @@ class _VersionZero(NamedTuple):
 
 
 class _CommitOffsets(TxnOffsetCommitHandler):
-    def create_request(self) -> TxnOffsetCommitRequest:
+    def create_request(self) -> Any:
         manager = self._sender._txn_manager
         return TxnOffsetCommitRequest(
             manager.transactional_id,
@@ -265,4 +270,5 @@ class _CommitOffsets(TxnOffsetCommitHandler):
                 Replaced(f"generation {membership.generation} of group {membership.group} is over")
             )
             return None
-        return super().handle_response(_VersionZero(errors))
+        backoff_s: float | None = super().handle_response(_VersionZero(errors))
+        return backoff_s

@@ -1,10 +1,11 @@
 """A worker: some of the stages, in one process, each supervised; and the metrics of all of them.
 
-    provision topics ─▶ take a name ─▶ start the stages ─▶ ready when each has its partitions ─▶ … ─▶ drain, stop
+    provision topics ─▶ take a name ─▶ start the stages ─▶ ready: each has its partitions ─▶ … ─▶ drain, stop
 
 A worker's name is a slot, not a process: the lock file in its state folder is held while the worker lives,
-and the next process that finds it free takes the same name. It thereby takes the same transactional ids, which
-ends the open transactions of one that was killed, and finds its state on disk, of which only the end is missing.
+and the next process that finds it free takes the same name. It thereby takes the same transactional ids,
+which ends the open transactions of one that was killed, and finds its state on disk, of which only the end is
+missing.
 
 A stage's code, and the libraries that it needs, are imported only by workers that run it.
 """
@@ -17,7 +18,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import IO, Any
+from typing import IO
 
 from mode import Service
 
@@ -27,6 +28,7 @@ from streams.effects import EffectRunner, EffectStage
 from streams.metrics import Metrics
 from streams.provision import provision
 from streams.pure import PureRunner, PureStage
+from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 from streams.supervision import Runner, SupervisedStage
 from topics.errors import BadInput
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 ALL_STAGES = ("intake", "conduct", "model", "tool", "check", "recover", "delay")
 
 MODEL_CALLS_MAX = 64
-"""At once in a worker: each holds a connection and perhaps megabytes of messages; providers limit rates anyway."""
+"""At once in a worker: each holds a connection and perhaps megabytes; providers limit rates anyway."""
 
 TOOL_CALLS_MAX = 512
 """Tools are light, and what they call is limited by their routes, not by this."""
@@ -54,7 +56,6 @@ class Worker(Service):
         settings: Settings,
         stages: Sequence[str] = ALL_STAGES,
         metrics: Metrics | None = None,
-        **kwargs: Any,
     ) -> None:
         unknown = sorted(set(stages) - set(ALL_STAGES))
         if unknown:
@@ -65,7 +66,7 @@ class Worker(Service):
         self.slot = Slot(settings)
         self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
         self.running: list[SupervisedStage] = []
-        super().__init__(**kwargs)
+        super().__init__()  # pyright: ignore[reportUnknownMemberType] # mode annotates in part
 
     @property
     def is_ready(self) -> bool:
@@ -73,24 +74,34 @@ class Worker(Service):
 
     async def ready(self) -> None:
         """Returns when every stage serves the partitions that its group gave to this worker."""
-        while not self.is_ready:
+        while not self.is_ready:  # noqa: ASYNC110 - the stages' groups come and go with their restarts
             await asyncio.sleep(READY_POLL_S)
 
     async def on_start(self) -> None:
+        quiet_aiokafka()
         await provision(self.settings)
         if self.settings.metrics_port:
             await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
         settings = self.settings.model_copy(update={"worker": self.slot.name})
         for name in self.stages:
             runner = _runner(name, self.app, settings, self.slot.name, self.metrics)
-            self.running.append(await self.add_runtime_dependency(SupervisedStage(runner)))
-        self.add_future(self._log_ready())
+            stage = SupervisedStage(runner)
+            self.running.append(stage)
+            await self.add_runtime_dependency(stage)
+        self._announcing = asyncio.create_task(self._announce())
+
+    async def on_stop(self) -> None:
+        self._announcing.cancel()
+        for (
+            stage
+        ) in self.running:  # all at once: each would else be told only when the one before has stopped
+            await stage.runner.stop()
 
     async def on_shutdown(self) -> None:
         await self.metrics.close()
         self.slot.free()
 
-    async def _log_ready(self) -> None:
+    async def _announce(self) -> None:
         await self.ready()
         log.info("worker %s is ready: %s", self.slot.name, ", ".join(self.stages))
 

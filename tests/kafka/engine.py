@@ -88,7 +88,7 @@ async def until(holds: Callable[[], bool]) -> None:
 async def feed(settings: Settings, topic: str, records: Iterable[tuple[str, Record | bytes]]) -> None:
     async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
         for key, value in records:
-            await producer.send_and_wait(
+            await producer.send_and_wait(  # pyright: ignore[reportUnknownMemberType]
                 settings.topic(topic),
                 key=key.encode(),
                 value=value if isinstance(value, bytes) else codec.encode(value),
@@ -108,11 +108,15 @@ async def read(settings: Settings, topic: str, most: int, quiet_s: float = 1.0) 
     ) as consumer:
         deadline = monotonic() + WAIT_S_MAX
         while monotonic() < deadline:
-            batch = await consumer.getmany(timeout_ms=200)
+            batch = await fetch(consumer)
             found += [record for records in batch.values() for record in records]
             if len(found) >= most:
                 deadline = min(deadline, monotonic() + quiet_s)
     return found
+
+
+async def fetch(consumer: Any) -> dict[Any, list[Any]]:
+    return await consumer.getmany(timeout_ms=200)  # type: ignore[no-any-return]
 
 
 async def counts(settings: Settings, task: str, most: int) -> list[int]:

@@ -92,10 +92,10 @@ def never_for(stuck: int) -> Answer:
 
 async def crash(stage: SupervisedStage) -> None:
     """Ends it in the middle of whatever it does: nothing is drained or published."""
-    assert stage._looping is not None
-    stage._looping.cancel()
+    looping: asyncio.Task[None] = vars(stage)["_looping"]
+    looping.cancel()
     with suppress(asyncio.CancelledError):
-        await stage._looping
+        await looping
 
 
 @pytest_asyncio.fixture
@@ -177,7 +177,9 @@ async def test_whatever_a_call_raises_is_a_failure_and_the_stage_goes_on(topics:
                 await asyncio.sleep(60)
             case 4:
                 return "x" * 2_000_000
-        return "done"
+            case _:
+                return "done"
+        return None
 
     async with running(tools(topics, Executor(answer))):
         await feed(topics, "tool-calls", calls(0, 1, 2, 3, 4, 5, route="work"))

@@ -1,0 +1,18 @@
+import logging
+
+from streams.quiet import Seldom
+
+
+def said(message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord("aiokafka", logging.WARNING, "", 0, message, arguments, None)
+
+
+def test_a_wording_is_said_once_whatever_its_arguments() -> None:
+    seldom = Seldom()
+    heard = [seldom.filter(said("can't reach %s", node)) for node in (1, 1, 2)]
+    assert heard == [True, False, False]
+
+
+def test_another_wording_is_heard() -> None:
+    seldom = Seldom()
+    assert [seldom.filter(said(message)) for message in ("away", "back")] == [True, True]
