@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 
 from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute, route_of
+from processors.step import read
 from processors.task import BoundCheck, Task
 from topics.errors import BadInput, UnknownName
 
@@ -43,9 +43,9 @@ class Workflow(Generic[I, O]):
         return TypeAdapter(get_type_hints(self.function, include_extras=True).get(parameter, Any))
 
     def arguments(self, value: Any) -> tuple[I] | tuple[()]:
-        """What to call the function with beside its Task, from a JSON value. May raise `ValidationError`."""
+        """What to call the function with beside its Task, from a JSON value. May raise `ValidationError`, `BadInput`."""
         if self.takes_input:
-            return (self.input.validate_json(to_json(value)),)
+            return (read(self.input, value),)
         return ()
 
     @cached_property

@@ -15,6 +15,12 @@ from topics.records import Delay
 FIRED_AT_ONCE_MAX = 1000
 """Delays fired in one decision, so that a flood of timers does not make one endless transaction."""
 
+TARGETS = ("events", "model-calls", "tool-calls")
+"""Where what was delayed may go."""
+
+DUE_MS_MAX = 2**63 - 1
+"""What Kafka's own timestamps can hold."""
+
 _TRACE = ("traceparent", "tracestate")
 
 
@@ -30,6 +36,9 @@ class Delays:
             delay: Delay = codec.decode(record.topic, record.value)
         except BadRecord as bad:
             return Decision([dead_letter(record, "delay", str(bad), now_ms)])
+        if delay.topic not in TARGETS or delay.due_ms > DUE_MS_MAX:
+            reason = f"can't be published to {delay.topic!r} at {delay.due_ms}"
+            return Decision([dead_letter(record, "delay", reason, now_ms, delay.task)])
         trace = tuple(header for header in record.headers if header[0] in _TRACE)
         if delay.due_ms <= now_ms:
             return Decision([_fire(delay, trace)])

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from processors.app import App
 from topics import codec
-from topics.errors import BadRecord, UnknownName
+from topics.errors import BadInput, BadRecord, UnknownName
 from topics.flow import Decision, Publish, Received, dead_letter
 from topics.records import (
     Answer,
@@ -70,7 +70,7 @@ class Intake:
         try:
             workflow = self._app.workflow(request.workflow, request.version)
             workflow.arguments(request.input)
-        except (UnknownName, ValidationError) as error:
+        except (UnknownName, ValidationError, BadInput) as error:
             why = codec.describe(error) if isinstance(error, ValidationError) else str(error)
             problem = Problem(type="BadInput", message=why, retryable=False)
             rejected = Publish("events", task, Rejected(**facts, problem=problem))

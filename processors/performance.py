@@ -83,8 +83,8 @@ class Performance:
         except UnknownName as error:
             self.parked = Problem(type="UnknownName", message=str(error), retryable=False)
             return
-        except ValidationError as error:
-            problem = Problem(type="BadInput", message=codec.describe(error), retryable=False)
+        except (ValidationError, BadInput) as error:
+            problem = Problem(type="BadInput", message=_explain(error), retryable=False)
             self.ending = Ending("failed", problem=problem)
             return
         coroutine = cast("Any", self._workflow.function(Task(self), *arguments))
@@ -149,8 +149,8 @@ class Performance:
         if isinstance(event, StepSucceeded) and step.accept and not step.future.done():
             try:
                 result = step.accept(event.result)
-            except ValidationError as error:
-                return self._refuse(step, event, codec.describe(error))
+            except (ValidationError, BadInput) as error:
+                return self._refuse(step, event, _explain(error))
             return self._settle(step, result)
         if isinstance(event, StepSucceeded):
             return self._settle(step, event.result)
@@ -215,10 +215,8 @@ class Performance:
         if step is not None and step.accept is not None:
             try:
                 step.accept(event.value)
-            except ValidationError as error:
-                return codec.describe(error)
-            except BadInput as error:
-                return str(error)
+            except (ValidationError, BadInput) as error:
+                return _explain(error)
             return None
         if event.step is not None and event.step < len(self.steps) and self.steps[event.step].question:
             return f"the question at step {event.step} is closed"
@@ -305,6 +303,10 @@ class Performance:
         fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)
         delay = Delay(task=self.task_id, id=str(step.number), due_ms=due_ms, topic="events", record=fired)
         self.publish("delays", delay)
+
+
+def _explain(error: ValidationError | BadInput) -> str:
+    return codec.describe(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _identity(event: Event) -> str:

@@ -21,6 +21,9 @@ from topics.records import AttemptFailed, CallModel, CallTool, Delay, StepFailed
 CRITIQUES_KEPT_MAX = 8
 """A call carries the critiques of its candidate; more than this would crowd out the prompt."""
 
+DOUBLED_AT_MOST = 1_000
+"""A float holds no more doublings."""
+
 Action = Literal["ask again", "retry", "reroute", "give up"]
 
 
@@ -133,7 +136,7 @@ def backoff_s(call: CallModel | CallTool, policy: Policy) -> float:
 
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
-    ceiling: float = min(policy.backoff_s_max, policy.backoff_s * 2.0**call.tries)
+    ceiling: float = min(policy.backoff_s_max, policy.backoff_s * 2.0 ** min(call.tries, DOUBLED_AT_MOST))
     name = f"{call.idempotency_key}/{call.attempt}".encode()
     drawn = int.from_bytes(blake2b(name, digest_size=8).digest()) / 2**64
     return ceiling * drawn

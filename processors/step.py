@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from topics.errors import BadInput
 from topics.records import CallModel, Question
 
 Kind = Literal["model", "tool", "ask", "timer", "signal", "child"]
@@ -37,4 +38,14 @@ def reader(adapter: TypeAdapter[Any]) -> Callable[[Any], Any] | None:
     """Turns a JSON value into the adapter's type, as if read from JSON text; None where anything will do."""
     if adapter.core_schema["type"] == "any":
         return None
-    return lambda value: adapter.validate_json(to_json(value))
+    return lambda value: read(adapter, value)
+
+
+def read(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """The value as that type. Raises `ValidationError`, or `BadInput` where a user's validator is mistaken."""
+    try:
+        return adapter.validate_json(to_json(value))
+    except ValidationError:
+        raise
+    except Exception as error:
+        raise BadInput(f"can't be read: {type(error).__name__}: {error}") from error
