@@ -27,16 +27,18 @@ WAIT_S_MAX = 40.0
 
 
 class Tally:
-    """Counts the events of each task: every event is a result with the count so far."""
+    """Counts the events of each task, in memory over its state: every event is a result with the count so far."""
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._counts: dict[str, int] = {}
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         task = (record.key or b"").decode()
         if record.value == b"poison":
             raise ValueError("poison")
-        count = int(self._state.get(task.encode()) or b"0") + 1
+        count = self._counts.get(task) or int(self._state.get(task.encode()) or b"0")
+        count = self._counts[task] = count + 1
         text = "x" * 2_000_000 if record.value == b"large" else None
         return Decision(
             [Publish("results", task, tallied(task, count, text))],
