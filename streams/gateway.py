@@ -179,7 +179,8 @@ class Client:
                 async with asyncio.timeout(timeout_s):
                     async for record in reader.tail(starts):
                         if record.key == key:
-                            return codec.decode("results", record.value)
+                            result: Result = codec.decode("results", record.value)
+                            return result
             except TimeoutError:
                 raise _no_result(task, status, timeout_s) from None
         raise AssertionError("a tail has no end")

@@ -103,15 +103,20 @@ class Reader:
     def partition_of(self, topic: str, key: str) -> TopicPartition:
         """Where Kafka's default partitioner, of any language, puts this key."""
         by_hash: Any = DefaultPartitioner()
-        return by_hash(key.encode(), self.partitions(topic), None)
+        place: TopicPartition = by_hash(key.encode(), self.partitions(topic), None)
+        return place
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         with broker_errors(self._settings):
-            return await self._consumer.beginning_offsets(self._assign(partitions))
+            offsets: dict[TopicPartition, int] = await self._consumer.beginning_offsets(
+                self._assign(partitions)
+            )
+        return offsets
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         with broker_errors(self._settings):
-            return await self._consumer.end_offsets(self._assign(partitions))
+            offsets: dict[TopicPartition, int] = await self._consumer.end_offsets(self._assign(partitions))
+        return offsets
 
     async def at_time(self, partitions: Iterable[TopicPartition], at_ms: int) -> dict[TopicPartition, int]:
         """The offset of the first record at or after a time; the end where there is none."""

@@ -1,16 +1,23 @@
 """How full the topics are and how far each stage has read them, as the cluster itself says."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.reader import REQUEST_TIMEOUT_MS, Offsets, Reader, broker_errors
 from streams.settings import Settings
 from topics import contracts
 from topics.contracts import Topic
+from topics.errors import Unavailable
+
+COORDINATOR_TRIES_MAX = 50
+COORDINATOR_POLL_S = 0.1
+"""A new cluster makes its topic of offsets when first asked for them, within a second or two."""
 
 COUNTED_MAX = 200
 """Offsets of a partition that are looked at to tell records from transactions' markers."""
@@ -77,8 +84,21 @@ async def _read_to(
         try:
             await admin.start()
             for stage in {stage for topic in contracts.ALL for stage in _stages(topic)}:
-                committed = await admin.list_consumer_group_offsets(settings.group(stage))
+                committed = await _committed(admin, settings.group(stage))
                 read_to |= {place: at.offset for place, at in committed.items()}
         finally:
             await admin.close()
     return {place: read_to[place] for found in places.values() for place in found if place in read_to}
+
+
+async def _committed(admin: Any, group: str) -> Mapping[TopicPartition, Any]:
+    for _ in range(COORDINATOR_TRIES_MAX):
+        try:
+            offsets: Mapping[TopicPartition, Any] = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(COORDINATOR_POLL_S)
+        else:
+            return offsets
+    raise Unavailable(
+        f"the cluster names no coordinator for group {group}: its __consumer_offsets is not available"
+    )

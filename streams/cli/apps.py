@@ -33,7 +33,7 @@ def find_app(given: str | None) -> App:
     root, name = _module_name(path)
     if str(root) not in sys.path:
         sys.path.append(str(root))
-    module = _imported(name, path)
+    module = _imported(root, name, path)
     return _attribute(module, attribute) if attribute else _the_only_app(module)
 
 
@@ -62,7 +62,7 @@ def _place(path: Path) -> tuple[Path, str]:
     return root, ".".join(parts)
 
 
-def _imported(name: str, given: str) -> ModuleType:
+def _imported(root: Path, name: str, given: str) -> ModuleType:
     try:
         found = find_spec(name)
     except ModuleNotFoundError:
@@ -74,20 +74,21 @@ def _imported(name: str, given: str) -> ModuleType:
     try:
         return import_module(name)
     except Exception as error:
-        raise BadInput(_where(error, name)) from error
+        raise BadInput(
+            f"{name} can't be imported: {_where(error, root)}{type(error).__name__}: {error}"
+        ) from error
 
 
-def _where(error: Exception, name: str) -> str:
-    """The last line of the user's own code that ran, since that is what to look at."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    ours = Path(__file__)
-    theirs = [f for f in frames if Path(f.filename) != ours]
-    at = f"{_short(theirs[-1].filename)}:{theirs[-1].lineno}" if theirs else name
-    return f"{name} can't be imported: {at}: {type(error).__name__}: {error}"
+def _where(error: Exception, root: Path) -> str:
+    """The last line of the user's own code that ran: what to look at. A SyntaxError names its own line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if _is_own(Path(frame.filename), root)]
+    return f"{os.path.relpath(theirs[-1].filename, root)}:{theirs[-1].lineno}: " if theirs else ""
 
 
-def _short(filename: str) -> str:
-    return os.path.relpath(filename) if Path(filename).is_relative_to(Path.cwd()) else filename
+def _is_own(path: Path, root: Path) -> bool:
+    """Not a library, though its environment may lie in the user's folder."""
+    return path.is_relative_to(root) and not path.is_relative_to(sys.prefix) and path != Path(__file__)
 
 
 def _the_only_app(module: ModuleType) -> App:
@@ -100,7 +101,7 @@ def _the_only_app(module: ModuleType) -> App:
             f"{module.__name__} has no App: write `app = App({module.__name__!r}, workflows=[…])` in it"
         )
     (name,) = apps.values()
-    return getattr(module, name)
+    return _attribute(module, name)
 
 
 def _attribute(module: ModuleType, attribute: str) -> App:

@@ -293,10 +293,8 @@ def _running(timeline: Timeline) -> RenderableType:
         attempt = step.last_attempt
         since = duration(max(0.0, now_ms - attempt.started_ms)) if attempt and attempt.started_ms else ""
         grid = Table.grid(padding=(0, 1))
-        by = attempt.by if attempt and attempt.by else ""
-        grid.add_row(
-            Spinner("dots", style="cyan"), Text(f"{step.kind} {step.name} {by} {since}", style="dim")
-        )
+        by = f" {attempt.by}" if attempt and attempt.by and attempt.by != step.name else ""
+        grid.add_row(Spinner("dots", style="cyan"), Text(f"{step.kind} {step.name}{by} {since}", style="dim"))
         rows.append(grid)
     return Group(*rows)
 

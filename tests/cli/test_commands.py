@@ -1,0 +1,110 @@
+"""The command line as programs see it: output, exit codes, and no stack trace."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from streams.cli import COMMANDS, main
+
+NOBODY = {"SEGUE_KAFKA": "127.0.0.1:9", "NO_COLOR": "1"}
+"""Port 9 is the discard service's: nothing listens there."""
+
+
+COUNTING = """
+from segue import App, Task, workflow
+
+@workflow
+async def count(task: Task, n: int) -> int:
+    return n
+
+app = App("counting", workflows=[count])
+"""
+
+
+def segue(*arguments: str, **env: str) -> Result:
+    return CliRunner().invoke(main, arguments, env={**NOBODY, **env})
+
+
+def test_help_imports_no_command() -> None:
+    """It must be there at once: what takes long to import is imported by commands that need it."""
+    script = (
+        "import sys; from streams.cli import main; main(['--help'], standalone_mode=False); "
+        "print([name for name in ('pydantic', 'aiokafka', 'rich', 'faust') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    result = segue(name, "--help")
+    assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"worker", "completion", "broker", "dead-letters"}))
+def test_a_command_that_tells_something_tells_it_as_json(name: str) -> None:
+    assert "--output" in segue(name, "--help").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["tasks"], 4, "no broker answers at 127.0.0.1:9: check that it runs, and SEGUE_KAFKA"),
+        (["run", "trip", "Lisbon"], 4, "no broker answers"),
+        (["show", "t"], 4, "no broker answers"),
+        (["topics"], 4, "no broker answers"),
+        (["dead-letters"], 4, "no broker answers"),
+        (["dead-letters", "replay"], 2, "which ones? PARTITION:OFFSET, --task TASK, or --all"),
+        (["dead-letters", "show", "x"], 2, "'x' is no PARTITION:OFFSET"),
+        (["topics", "replay", "tasks", "--from", "noon"], 2, "'noon' is no offset (12345) and no ISO time"),
+        (["worker", "nowhere"], 3, "no module 'nowhere' here"),
+        (["broker", "stop"], 2, "SEGUE_KAFKA is set (127.0.0.1:9)"),
+        (["taks"], 2, "Did you mean 'tasks'?"),
+        (["answer", "t"], 2, "Missing argument 'VALUE'"),
+    ],
+)
+def test_an_expected_error_is_one_line_and_an_exit_code(
+    arguments: list[str], code: int, message: str
+) -> None:
+    result = segue(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_without_a_broker_of_one_s_own_the_local_one_is_named(tmp_path: Path) -> None:
+    result = segue("tasks", SEGUE_KAFKA="", SEGUE_LOCAL_BROKER_PORT="1024", SEGUE_STATE_DIR=str(tmp_path))
+    assert result.exit_code == 4
+    assert (
+        "no broker runs here (looked at 127.0.0.1:1024): start one with `segue broker start`" in result.stderr
+    )
+
+
+def test_the_status_of_a_broker_is_a_document_on_stdout() -> None:
+    result = segue("broker", "status", "--output", "json")
+    assert (result.exit_code, json.loads(result.stdout)["answers"]) == (4, False)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_s_completion_script_names_the_command(shell: str) -> None:
+    result = segue("completion", shell)
+    assert (result.exit_code, "_SEGUE_COMPLETE" in result.output) == (0, True)
+
+
+def test_the_input_is_validated_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counting.py").write_text(COUNTING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    result = segue("run", "count", "many", "--app", "counting.py")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "segue: the input does not fit workflow 'count': Input should be a valid integer, "
+        "unable to parse string as an integer\n",
+    )
+    assert segue("run", "nothing", "1", "--app", "counting.py").exit_code == 3

@@ -1,0 +1,200 @@
+"""The gateway on a real broker. The records of stages are put there by hand: no worker runs."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from streams.gateway import Client
+from streams.provision import provision
+from streams.reader import Reader
+from streams.refeed import REPLAYED_FROM, Range, again, feed, records_of
+from streams.settings import Settings
+from streams.survey import survey
+from topics import codec
+from topics.errors import BadInput, Unavailable, UnknownName
+from topics.records import Answer, Option, Question, Record, Result, Status, Submitted, TaskRequest
+
+Put = Callable[..., Awaitable[None]]
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest_asyncio.fixture
+async def put(settings: Settings) -> AsyncGenerator[Put]:
+    """Publishes pairs of topic and record in one transaction, as a stage does, and waits until they are seen.
+
+    Kafka says that a transaction is committed a moment before readers see it.
+    """
+    await provision(settings)
+    producer: Any = AIOKafkaProducer(**settings.client_options(), transactional_id=f"{settings.prefix}hand")
+    await producer.start()
+
+    async def publish(*records: tuple[str, Record]) -> None:
+        sent: list[Any] = []
+        async with producer.transaction():
+            for topic, record in records:
+                key = str(record.model_dump()["task"]).encode()
+                sent.append(await producer.send(settings.topic(topic), codec.encode(record), key=key))
+        places = {TopicPartition(at.topic, at.partition): at.offset for at in [await each for each in sent]}
+        async with Reader(settings) as reader:
+            while any(end <= places[at] for at, end in (await reader.ends(places)).items()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    yield publish
+    await producer.stop()
+
+
+async def status(settings: Settings, task: str, state: str = "running", *questions: Question) -> Status:
+    async with Reader(settings) as reader:
+        partition = reader.partition_of("events", task).partition
+    at_ms = now_ms()
+    return Status.model_validate(
+        {
+            "task": task,
+            "workflow": "w",
+            "version": 1,
+            "state": state,
+            "questions": questions,
+            "partition": partition,
+            "offset": 0,
+            "started_ms": at_ms,
+            "at_ms": at_ms,
+        }
+    )
+
+
+def submitted(task: str) -> Submitted:
+    return Submitted(task=task, workflow="w", version=1, input=None, at_ms=now_ms())
+
+
+def result(task: str) -> Result:
+    return Result(task=task, workflow="w", outcome="succeeded", result=3, started_ms=0, at_ms=now_ms())
+
+
+def question(task: str) -> Question:
+    options = (Option(label="Alba", value=1), Option(label="Casa do Mar", value=2))
+    return Question(task=task, step=4, workflow="w", to="me", text="Which?", options=options, at_ms=now_ms())
+
+
+async def only_record(settings: Settings, topic: str) -> Record:
+    (record,) = await records_of(settings, Range(topic))
+    decoded: Record = codec.decode(topic, record.value)
+    return decoded
+
+
+async def test_starting_a_task_publishes_its_request(settings: Settings, put: Put) -> None:
+    async with Client(settings) as client:
+        task = await client.start("book", {"place": "Lisbon"}, version=2)
+    assert await only_record(settings, "tasks") == TaskRequest(
+        id=task, workflow="book", version=2, input={"place": "Lisbon"}
+    )
+
+
+async def test_an_answer_is_checked_where_it_enters(settings: Settings, put: Put) -> None:
+    await put(("status", await status(settings, "t", "waiting", question("t"))))
+    async with Client(settings) as client:
+        with pytest.raises(BadInput, match="3 is not among the options: 1 Alba; 2 Casa do Mar"):
+            await client.answer("t", 3)
+        with pytest.raises(UnknownName, match="no task 'other'"):
+            await client.answer("other", 1)
+        await client.answer("t", 2, id="a")
+    assert await only_record(settings, "signals") == Answer(id="a", task="t", step=4, value=2)
+
+
+async def test_an_ended_task_can_t_be_cancelled(settings: Settings, put: Put) -> None:
+    await put(("status", await status(settings, "t", "succeeded")))
+    async with Client(settings) as client:
+        with pytest.raises(BadInput, match="task 't' has ended: it succeeded"):
+            await client.cancel("t")
+
+
+async def test_the_latest_status_is_seen_by_a_client_that_has_looked_before(
+    settings: Settings, put: Put
+) -> None:
+    async with Client(settings) as client:
+        assert await client.statuses() == []
+        await put(("status", await status(settings, "t")))
+        assert (await client.status("t")).state == "running"
+        await put(("status", await status(settings, "t", "parked")), ("status", await status(settings, "u")))
+        assert {s.task: s.state for s in await client.statuses()} == {"t": "parked", "u": "running"}
+
+
+async def test_the_history_of_a_task_is_its_own_in_order(settings: Settings, put: Put) -> None:
+    await put(("events", submitted("other")), ("events", submitted("t")))
+    await put(("questions", question("t")), ("status", await status(settings, "t", "waiting", question("t"))))
+    await put(("results", result("t")), ("results", result("other")))
+    async with Client(settings) as client:
+        found = await client.history("t")
+    assert [(r.topic, r.key) for r in found] == [
+        (t, b"t") for t in ("events", "questions", "status", "results")
+    ]
+
+
+async def test_following_a_task_just_started_waits_for_it_and_ends_with_its_result(
+    settings: Settings, put: Put
+) -> None:
+    async with Client(settings) as client:
+        task = await client.start("w")
+        following = asyncio.create_task(_topics(client, task))
+        await asyncio.sleep(0.3)
+        await put(("events", submitted(task)), ("events", submitted("other")))
+        await put(("results", result(task)))
+        async with asyncio.timeout(10):
+            assert await following == ["events", "results"]
+
+
+async def _topics(client: Client, task: str) -> list[str]:
+    return [record.topic async for record in client.follow(task)]
+
+
+async def test_a_result_is_waited_for_and_found_again(settings: Settings, put: Put) -> None:
+    ended = result("t")
+    async with Client(settings) as client:
+        waiting = asyncio.create_task(client.result("t", timeout_s=10))
+        await asyncio.sleep(0.3)
+        await put(("results", ended), ("status", await status(settings, "t", "succeeded")))
+        assert await waiting == ended
+        assert await client.result("t", timeout_s=10) == ended
+        with pytest.raises(TimeoutError, match=r"task 'u' has not ended within 0\.1 s"):
+            await client.result("u", timeout_s=0.1)
+
+
+async def test_what_is_too_large_or_no_id_is_refused(settings: Settings, put: Put) -> None:
+    async with Client(settings) as client:
+        with pytest.raises(BadInput, match="are over SEGUE_PAYLOAD_BYTES_MAX"):
+            await client.start("w", "x" * 1_000_000)
+        with pytest.raises(BadInput, match="id: "):
+            await client.start("w", id="a\nb")
+        with pytest.raises(BadInput, match="can't travel as JSON"):
+            await client.start("w", object())
+
+
+async def test_without_topics_a_worker_is_asked_for(settings: Settings) -> None:
+    async with Client(settings) as client:
+        with pytest.raises(Unavailable, match="start one with `segue worker APP`"):
+            await client.start("w")
+
+
+async def test_a_range_is_fed_again_to_the_same_place(settings: Settings, put: Put) -> None:
+    await put(("events", submitted("t")), ("events", submitted("t")), ("events", submitted("other")))
+    first, second = await records_of(settings, Range("events", task="t"))
+    assert await feed(settings, [again(second)]) == 1
+    *_, fed = await records_of(settings, Range("events", task="t"))
+    origin = f"events/{second.partition}/{second.offset}".encode()
+    assert (fed.partition, fed.key, fed.value) == (second.partition, b"t", second.value)
+    assert fed.headers == ((REPLAYED_FROM, origin),)
+    wanted = Range("events", begin=first.offset, end=first.offset + 1, partition=first.partition)
+    assert await records_of(settings, wanted) == [first]
+
+
+async def test_the_lag_of_a_stage_counts_records_not_markers(settings: Settings, put: Put) -> None:
+    await put(("events", submitted("t")), ("events", submitted("t")))
+    lag = {each.topic.name: dict(each.lag) for each in await survey(settings)}
+    assert (lag["events"], lag["failures"], lag["results"]) == ({"conduct": 2}, {"recover": 0}, {})

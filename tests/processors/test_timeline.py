@@ -1,0 +1,238 @@
+"""The fold of a task's records into what people see."""
+
+from itertools import count
+from typing import Any
+
+from processors.timeline import DEADLINE, Attempt, Moment, Timeline
+from topics import codec
+from topics.flow import Received
+from topics.records import (
+    Answered,
+    AttemptFailed,
+    CallTool,
+    CheckCall,
+    Critique,
+    Delay,
+    Option,
+    Origin,
+    Problem,
+    Question,
+    QuestionClosed,
+    Record,
+    Result,
+    Status,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+    TimerFired,
+)
+
+OFFSETS = count()
+OPTIONS = (Option(label="Alba", value=1), Option(label="Casa do Mar", value=2))
+
+
+def at(topic: str, record: Record, at_ms: int = 1000) -> Received:
+    return Received(topic, 0, next(OFFSETS), b"t", codec.encode(record), (), at_ms)
+
+
+def call(attempt: int = 1, candidate: int = 0, **fields: Any) -> CallTool:
+    first = CallTool(task="t", step=0, print="p", workflow="w", route="rooms", arguments={}, at_ms=1000)
+    return first.model_copy(update={"attempt": attempt, "candidate": candidate, **fields})
+
+
+def failed(of: CallTool, message: str = "503", critique: Critique | None = None) -> AttemptFailed:
+    problem = Problem(type="Problem", message=message)
+    return AttemptFailed(
+        task="t", call=of, by="primary", problem=problem, critique=critique, took_ms=8.0, at_ms=1008
+    )
+
+
+def succeeded(attempt: int = 1, step: int = 0, by: str = "primary") -> StepSucceeded:
+    return StepSucceeded(
+        task="t", step=step, print="p", result={"free": True}, attempt=attempt, by=by, took_ms=5.0, at_ms=1050
+    )
+
+
+def question(closes_at_ms: int | None = None) -> Question:
+    return Question(
+        task="t",
+        step=0,
+        workflow="w",
+        to="me",
+        text="Which?",
+        options=OPTIONS,
+        closes_at_ms=closes_at_ms,
+        at_ms=1000,
+    )
+
+
+def origin() -> Origin:
+    return Origin(topic="signals", partition=0, offset=0)
+
+
+def told(*records: Received, timeline: Timeline | None = None) -> list[Moment]:
+    timeline = timeline or Timeline("t")
+    return [moment for record in records if (moment := timeline.apply(record))]
+
+
+def test_a_retry_is_told_with_its_wait() -> None:
+    retry = Delay(task="t", id="0/2", due_ms=1408, topic="tool-calls", record=call(2, tries=1))
+    timeline = Timeline("t")
+    moments = told(
+        at("tool-calls", call()),
+        at("failures", failed(call()), 1008),
+        at("delays", retry, 1008),
+        at("tool-calls", call(2, tries=1), 1408),
+        at("events", succeeded(2)),
+        timeline=timeline,
+    )
+    assert moments == [
+        Moment(1008, "tool", "rooms", 0, "primary", 1, "failed", 8.0, "503"),
+        Moment(1008, "retry", "rooms", 0, "primary", 2, "again", text="in 400 ms"),
+        Moment(1050, "tool", "rooms", 0, "primary", 2, "ok", 5.0, "free=true"),
+    ]
+    assert timeline.steps[0].attempts[1] == Attempt(
+        1, 0, "primary", 1000, "failed", 8.0, "503", then="retry", wait_ms=400
+    )
+
+
+def test_a_reroute_names_the_candidate_where_the_app_is_known() -> None:
+    timeline = Timeline("t", {"rooms": ["primary", "spare"]})
+    moments = told(
+        at("tool-calls", call()),
+        at("failures", failed(call())),
+        at("tool-calls", call(2, candidate=1)),
+        timeline=timeline,
+    )
+    assert moments[1:] == [Moment(1000, "reroute", "rooms", 0, "spare", 2, "again", text="to spare")]
+
+
+def test_a_refused_output_is_told_by_the_check_and_asked_for_again() -> None:
+    first = call(checks=(CheckCall(name="known"),))
+    critique = Critique(output="x", reason="no such hotel")
+    moments = told(
+        at("tool-calls", first),
+        at("failures", failed(first, "no such hotel", critique)),
+        at("tool-calls", call(2, critiques=(critique,))),
+    )
+    assert [(m.what, m.text) for m in moments] == [
+        ("check", "refused: no such hotel"),
+        ("again", "asked again, with the critique"),
+    ]
+
+
+def test_an_output_that_the_workflow_refuses_is_no_success() -> None:
+    timeline = Timeline("t")
+    critique = Critique(output={}, reason="field missing")
+    told(
+        at("tool-calls", call()),
+        at("events", succeeded()),
+        at("failures", failed(call(), "field missing", critique)),
+        timeline=timeline,
+    )
+    step = timeline.steps[0]
+    assert (step.outcome, step.attempts[1].outcome) == ("running", "refused")
+
+
+def test_giving_up_is_told_once_by_the_step() -> None:
+    gave_up = StepFailed(
+        task="t", step=0, print="p", problem=Problem(type="P", message="503"), by="primary", at_ms=1010
+    )
+    letter = Received(
+        "dead-letters", 0, 7, b"t", b"{}", (("segue-stage", b"recover"), ("segue-reason", b"503")), 1010
+    )
+    timeline = Timeline("t")
+    moments = told(
+        at("tool-calls", call()),
+        at("failures", failed(call())),
+        at("events", gave_up),
+        letter,
+        timeline=timeline,
+    )
+    assert [m.text for m in moments] == ["503", "gave up: 503"]
+    assert timeline.steps[0].attempts[1].then == "give up"
+
+
+def test_a_record_seen_twice_is_told_once() -> None:
+    record = at("tool-calls", call())
+    failure = at("failures", failed(call()))
+    again = at("failures", failed(call()))
+    assert len(told(record, record, failure, failure, again)) == 1
+
+
+def test_an_outcome_may_be_seen_before_its_call() -> None:
+    timeline = Timeline("t")
+    told(at("events", succeeded()), at("tool-calls", call()), timeline=timeline)
+    step = timeline.steps[0]
+    assert (step.kind, step.name, step.outcome, step.attempts[1].started_ms) == (
+        "tool",
+        "rooms",
+        "succeeded",
+        1000,
+    )
+
+
+def test_an_answer_is_told_by_its_label_and_closes_the_question() -> None:
+    answered = Answered(task="t", id="a", step=None, value=2, by="ann", origin=origin(), at_ms=1100)
+    closed = QuestionClosed(task="t", step=0, reason="answered", at_ms=1100)
+    timeline = Timeline("t")
+    asked = told(at("questions", question()), timeline=timeline)
+    assert asked == [Moment(1000, "ask", "me", 0, mark="waiting", text="Which?", options=OPTIONS)]
+    assert timeline.open_questions == [question()]
+    assert told(at("events", answered), at("questions", closed), timeline=timeline) == [
+        Moment(1100, "answer", "me", 0, "ann", mark="ok", text="Casa do Mar")
+    ]
+    assert timeline.open_questions == []
+
+
+def test_the_deadline_of_a_question_is_no_moment_of_its_own() -> None:
+    fired = TimerFired(task="t", step=1, print="p", at_ms=5000)
+    delay = Delay(task="t", id="1", due_ms=5000, topic="events", record=fired)
+    timeline = Timeline("t")
+    told(at("questions", question(closes_at_ms=5000)), timeline=timeline)
+    assert told(at("delays", delay), at("events", fired), timeline=timeline) == []
+    assert timeline.steps[1].name == DEADLINE
+
+
+def test_a_child_and_a_timer_show_without_a_command() -> None:
+    fired = TimerFired(task="t", step=1, print="p", at_ms=3000)
+    moments = told(at("events", succeeded(step=0, by="t/0")), at("events", fired, 3000))
+    assert moments == [
+        Moment(1050, "child", "…/0", 0, "t/0", None, "ok", None, "free=true"),
+        Moment(3000, "timer", step=1, mark="ok", text="is due"),
+    ]
+
+
+def test_a_parked_task_says_where() -> None:
+    problem = Problem(type="WorkflowChanged", message="step 3 is on the log, but …")
+    status = Status(
+        task="t",
+        workflow="w",
+        version=1,
+        state="parked",
+        problem=problem,
+        partition=0,
+        offset=0,
+        started_ms=1,
+        at_ms=9,
+    )
+    timeline = Timeline("t")
+    assert told(at("status", status), at("status", status), timeline=timeline) == [
+        Moment(9, "parked", mark="failed", text=problem.message)
+    ]
+    assert timeline.state == "parked"
+
+
+def test_the_task_begins_and_ends() -> None:
+    submitted = Submitted(task="t", workflow="w", version=1, input={"place": "Lisbon"}, at_ms=1000)
+    result = Result(task="t", workflow="w", outcome="succeeded", result=["a"], started_ms=1000, at_ms=3000)
+    timeline = Timeline("t")
+    assert told(at("events", submitted), at("results", result), timeline=timeline) == [
+        Moment(1000, "task", "w", text="place=Lisbon"),
+        Moment(3000, "result", "succeeded", mark="ok", took_ms=2000.0, text="1 item: a"),
+    ]
+    assert (timeline.state, timeline.ended, timeline.result) == ("succeeded", True, ["a"])
+
+
+def test_bytes_that_are_no_record_are_passed_over() -> None:
+    assert told(Received("events", 0, 1, b"t", b"\xff", (), 0)) == []
