@@ -43,7 +43,7 @@ class Workflow(Generic[I, O]):
         return TypeAdapter(get_type_hints(self.function, include_extras=True).get(parameter, Any))
 
     def arguments(self, value: Any) -> tuple[I] | tuple[()]:
-        """What to call the function with beside its Task, from a JSON value. May raise `ValidationError`, `BadInput`."""
+        """What to call the function with beside its Task, from a JSON value. Raises what `read` does."""
         if self.takes_input:
             return (read(self.input, value),)
         return ()

@@ -15,8 +15,7 @@ import contextvars
 import sys
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakSet
@@ -62,7 +61,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def drain(self) -> bool:
         """Run until nothing is ready. False if that does not come to an end by itself."""
-        with _in_place_of_the_running_loop(self):
+        with _InPlaceOfTheRunningLoop(self):
             for _ in range(CALLBACKS_MAX):
                 if not self._ready:
                     return True
@@ -73,7 +72,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def unwind(self) -> None:
         """Close all coroutines, in the order in which they began; what they raise is nobody's any more."""
-        with _in_place_of_the_running_loop(self):
+        with _InPlaceOfTheRunningLoop(self):
             for task in sorted(self._tasks, key=hash):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 _close(task)
@@ -193,19 +192,25 @@ for _name in dir(asyncio.AbstractEventLoop):
         setattr(WorkflowLoop, _name, _forbid(_name))
 
 
-@contextmanager
-def _in_place_of_the_running_loop(loop: WorkflowLoop) -> Generator[None]:
-    outer = events._get_running_loop()
-    task = _swap_task(outer, None)
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    events._set_running_loop(loop)
-    try:
-        yield
-    finally:
-        events._set_running_loop(outer)
-        sys.set_asyncgen_hooks(*hooks)
-        _swap_task(outer, task)
+class _InPlaceOfTheRunningLoop:
+    """A class and no generator, for it is entered at every event."""
+
+    __slots__ = ("_hooks", "_loop", "_outer", "_task")
+
+    def __init__(self, loop: WorkflowLoop) -> None:
+        self._loop = loop
+
+    def __enter__(self) -> None:
+        self._outer = events._get_running_loop()
+        self._task = _swap_task(self._outer, None)
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        events._set_running_loop(self._loop)
+
+    def __exit__(self, *_: object) -> None:
+        events._set_running_loop(self._outer)
+        sys.set_asyncgen_hooks(*self._hooks)
+        _swap_task(self._outer, self._task)
 
 
 def _swap_task(loop: Any, task: Any) -> Any:

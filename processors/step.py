@@ -42,7 +42,7 @@ def reader(adapter: TypeAdapter[Any]) -> Callable[[Any], Any] | None:
 
 
 def read(adapter: TypeAdapter[Any], value: Any) -> Any:
-    """The value as that type. Raises `ValidationError`, or `BadInput` where a user's validator is mistaken."""
+    """The value as that type. Raises `ValidationError`, or `BadInput` where a user's validator errs."""
     try:
         return adapter.validate_json(to_json(value))
     except ValidationError:
