@@ -10,7 +10,7 @@ The state of a partition, by the first byte of its keys:
 
     J task \\0 seq     the journal: each event's own bytes, insert-only; the first with its offset before it
     P task            parked tasks, with the number of the event at which they are
-    E day task        tasks that ended on that day, so that the same id does not start again
+    E week task       tasks that ended in that week, so that the same id does not start again
 
 A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
 many, rebuilt by playing the journal when an event comes. A redelivered event is known and changes nothing.
@@ -46,8 +46,8 @@ from topics.records import (
 LIVE_TASKS_MAX = 10_000
 """Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
 
-ENDED_DAYS = 7
-"""For so long a task's id can't start another task. As long as `tasks` keeps its records."""
+REMEMBERED_MS = 7 * DAY_MS
+"""For so long, at least, a task's id can't start another task. As long as `tasks` keeps its records."""
 
 EARLY_MS = 2_000
 """A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
@@ -108,7 +108,7 @@ class Conduct:
             live = self._find(self._parked.pop())
             return self._conclude(live, Decision(), now_ms) if live else Decision()
         self._purge_ms = now_ms + PURGE_EVERY_MS
-        oldest = _ended(now_ms // DAY_MS - ENDED_DAYS)
+        oldest = _ended(now_ms // REMEMBERED_MS - 1)
         old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E"))
         purged = [Write(key, None) for key, _ in islice(old, PURGED_AT_ONCE_MAX)]
         if len(purged) == PURGED_AT_ONCE_MAX:
@@ -187,9 +187,8 @@ class Conduct:
 
     def _rebuild(self, task: str) -> Live | None:
         """Play the journal again. What it asks for was published then, but for what a parked task owes."""
-        journal = self._state.scan(_journal(task))
-        _, first = next(journal, (b"", b""))
-        if not first:
+        first = self._state.get(_journal(task, 0))
+        if first is None:
             return None
         where, _, begun = first.partition(b"\n")
         partition, offset = map(int, where.split())
@@ -200,7 +199,7 @@ class Conduct:
         owed_from = int(parked_at) if parked_at is not None else sys.maxsize
         live.owed = performance.take() if owed_from == 0 else []
         performance.take()
-        for _, entry in journal:
+        for _, entry in islice(self._state.scan(_journal(task)), 1, None):
             performance.apply(codec.decode("events", entry))
             asked = performance.take()
             live.owed += asked if live.seq >= owed_from else []
@@ -251,14 +250,13 @@ class Conduct:
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
         decision.write += [Write(_journal(submitted.task, seq), None) for seq in range(live.seq)]
-        decision.write.append(Write(_ended(now_ms // DAY_MS, submitted.task), b""))
+        decision.write.append(Write(_ended(now_ms // REMEMBERED_MS, submitted.task), b""))
         del self._live[submitted.task]
         performance.close()
 
     def _has_ended(self, task: str, now_ms: int) -> bool:
-        today = now_ms // DAY_MS
-        days = range(today, today - ENDED_DAYS - 1, -1)
-        return any(self._state.get(_ended(day, task)) is not None for day in days)
+        week = now_ms // REMEMBERED_MS
+        return any(self._state.get(_ended(each, task)) is not None for each in (week, week - 1))
 
 
 def _journal(task: str, seq: int | None = None) -> bytes:
@@ -270,8 +268,8 @@ def _parked(task: str) -> bytes:
     return b"P" + task.encode()
 
 
-def _ended(day: int, task: str = "") -> bytes:
-    return b"E" + day.to_bytes(4) + task.encode()
+def _ended(week: int, task: str = "") -> bytes:
+    return b"E" + week.to_bytes(4) + task.encode()
 
 
 def _publish(topic: str, record: Delay | Result | Status) -> Publish:

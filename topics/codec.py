@@ -29,14 +29,14 @@ def decode(topic: str, value: bytes | None) -> Any:
     if value is None:
         raise BadRecord("the record has no value; a task is cancelled by a signal, never by a tombstone")
     try:
-        return _adapter(topic).validate_json(value)
+        return _validator(topic).validate_json(value)
     except ValidationError as error:
         raise BadRecord(_explain(topic, value, error)) from None
 
 
 @cache
-def _adapter(topic: str) -> TypeAdapter[Any]:
-    return TypeAdapter(contracts.BY_NAME[topic].type)
+def _validator(topic: str) -> Any:
+    return TypeAdapter(contracts.BY_NAME[topic].type).validator
 
 
 def _explain(topic: str, value: bytes, error: ValidationError) -> str:
