@@ -27,7 +27,7 @@ WAIT_S_MAX = 40.0
 
 
 class Tally:
-    """Counts the events of each task, in memory over its state: every event is a result with the count so far."""
+    """Counts the events of each task, in memory over its state: each is a result with the count."""
 
     def __init__(self, state: State) -> None:
         self._state = state
