@@ -52,6 +52,10 @@ Entropy = Callable[[str], "Random"]
 """Makes a source of randomness from a seed. The shell gives it, since processors draw none themselves."""
 
 
+NOW_MS_MAX = 253_402_300_799_999
+"""The end of the year 9999: what `datetime` can hold. A record may say anything."""
+
+
 class Performance:
     """A task in play. Whoever applies events takes what the coroutine asked for with `take`."""
 
@@ -135,7 +139,7 @@ class Performance:
         self._run()
 
     def _advance(self, at_ms: int) -> None:
-        self.now_ms = max(self.now_ms, at_ms)
+        self.now_ms = min(max(self.now_ms, at_ms), NOW_MS_MAX)
         self._loop.now_s = self.now_ms / 1000
 
     def _resolve(self, event: StepSucceeded | StepFailed | TimerFired) -> None:
@@ -285,11 +289,10 @@ class Performance:
                 self._arm(timer)
         self._timers.clear()
         if not self._task.done():
-            stuck = None if quiet else "it runs on and on without waiting for a step"
-            if self._open == 0:
-                stuck = "it waits for something that no step of it will bring"
-            if stuck is None or self.parked:
+            if (quiet and self._open > 0) or self.parked:
                 return
+            forever = "it runs on and on without waiting for a step"
+            stuck = "it waits for something that no step of it will bring" if quiet else forever
             self.ending = Ending("failed", problem=Problem(type="Stuck", message=stuck, retryable=False))
         else:
             self.ending = ending_of(self._task, self._workflow.output)

@@ -2,20 +2,12 @@
 
 from typing import Any
 
+from tests.driver import START_MS as NOW_MS
 from topics import codec
 from topics.flow import Decision, Headers, Publish, Received
-from topics.records import (
-    AttemptFailed,
-    CallModel,
-    CallTool,
-    Critique,
-    Problem,
-    Record,
-    StepSucceeded,
-    Submitted,
-)
+from topics.records import AttemptFailed, CallModel, CallTool, Critique, Problem, Record
 
-NOW_MS = 1_790_000_000_000
+_CALL: dict[str, Any] = {"task": "t", "step": 0, "workflow": "w", "print": "p", "at_ms": NOW_MS}
 
 
 def received(
@@ -30,47 +22,20 @@ def problem(message: str = "no", **facts: Any) -> Problem:
 
 
 def call_tool(**facts: Any) -> CallTool:
-    given: dict[str, Any] = {
-        "route": "search",
-        "arguments": {},
-        "workflow": "w",
-        "print": "p",
-        "at_ms": NOW_MS,
-    }
-    return CallTool(**{"task": "t", "step": 0, **given, **facts})
+    return CallTool(**(_CALL | {"route": "search", "arguments": {}} | facts))
 
 
 def call_model(**facts: Any) -> CallModel:
-    given: dict[str, Any] = {
-        "route": "rank",
-        "prompt": "which?",
-        "workflow": "w",
-        "print": "p",
-        "at_ms": NOW_MS,
-    }
-    return CallModel(**{"task": "t", "step": 0, **given, **facts})
+    return CallModel(**(_CALL | {"route": "rank", "prompt": "which?"} | facts))
 
 
 def failure(call: CallModel | CallTool | None = None, **facts: Any) -> AttemptFailed:
-    given: dict[str, Any] = {
-        "call": call or call_tool(),
-        "by": "first",
-        "problem": problem(),
-        "at_ms": NOW_MS,
-    }
-    return AttemptFailed(**{"task": "t", **given, **facts})
+    given: dict[str, Any] = {"task": "t", "by": "first", "problem": problem(), "at_ms": NOW_MS}
+    return AttemptFailed(**(given | {"call": call or call_tool()} | facts))
 
 
 def critique(reason: str = "too long") -> Critique:
     return Critique(output="x", reason=reason)
-
-
-def submitted(workflow: str, value: Any = None, task: str = "t") -> Submitted:
-    return Submitted(task=task, workflow=workflow, version=1, input=value, at_ms=NOW_MS)
-
-
-def succeeded(step: int, print_: str, result: Any = None, task: str = "t", attempt: int = 1) -> StepSucceeded:
-    return StepSucceeded(task=task, step=step, print=print_, result=result, attempt=attempt, at_ms=NOW_MS)
 
 
 def published(decision: Decision, topic: str) -> list[Any]:

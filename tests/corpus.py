@@ -5,16 +5,18 @@ A `Case` is a workflow with what comes from outside while it runs and how it mus
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from processors.routes import AnyRoute
 from segue import (
     App,
+    Check,
     ModelRoute,
     Permanent,
     Policy,
@@ -22,6 +24,7 @@ from segue import (
     Retryable,
     StepError,
     Task,
+    Tool,
     ToolRoute,
     Workflow,
     check,
@@ -29,7 +32,7 @@ from segue import (
     tool,
     workflow,
 )
-from tests.driver import START_MS, Driver
+from tests.driver import START_MS, Driver, Model
 from topics.records import CallModel, Outcome
 
 # ---------------------------------------------------------------- what the workflows call
@@ -115,16 +118,21 @@ def malformed(call: CallModel) -> Any:
     return {"id": 7}
 
 
-MODELS = {"rank": rank, "stubborn": stubborn, "second": second_opinion, "malformed": malformed}
-ROUTES = [
+MODELS: dict[str, Model] = {
+    "rank": rank,
+    "stubborn": stubborn,
+    "second": second_opinion,
+    "malformed": malformed,
+}
+ROUTES: list[AnyRoute] = [
     ModelRoute("rank", ["small"], policy=Policy(critiques=2)),
     ModelRoute("stubborn", ["small"], policy=Policy(critiques=1)),
     ModelRoute("second", ["small", "large"], policy=Policy(critiques=1)),
     ModelRoute("malformed", ["small", "large"], policy=Policy(critiques=1)),
     fallback,
 ]
-TOOLS = [find, describe, upper, flaky, patient, broken]
-CHECKS = [at_most, affordable]
+TOOLS: list[Tool[..., Any]] = [find, describe, upper, flaky, patient, broken]
+CHECKS: list[Check[Any, ...]] = [at_most, affordable]
 
 # ---------------------------------------------------------------- cases
 
@@ -156,6 +164,8 @@ class Case:
         return driver
 
 
+W = TypeVar("W", bound=Workflow[Any, Any])
+
 CASES: list[Case] = []
 CHILDREN: list[Workflow[Any, Any]] = []
 
@@ -167,8 +177,8 @@ def case(
     outcome: Outcome = "succeeded",
     signals: tuple[tuple[float, dict[str, Any]], ...] = (),
     races: bool = False,
-) -> Any:
-    def declare(declared: Workflow[Any, Any]) -> Workflow[Any, Any]:
+) -> Callable[[W], W]:
+    def declare(declared: W) -> W:
         CASES.append(Case(declared, value, ends, outcome, signals, races))
         return declared
 
@@ -341,7 +351,7 @@ async def queue_and_locks(task: Task) -> list[int]:
 async def async_generator(task: Task) -> list[str]:
     log: list[str] = []
 
-    async def letters() -> AsyncIterator[str]:
+    async def letters() -> AsyncGenerator[str, None]:
         try:
             for letter in "abc":
                 yield await task.tool(upper, letter)
@@ -353,7 +363,7 @@ async def async_generator(task: Task) -> list[str]:
         log.append(letter)
         if letter == "B":
             break
-    await source.aclose()  # type: ignore[attr-defined]
+    await source.aclose()
     return log
 
 

@@ -1,0 +1,421 @@
+"""Stage conduct: tasks begin, go on, end, are parked; and what is told twice or to nobody does no harm."""
+
+import asyncio
+import gc
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from processors import conduct, loop
+from segue import App, Task, Workflow, tool, workflow
+from tests.driver import START_MS, Driver
+from topics.contracts import DAY_MS
+from topics.records import Problem, QuestionClosed, Result
+
+
+@tool
+async def search(place: str) -> str:
+    return f"found {place}"
+
+
+@tool
+async def lookup(place: str) -> str:
+    return f"looked up {place}"
+
+
+def app(*workflows: Workflow[Any, Any]) -> App:
+    return App("x", workflows=workflows, tools=[search, lookup])
+
+
+def played(run: Workflow[Any, Any], value: Any = None) -> Driver:
+    driver = Driver(app(run))
+    driver.submit(run.name, value)
+    driver.run()
+    return driver
+
+
+def answer(driver: Driver, value: Any, step: int | None = None, **facts: Any) -> None:
+    driver.produce("signals", {"kind": "answer", "task": "t", "value": value, "step": step, **facts})
+    driver.run(until_ms=driver.now_ms + 1)
+
+
+def problem(type_: str, message: str) -> Problem:
+    return Problem(type=type_, message=message, retryable=False)
+
+
+@workflow
+async def asks(task: Task) -> str:
+    return await task.ask("ada", "which?", options={"the first": "a", "the second": "b"})
+
+
+@workflow
+async def asks_twice(task: Task) -> list[str]:
+    return await task.gather(task.ask("ada", "one?"), task.ask("ada", "two?"))
+
+
+# ---------------------------------------------------------------- it happens
+
+
+def test_a_task_ends_with_one_result() -> None:
+    @workflow
+    async def run(task: Task, place: str) -> str:
+        return await task.tool(search, place)
+
+    expected = Result(
+        task="t",
+        workflow="run",
+        outcome="succeeded",
+        result="found Faro",
+        steps=1,
+        started_ms=START_MS,
+        at_ms=START_MS,
+    )
+    driver = played(run, "Faro")
+    assert driver.result() == expected
+    assert [status.state for status in driver.records("status")] == ["running", "succeeded"]
+
+
+def test_an_answer_may_be_the_label_or_the_value_of_an_option() -> None:
+    for given in ("the second", "b"):
+        driver = played(asks)
+        answer(driver, given)
+        assert driver.result().result == "b"
+        closed = QuestionClosed(task="t", step=0, reason="answered", at_ms=driver.result().at_ms)
+        assert driver.records("questions")[1:] == [closed]
+
+
+def test_a_task_that_waits_for_people_says_so() -> None:
+    [last] = played(asks).records("status")
+    assert last.state == "waiting"
+    assert [question.text for question in last.questions] == ["which?"]
+
+
+def test_a_signal_that_comes_before_its_task_waits_for_it() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        return await task.signal("go", str)
+
+    driver = Driver(app(run))
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go", "value": "early"})
+    driver.run(until_ms=START_MS + 1000)
+    driver.submit("run")
+    driver.run()
+    assert driver.result().result == "early"
+
+
+# ---------------------------------------------------------------- it has already happened
+
+
+def test_an_id_that_was_used_starts_no_second_task_for_a_week() -> None:
+    @workflow
+    async def run(task: Task) -> None: ...
+
+    driver = played(run)
+    driver.submit("run")
+    driver.run()
+    assert len(driver.records("results")) == 1
+    driver.now_ms += 2 * conduct.REMEMBERED_MS + DAY_MS
+    driver.run()
+    assert driver.state["conduct"].entries == {}
+    driver.submit("run")
+    driver.run()
+    assert len(driver.records("results")) == 2
+
+
+def test_the_same_signal_twice_counts_once() -> None:
+    @workflow
+    async def run(task: Task) -> list[int]:
+        return [await task.signal("go", int), await task.signal("go", int)]
+
+    driver = played(run)
+    for identity, value in (("a", 1), ("a", 1), ("b", 2)):
+        driver.produce(
+            "signals", {"kind": "signal", "task": "t", "id": identity, "name": "go", "value": value}
+        )
+    driver.run()
+    assert driver.result().result == [1, 2]
+
+
+def test_a_cancellation_that_comes_twice_cancels_once() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        try:
+            await task.sleep(1000)
+        except asyncio.CancelledError:
+            await task.sleep(10)
+        return "cleaned up"
+
+    driver = played_until(run, START_MS + 1000)
+    for _ in range(2):
+        driver.produce("signals", {"kind": "cancel", "task": "t", "id": "once"})
+    driver.run()
+    assert driver.result().result == "cleaned up"
+
+
+def played_until(run: Workflow[Any, Any], until_ms: int) -> Driver:
+    driver = Driver(app(run))
+    driver.submit(run.name)
+    driver.run(until_ms=until_ms)
+    return driver
+
+
+# ---------------------------------------------------------------- it must not happen
+
+
+def test_an_answer_that_is_no_option_is_a_dead_letter_and_the_question_stays_open() -> None:
+    driver = played(asks)
+    answer(driver, "c")
+    assert driver.reasons() == ["'c' is none of the options: the first, the second"]
+    answer(driver, "a")
+    assert driver.result().result == "a"
+
+
+def test_an_answer_to_a_closed_question_is_a_dead_letter() -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        await task.ask("ada", "which?")
+        await task.signal("go")
+
+    driver = played(run)
+    answer(driver, "a", 0)
+    answer(driver, "b", 0)
+    answer(driver, "b")
+    answer(driver, "b", 1)
+    closed = "the question at step 0 is closed"
+    assert driver.reasons() == [closed, "the task asks nothing now", "the task asks nothing now"]
+
+
+def test_an_answer_that_may_be_to_either_question_is_a_dead_letter() -> None:
+    driver = played(asks_twice)
+    answer(driver, "a")
+    [why] = driver.reasons()
+    assert why.startswith("which question? Name the step: [0, ")
+    for question in driver.records("questions"):
+        answer(driver, f"{question.step}!", question.step)
+    assert driver.result().outcome == "succeeded"
+
+
+def test_an_answer_of_another_type_is_a_dead_letter() -> None:
+    @workflow
+    async def run(task: Task) -> int:
+        return await task.ask("ada", "how many?", answer=int)
+
+    driver = played(run)
+    answer(driver, "many")
+    answer(driver, 3)
+    assert (driver.reasons(), driver.result().result) == (
+        ["Input should be a valid integer, unable to parse string as an integer"], 3
+    )  # fmt: skip
+
+
+def test_signals_for_nobody_are_dead_letters() -> None:
+    driver = played(asks)
+    answer(driver, "a")
+    answer(driver, "a")
+    driver.produce("signals", {"kind": "cancel", "task": "nobody"})
+    driver.run()
+    assert driver.reasons() == ["task 't' has ended", "task 'nobody' does not exist"]
+
+
+def test_an_exception_of_the_user_fails_the_task_and_shows_only_the_users_frames() -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        await task.tool(search, "Faro")
+        raise LookupError("my mistake")
+
+    found = played(run).result().problem
+    assert found is not None
+    assert (found.type, found.message) == ("LookupError", "my mistake")
+    assert found.traceback is not None
+    assert 'raise LookupError("my mistake")' in found.traceback
+    assert "/processors/performance.py" not in found.traceback
+    assert "/processors/loop.py" not in found.traceback
+
+
+def test_a_workflow_that_exits_fails_its_task_alone() -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        raise SystemExit(3)
+
+    assert played(run).result().problem is not None
+
+
+@pytest.mark.parametrize(
+    "use", ["to_thread", "run_in_executor", "open_connection", "subprocess", "add_signal"]
+)
+def test_a_workflow_that_reaches_for_the_world_is_told_to_use_a_tool(use: str) -> None:
+    @workflow
+    async def run(task: Task, use: str) -> None:
+        running = asyncio.get_running_loop()
+        if use == "to_thread":
+            await asyncio.to_thread(print)
+        elif use == "run_in_executor":
+            await running.run_in_executor(None, print)
+        elif use == "open_connection":
+            await asyncio.open_connection("localhost", 80)
+        elif use == "subprocess":
+            await asyncio.create_subprocess_exec("true")
+        else:
+            running.add_signal_handler(2, print)
+
+    found = played(run, use).result().problem
+    assert found is not None
+    assert found.type == "BadInput"
+    assert found.message.endswith("belong in a tool; await it with task.tool(...)")
+
+
+def test_a_workflow_that_never_waits_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        while True:  # noqa: ASYNC110 - it is to be caught
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(loop, "CALLBACKS_MAX", 100)
+    assert played(run).result().problem == problem("Stuck", "it runs on and on without waiting for a step")
+
+
+def test_a_workflow_that_waits_for_nothing_is_stuck() -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        await asyncio.Event().wait()
+
+    stuck = problem("Stuck", "it waits for something that no step of it will bring")
+    assert played(run).result().problem == stuck
+
+
+def test_a_child_of_an_unknown_workflow_fails_where_it_is_asked_for() -> None:
+    @workflow
+    async def unknown(task: Task) -> None: ...
+
+    @workflow
+    async def run(task: Task) -> None:
+        await task.child(unknown)
+
+    found = played(run).result().problem
+    assert found is not None
+    assert found.type == "UnknownName"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_workflow_that_catches_everything_can_still_be_let_go() -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        while True:
+            try:
+                await task.tool(search, "Faro")
+                await task.signal("never")
+            except BaseException:  # noqa: BLE001
+                continue
+
+    driver = played(run)
+    driver.restart()
+    gc.collect()
+    assert driver.records("results") == []
+
+
+# ---------------------------------------------------------------- other code
+
+
+def waits(*steps: str) -> Workflow[Any, Any]:
+    """A workflow that asks for those tools, then for a signal, then for a tool."""
+
+    @workflow
+    async def run(task: Task) -> list[str]:
+        found = [await task.tool({"search": search, "lookup": lookup}[name], "Faro") for name in steps]
+        await task.signal("go")
+        return [*found, await task.tool(search, "Porto")]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("began", "now", "why"),
+    [
+        (
+            ("search",),
+            ("lookup",),
+            "step 0 is on the task's log, but the workflow now asks for another tool, 'lookup'",
+        ),
+        (
+            ("search", "lookup"),
+            ("lookup", "search"),
+            "step 0 is on the task's log, but the workflow now asks for",
+        ),
+        (
+            ("search", "search"),
+            ("search",),
+            "step 1 is on the task's log, but the workflow now asks for another",
+        ),
+    ],
+)
+def test_a_task_whose_code_changed_is_parked_until_its_code_is_back(
+    began: tuple[str, ...], now: tuple[str, ...], why: str
+) -> None:
+    driver = played(waits(*began))
+    driver.restart(app(waits(*now)))
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go"})
+    ran = list(driver.ran)
+    driver.run()
+    [*_, status] = driver.records("status")
+    assert (status.state, driver.ran) == ("parked", ran), "no harm is done"
+    assert status.problem.message.startswith(why)
+    assert "deploy the code that this task began with" in status.problem.message
+    driver.restart(app(waits(*now)))
+    driver.run()
+    assert driver.records("results") == []
+    driver.restart(app(waits(*began)))
+    driver.run()
+    assert driver.result().outcome == "succeeded"
+    assert driver.ran == [*ran, f"t/{len(began) + 1}/1 search"], "it asked for exactly what it owed"
+    assert [status.state for status in driver.records("status")] == [
+        "running",
+        "parked",
+        "running",
+        "succeeded",
+    ]
+
+
+@pytest.mark.xfail(strict=True, reason="the journal does not say how many steps were asked for")
+def test_a_step_that_was_added_to_those_that_run_parks_the_task() -> None:
+    """Otherwise it would wait for ever for what nobody was asked for."""
+
+    def steps(count: int) -> Workflow[Any, Any]:
+        @workflow
+        async def run(task: Task) -> list[Any]:
+            asked = [task.tool(search, str(number)) for number in range(count)]
+            return list(await asyncio.gather(task.signal("go"), *asked))
+
+        return run
+
+    driver = played(steps(1))
+    driver.restart(app(steps(2)))
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go", "value": 1})
+    driver.run()
+    [*_, status] = driver.records("status")
+    assert status.state == "parked"
+
+
+def test_a_task_of_a_version_that_is_gone_is_parked_until_it_is_back() -> None:
+    old, new = waits("search"), replace(waits("lookup"), version=2)
+    driver = played(old)
+    driver.restart(app(new))
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go"})
+    driver.run()
+    [*_, status] = driver.records("status")
+    assert status.problem == problem("UnknownName", "workflow 'run' has no version 1 here; there are: [2]")
+    driver.restart(app(old, new))
+    driver.run()
+    assert driver.result().result == ["found Faro", "found Porto"]
+
+
+def test_a_task_keeps_the_version_that_it_began_with() -> None:
+    old, new = waits("search"), replace(waits("lookup"), version=2)
+    driver = played(old)
+    driver.restart(app(old, new))
+    driver.submit("run", task="u")
+    for task in "tu":
+        driver.produce("signals", {"kind": "signal", "task": task, "name": "go"})
+    driver.run()
+    assert driver.result("t").result == ["found Faro", "found Porto"]
+    assert driver.result("u").result == ["looked up Faro", "found Porto"]

@@ -1,0 +1,85 @@
+"""What a type checker in the user's editor makes of the API; checked by pyright and mypy, never run."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, assert_type
+
+from pydantic import BaseModel
+
+from segue import ModelRoute, StepError, Task, Tool, ToolRoute, Workflow, check, tool, workflow
+
+
+class Hotel(BaseModel):
+    id: str
+
+
+@dataclass
+class Trip:
+    place: str
+
+
+@tool
+async def find(place: str, count: int = 1) -> list[Hotel]:
+    return [Hotel(id=place)] * count
+
+
+@tool(retries=1, timeout_s=5)
+async def book(hotel: Hotel) -> str:
+    return hotel.id
+
+
+@check
+def known(output: Hotel, ids: list[str]) -> None: ...
+
+
+@workflow
+async def child(task: Task, trip: Trip) -> Hotel:
+    return Hotel(id=trip.place)
+
+
+@workflow(name="renamed", version=2)
+async def renamed(task: Task, trip: Trip) -> int:
+    return 1
+
+
+search = ToolRoute("search", [find], output=list[Hotel])
+rank = ModelRoute("rank", ["openai:gpt"])
+
+assert_type(child, Workflow[Trip, Hotel])
+assert_type(renamed, Workflow[Trip, int])
+
+
+async def tools(task: Task, hotel: Hotel) -> None:
+    assert_type(await task.tool(find, "Faro", count=2), list[Hotel])
+    assert_type(await task.tool(book, hotel), str)
+    assert_type(await task.tool(search, place="Faro"), list[Hotel])
+    assert_type(await task.tool("search", place="Faro"), Any)
+    assert_type(await book(hotel), str)
+    await task.tool(find, 7)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def models(task: Task) -> None:
+    assert_type(await task.model("rank", "which?"), str)
+    assert_type(await task.model(rank, "which?", output=Hotel, check=known(ids=["a"])), Hotel)
+    assert_type(await task.model(rank, "which?", output=list[Hotel]), list[Hotel])
+
+
+async def people(task: Task, hotel: Hotel, day: timedelta) -> None:
+    assert_type(await task.ask("ada", "which?"), str)
+    assert_type(await task.ask("ada", "which?", options={"a": hotel}), Hotel)
+    assert_type(
+        await task.ask("ada", "which?", options={"a": hotel}, within=day, otherwise=None), Hotel | None
+    )
+    assert_type(await task.ask("ada", "how many?", answer=int), int)
+    assert_type(await task.signal("go"), Any)
+    assert_type(await task.signal("go", int), int)
+
+
+async def several(task: Task, hotel: Hotel) -> None:
+    assert_type(await task.child(child, Trip("Faro")), Hotel)
+    assert_type(await task.gather(task.tool(book, hotel), task.tool(book, hotel)), list[str])
+    assert_type(await task.gather(task.tool(book, hotel), failures="return"), list[str | StepError])
+
+
+def names(declared: Tool[..., Any]) -> None:
+    assert_type(declared.name, str)
