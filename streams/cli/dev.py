@@ -11,7 +11,7 @@ from streams.answers import json_or_text
 from streams.cli.apps import app_argument, find_app
 from streams.cli.output import asynchronous, output_option
 from streams.cli.render import Screen, terminal
-from streams.cli.watching import at_the_terminal, emit_moment, watch
+from streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from streams.dev import development
 from streams.settings import Settings
 from topics.errors import BadInput
@@ -23,14 +23,24 @@ from topics.errors import BadInput
 @click.option("--request", help="The same as INPUT.")
 @click.option("--workflow", help="Which workflow; the app's sample, or its only one, if not given.")
 @click.option("--once", is_flag=True, help="Stop when the task has ended.")
+@click.option(
+    "--pick", type=click.IntRange(min=1), help="Answer questions by this option, instead of asking."
+)
 @output_option
 @asynchronous
 async def dev(
-    app: str | None, given: str | None, request: str | None, workflow: str | None, once: bool, output: str
+    app: str | None,
+    given: str | None,
+    request: str | None,
+    workflow: str | None,
+    once: bool,
+    pick: int | None,
+    output: str,
 ) -> None:
     """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
 
-    Without INPUT the app's sample is run, if it has one.
+    Without INPUT the app's sample is run, if it has one. With --once and no terminal to ask at, the first
+    option of a question is picked, and said so.
 
     \b
     segue dev examples/travel
@@ -45,7 +55,11 @@ async def dev(
         if sample is not None:
             task = await client.start(*sample)
             listener = emit_moment if output == "json" else screen.moment
-            await watch(client, task, screen, app=found, answerer=at_the_terminal(screen), listener=listener)
+            answerer = picking(screen, pick) if pick else at_the_terminal(screen)
+            if once and answerer is None:
+                answerer = picking(screen, 1)
+            await watch(client, task, screen, app=found, answerer=answerer, listener=listener)
+            screen.note(f"look closer: segue show {task}; the broker runs on: segue broker stop")
         if not once:
             screen.note("the worker runs on: `segue run WORKFLOW INPUT` in another terminal; Ctrl-C stops it")
             await _until_stopped()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
@@ -40,11 +41,15 @@ def _as_json(value: Any) -> Any:
 
 
 def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """A coroutine as a command. Kafka's client is quiet: what matters is said by the command itself."""
+    """A coroutine as a command. Kafka's client is quiet: what matters is said by the command itself.
+
+    SIGTERM ends it as Ctrl-C does, so that what it has started is stopped.
+    """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         return asyncio.run(function(*args, **kwargs))
 
     return run

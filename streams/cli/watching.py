@@ -124,6 +124,21 @@ def at_the_terminal(screen: Screen) -> Answerer | None:
     return ask
 
 
+def picking(screen: Screen, number: int) -> Answerer:
+    """Picks that option (from 1) of each question, and says so; the last one where there are fewer."""
+
+    async def pick(question: Question) -> Any:
+        if not question.options:
+            raise BadInput(
+                f"{question.text!r} has no options to pick from: run this at a terminal to answer it"
+            )
+        option = question.options[min(number, len(question.options)) - 1]
+        screen.note(f"picked for you: {option.label}")
+        return option.value
+
+    return pick
+
+
 def _prompt(question: Question) -> str:
     return f"  pick 1 to {len(question.options)}: " if question.options else "  your answer: "
 
