@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_json
 
+from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import StepError
 from topics.records import Outcome, Problem
 
@@ -34,12 +35,18 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
         return Ending("failed", problem=_problem(error))
     try:
-        return Ending("succeeded", output.dump_python(result, mode="json", warnings="error"))
+        value = output.dump_python(result, mode="json", warnings="error")
+        size = len(to_json(value))
     except (PydanticSerializationError, ValueError) as error:
-        message = (
-            f"the workflow returned {type(result).__name__}, which its annotation does not allow: {error}"
-        )
-        return Ending("failed", problem=Problem(type="BadOutput", message=message, retryable=False))
+        return _bad_output(f"{type(result).__name__}, which its annotation does not allow: {error}")
+    if size > PAYLOAD_BYTES_MAX:
+        return _bad_output(f"{size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: return a reference")
+    return Ending("succeeded", value)
+
+
+def _bad_output(what: str) -> Ending:
+    message = f"the workflow returned {what}"
+    return Ending("failed", problem=Problem(type="BadOutput", message=message, retryable=False))
 
 
 def _problem(error: BaseException) -> Problem:

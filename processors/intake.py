@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from processors.app import App
 from topics import codec
+from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput, BadRecord, UnknownName
 from topics.flow import Decision, Publish, Received, dead_letter
 from topics.records import (
@@ -29,9 +30,6 @@ from topics.records import (
     Submitted,
     TaskRequest,
 )
-
-PAYLOAD_BYTES_MAX = 900_000
-"""A larger request or signal would not fit into the records that carry it on (1 MB, with the rest)."""
 
 
 class Intake:

@@ -135,7 +135,7 @@ class Task:
         bound = tuple(CheckCall(name=c.name, arguments=to_jsonable_python(dict(c.arguments))) for c in checks)
         for each in bound:
             self._performance.app.check(each.name)
-        step = self._performance.step("model", name, [prompt, instructions, [c.name for c in bound]])
+        step = self._performance.step("model", name, [prompt, instructions, bound])
         step.accept, schema = (None, None) if output is str else _shape(output)
         call = CallModel(**self._call(step, bound), prompt=prompt, instructions=instructions, output=schema)
         step.call = call
@@ -206,7 +206,7 @@ class Task:
         performance = self._performance
         offered = tuple(Option(label=k, value=to_jsonable_python(v)) for k, v in (options or {}).items())
         accept, schema = _shape(answer)
-        step = performance.step("ask", to, [text, [option.label for option in offered]])
+        step = performance.step("ask", to, [text, offered])
         step.accept = _choice(offered, list(options.values())) if options else accept or _as_it_is
         step.question = Question(
             task=self.id,

@@ -33,6 +33,9 @@ FOREVER = -1
 RECORD_BYTES_MAX = 1_000_000
 """Kafka refuses more by default (`message.max.bytes` 1,048,588); the rest is room for headers."""
 
+PAYLOAD_BYTES_MAX = 900_000
+"""The largest input, argument, question or result: the records that carry it have the rest of a megabyte."""
+
 DEAD_LETTER_BYTES_MAX = 16 * 1024 * 1024
 """A record that is too large for its topic must still fit here, whole."""
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from processors import conduct, loop
-from segue import App, Task, Workflow, tool, workflow
+from segue import App, BadInput, Task, Workflow, tool, workflow
 from tests.driver import START_MS, Driver
-from topics.contracts import DAY_MS
+from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
 from topics.records import Problem, QuestionClosed, Result
 
 
@@ -419,3 +419,30 @@ def test_a_task_keeps_the_version_that_it_began_with() -> None:
     driver.run()
     assert driver.result("t").result == ["found Faro", "found Porto"]
     assert driver.result("u").result == ["looked up Faro", "found Porto"]
+
+
+# ---------------------------------------------------------------- what does not fit into a record
+
+
+def test_an_argument_that_does_not_travel_is_refused_where_it_is_given() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        try:
+            return await task.tool(search, "x" * (PAYLOAD_BYTES_MAX + 1))
+        except BadInput as refused:
+            return str(refused)
+
+    driver = played(run)
+    assert "pass a reference" in driver.result().result
+    assert driver.records("tool-calls") == []
+
+
+def test_a_result_that_does_not_travel_fails_its_task() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        return "x" * (PAYLOAD_BYTES_MAX + 1)
+
+    problem = played(run).result().problem
+    assert problem is not None
+    assert problem.type == "BadOutput"
+    assert "return a reference" in problem.message
