@@ -90,6 +90,7 @@ class Driver:
         order: random.Random | None = None,
         duplicated: Collection[str] = (),
     ) -> None:
+        self.app = app
         self.models = models or {}
         self.crashes = crashes or {}
         self.exactly_once = exactly_once
@@ -102,7 +103,7 @@ class Driver:
         self.offsets: dict[str, int] = defaultdict(int)
         self.state: dict[str, Memory] = defaultdict(Memory)
         self._conduct = Conduct(app, self.state["conduct"], random.Random)
-        self.restart(app)
+        self.restart()
 
     # ------------------------------------------------------------ what a test does
 
@@ -161,7 +162,8 @@ class Driver:
 
     def result(self, task: str = "t") -> Result:
         """The task's result; there must be exactly one."""
-        [result] = self.records("results", task)
+        results: list[Result] = self.records("results", task)
+        [result] = results
         return result
 
     def reasons(self) -> list[str]:
@@ -231,11 +233,13 @@ class Driver:
     def _call(self, call: CallModel | CallTool) -> Decision:
         by = self.app.routes[call.route].names[call.candidate]
         self.ran.append(f"{call.idempotency_key}/{call.attempt} {by}")
-        CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))
+        serving = CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))
         try:
             result = self.models[call.route](call) if isinstance(call, CallModel) else self._tool(call)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises has failed its attempt
             return failed(call, by, _problem(error), 0.0, self.now_ms)
+        finally:
+            CURRENT.reset(serving)
         return replied(call, Reply(result, by), 0.0, self.now_ms)
 
     def _tool(self, call: CallTool) -> Any:

@@ -159,16 +159,17 @@ async def _problem(_: Request, error: Exception) -> Response:
 
 
 @click.command(help="Serve the availability of the example's hotels.")
+@click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=AVAILABILITY_PORT, show_default=True)
 @click.option("--seed", default=SEED, show_default=True, help="Another seed, other free rooms.")
 @click.option("--fail", multiple=True, metavar="HOTEL", help="Answer 503 for this hotel, always.")
 @click.option(
     "--slow", multiple=True, metavar="HOTEL", help="Take 30 s for the first request for this hotel."
 )
-def main(port: int, seed: int, fail: tuple[str, ...], slow: tuple[str, ...]) -> None:
+def main(host: str, port: int, seed: int, fail: tuple[str, ...], slow: tuple[str, ...]) -> None:
     faults = {hotel: Fault(fail="always", retry_after=1) for hotel in fail}
     faults |= {hotel: Fault(delay_s=30) for hotel in slow}
-    uvicorn.run(application(seed, faults), port=port, log_level="warning")
+    uvicorn.run(application(seed, faults), host=host, port=port, log_level="warning")
 
 
 if __name__ == "__main__":

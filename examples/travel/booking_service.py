@@ -152,12 +152,16 @@ async def _problem(_: Request, error: Exception) -> Response:
 
 
 @click.command(help="Serve bookings of the example's hotels.")
+@click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=BOOKING_PORT, show_default=True)
 @click.option("--database", type=click.Path(path_type=Path), help="[default: .segue/travel/bookings.db]")
 @click.option("--rooms", default=ROOMS, show_default=True, help="That each hotel has to sell.")
-def main(port: int, database: Path | None, rooms: int) -> None:
+def main(host: str, port: int, database: Path | None, rooms: int) -> None:
     uvicorn.run(
-        application(database or state_folder() / "bookings.db", rooms), port=port, log_level="warning"
+        application(database or state_folder() / "bookings.db", rooms),
+        host=host,
+        port=port,
+        log_level="warning",
     )
 
 
