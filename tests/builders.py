@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from tests.driver import START_MS as NOW_MS
+from tests.driver import START_MS
 from topics import codec
 from topics.flow import Decision, Headers, Publish, Received
 from topics.records import AttemptFailed, CallModel, CallTool, Critique, Problem, Record
+
+NOW_MS = START_MS
 
 _CALL: dict[str, Any] = {"task": "t", "step": 0, "workflow": "w", "print": "p", "at_ms": NOW_MS}
 
@@ -22,16 +24,19 @@ def problem(message: str = "no", **facts: Any) -> Problem:
 
 
 def call_tool(**facts: Any) -> CallTool:
-    return CallTool(**(_CALL | {"route": "search", "arguments": {}} | facts))
+    given: dict[str, Any] = {**_CALL, "route": "search", "arguments": {}, **facts}
+    return CallTool(**given)
 
 
 def call_model(**facts: Any) -> CallModel:
-    return CallModel(**(_CALL | {"route": "rank", "prompt": "which?"} | facts))
+    given: dict[str, Any] = {**_CALL, "route": "rank", "prompt": "which?", **facts}
+    return CallModel(**given)
 
 
 def failure(call: CallModel | CallTool | None = None, **facts: Any) -> AttemptFailed:
     given: dict[str, Any] = {"task": "t", "by": "first", "problem": problem(), "at_ms": NOW_MS}
-    return AttemptFailed(**(given | {"call": call or call_tool()} | facts))
+    given["call"] = call or call_tool()
+    return AttemptFailed(**(given | facts))
 
 
 def critique(reason: str = "too long") -> Critique:

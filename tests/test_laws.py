@@ -115,6 +115,7 @@ def test_its_log_alone_asks_for_the_same_again(case: Case) -> None:
         decision = fresh.handle(record, record.timestamp_ms)
         asked += decision.publish
         memory.apply(decision.write)
+    fresh.close()
     by_conduct = [publish for act in whole.acts for publish in act.publish if _is_of_conduct(publish)]
     assert sorted(map(repr, filter(_is_of_conduct, asked))) == sorted(map(repr, by_conduct))
 

@@ -46,7 +46,11 @@ def stage_of(topic: str) -> Stage:
 
 
 def handled(topic: str, value: bytes | None, key: bytes | None = b"t") -> Decision:
-    return stage_of(topic).handle(Received(topic, 0, 0, key, value, (), NOW_MS), NOW_MS)
+    stage = stage_of(topic)
+    decision = stage.handle(Received(topic, 0, 0, key, value, (), NOW_MS), NOW_MS)
+    if isinstance(stage, Conduct):
+        stage.close()
+    return decision
 
 
 def real(topic: str) -> list[dict[str, Any]]:
