@@ -59,6 +59,9 @@ class Delays:
             decision.write.append(Write(key, None))
         return decision
 
+    def close(self) -> None:
+        pass
+
 
 def _key(delay: Delay) -> bytes:
     return max(delay.due_ms, 0).to_bytes(8) + f"{delay.task}\0{delay.id}".encode()

@@ -52,6 +52,9 @@ class Intake:
     def tick(self, now_ms: int) -> Decision:
         return Decision()
 
+    def close(self) -> None:
+        pass
+
     def _weigh(self, record: Received) -> None:
         size = len(record.value or b"")
         if size > self._payload_bytes_max:

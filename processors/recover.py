@@ -68,6 +68,9 @@ class Recover:
     def tick(self, now_ms: int) -> Decision:
         return Decision()
 
+    def close(self) -> None:
+        pass
+
     def _policy(self, call: CallModel | CallTool) -> tuple[Policy, int]:
         """A route that this worker does not know (it is older, say) gives up: it knows no other candidate."""
         try:

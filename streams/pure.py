@@ -100,6 +100,7 @@ class Partition:
     def _put_aside(self, record: Received, reason: str, outbox: Outbox, now_ms: int) -> None:
         letter = dead_letter(record, self._stage.name, reason, now_ms)
         outbox.add(Decision([letter]), record)
+        self.object.close()
         self.object = self._made()
 
     def _made(self) -> Stage:
@@ -229,7 +230,8 @@ class PureRunner:
         return TopicPartition(self._settings.topic(changelog), number) if changelog is not None else None
 
     def _let_go(self) -> None:
-        for tp in self._partitions:
+        for tp, partition in self._partitions.items():
+            partition.object.close()
             self._metrics.revoked(self.name, tp.partition)
         self._partitions.clear()
         self._positions.clear()

@@ -72,6 +72,10 @@ class Stage(Protocol):
 
     def tick(self, now_ms: int) -> Decision: ...
 
+    def close(self) -> None:
+        """The stage is thrown away: let go of what it holds in memory."""
+        ...
+
 
 def dead_letter(record: Received, stage: str, reason: str, now_ms: int, task: str | None = None) -> Publish:
     """The record's own bytes and headers, with why and where in headers that begin with `segue-`."""

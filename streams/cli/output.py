@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -49,7 +50,11 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, _interrupt)
         return asyncio.run(function(*args, **kwargs))
 
     return run
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)

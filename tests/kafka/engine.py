@@ -48,6 +48,9 @@ class Tally:
     def due_ms(self) -> int | None:
         return None
 
+    def close(self) -> None:
+        pass
+
     def tick(self, now_ms: int) -> Decision:
         return Decision()
 

@@ -140,6 +140,9 @@ class Later:
     def due_ms(self) -> int | None:
         return next((int.from_bytes(key[:8]) for key, _ in self._state.scan(b"")), None)
 
+    def close(self) -> None:
+        pass
+
     def tick(self, now_ms: int) -> Decision:
         due = [key for key, _ in self._state.scan(b"") if int.from_bytes(key[:8]) <= now_ms]
         published = [Publish("results", key[8:].decode(), tallied(key[8:].decode(), 1)) for key in due]
