@@ -50,7 +50,8 @@ class Outbox:
         if decision.write:
             assert changelog is not None, "a stage without a changelog has no state to write"
             records += [
-                _limited(Outgoing(changelog, *write, []), RECORD_BYTES_MAX) for write in decision.write
+                _limited(Outgoing(changelog, *write, [], is_state=True), RECORD_BYTES_MAX)
+                for write in decision.write
             ]
         self.records += records
         self.published += decision.publish

@@ -70,6 +70,8 @@ class Outgoing(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
+    is_state: bool = False
+    """On a changelog."""
 
 
 class Committer(Protocol):
@@ -116,7 +118,11 @@ class Transactions:
 
 
 class Acknowledgements:
-    """At least once: records are acknowledged by all replicas, then offsets are committed."""
+    """At least once: records are acknowledged by all replicas, then the changelog, then offsets are committed.
+
+    State on the changelog says that its event has happened: were it there without the records that the event
+    asked for, a redelivery would be recognised, and nobody would ever ask again.
+    """
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
@@ -133,10 +139,22 @@ class Acknowledgements:
     async def commit(
         self, records: Iterable[Outgoing], offsets: Offsets, membership: Membership, now_ms: int
     ) -> Ends:
-        ends = await _acknowledged(await _send(self._producer, records, now_ms))
+        state, outputs = _parted(records)
+        ends = await _acknowledged(await _send(self._producer, outputs, now_ms))
+        if state:
+            ends |= await _acknowledged(await _send(self._producer, state, now_ms))
         if offsets:
             await self._consumer.commit(dict(offsets))
         return ends
+
+
+def _parted(records: Iterable[Outgoing]) -> tuple[list[Outgoing], list[Outgoing]]:
+    """State, and all else."""
+    state: list[Outgoing] = []
+    outputs: list[Outgoing] = []
+    for record in records:
+        (state if record.is_state else outputs).append(record)
+    return state, outputs
 
 
 def committer(settings: Settings, consumer: AIOKafkaConsumer, stage: str, worker: str) -> Committer:
