@@ -47,7 +47,6 @@ _ADVICE = {
     401: "the credentials were refused: check the API key or token",
     402: "the account has no credit",
     403: "the credentials are not allowed to do this",
-    404: "there is no such address or model: check its name and base URL",
 }
 
 _NO_CONNECTION = frozenset(
@@ -124,7 +123,7 @@ def _http_problem(error: BaseException) -> Problem | None:
         return None
     return _problem(
         error,
-        http_message(status, _first_line(error)),
+        http_message(status, _asked(error) or _first_line(error)),
         retryable=may_retry(status, headers),
         retry_after_s=retry_after_s(headers),
     )
@@ -158,6 +157,14 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     if (reset := _number(headers.get("ratelimit-reset") or headers.get("x-ratelimit-reset"))) is not None:
         return _within(reset - _now_s() if reset > RETRY_AFTER_S_MAX else reset)
     return None
+
+
+def _asked(error: BaseException) -> str | None:
+    """What httpx asked for, in place of its own text: that says the status again, and the whole query."""
+    if not str(error).startswith(("Client error '", "Server error '", "Redirect response '")):
+        return None
+    request = getattr(error, "request", None)
+    return f"{request.method} {str(request.url).partition('?')[0]}" if request is not None else None
 
 
 def _response(error: BaseException) -> tuple[int | None, Mapping[str, str]]:

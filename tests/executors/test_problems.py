@@ -16,6 +16,14 @@ from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
 from topics.records import Critique, Problem
 
 
+def test_what_httpx_asked_for_is_told_without_its_query() -> None:
+    request = httpx.Request("GET", "http://hotels.example/rooms?check_in=2027-10-01")
+    with pytest.raises(httpx.HTTPStatusError) as raised:
+        httpx.Response(503, request=request).raise_for_status()
+    message = "HTTP 503 Service Unavailable: GET http://hotels.example/rooms"
+    assert problem_of(raised.value) == Problem(type="HTTPStatusError", message=message)
+
+
 def http_error(status: int, headers: dict[str, str] | None = None) -> httpx.HTTPStatusError:
     request = httpx.Request("GET", "http://hotels.example/rooms")
     response = httpx.Response(status, headers=headers, request=request)
