@@ -46,6 +46,10 @@ format: $(VENV)/dev ## format the code, and mend what lint can
 benchmark: $(VENV)/run ## measure steps per second and latency beside plain Kafka, for both guarantees
 	@$(BIN)/python -m benchmarks.steps
 
+.PHONY: picture
+picture: $(VENV)/dev ## draw README's picture from a run of the demo
+	@$(BIN)/python docs/picture.py
+
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
