@@ -25,6 +25,7 @@ from aiokafka.structs import TopicPartition
 from rocksdict import Options, Rdict, ReadOptions, WriteBatch
 
 from streams.settings import Settings
+from topics.errors import Unavailable
 from topics.flow import Write
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,11 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         self._db = Rdict(str(path), _options())
         self._pending: dict[bytes, bytes | None] = {}
-        stored = self._db.get(_OFFSET)
+        try:
+            stored = self._db.get(_OFFSET)
+        except Exception:
+            self._db.close()  # its lock would stay as long as the exception does
+            raise
         self.offset = int.from_bytes(stored) if stored is not None else 0
         """The changelog offset up to which the store is whole."""
 
@@ -134,12 +139,19 @@ def _merged(
 
 
 def open_store(path: Path) -> Store:
-    """The store at `path`; one that can't be opened is deleted and begins empty."""
+    """The store at `path`; one that can't be opened is deleted and begins empty. Raises `Unavailable`."""
     try:
         return Store(path)
     except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
+        if _is_locked(error):
+            raise Unavailable(f"the state in {path} is in use: {error}") from None
         log.warning("the state in %s can't be opened (%s): it is rebuilt from its changelog", path, error)
         return renewed_store(path)
+
+
+def _is_locked(error: Exception) -> bool:
+    """Somebody holds the store open, which must not be deleted under their feet."""
+    return "While lock file" in str(error) or "lock hold by current process" in str(error)
 
 
 def renewed_store(path: Path) -> Store:
@@ -172,7 +184,7 @@ async def open_restored(
     behind: dict[TopicPartition, Store] = {}
     try:
         for tp, end in ends.items():
-            store = await asyncio.to_thread(_open_within, paths[tp.partition], starts[tp], end)
+            store = await opened(paths[tp.partition], starts[tp], end)
             report(tp.partition, end - store.offset)
             if store.offset == end:
                 yield tp.partition, store
@@ -184,6 +196,21 @@ async def open_restored(
     finally:
         for store in behind.values():
             store.close()
+
+
+async def opened(path: Path, start: int, end: int) -> Store:
+    """The store at `path`; a new one if it does not fit the changelog, which goes from `start` to `end`.
+
+    Opened in a thread, which can't be cancelled: a store that nobody waits for any more is closed again.
+    """
+    opening = asyncio.ensure_future(asyncio.to_thread(_open_within, path, start, end))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            opening.result().close()
+        raise
 
 
 def _open_within(path: Path, start: int, end: int) -> Store:

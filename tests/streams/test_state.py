@@ -1,11 +1,14 @@
 """The store: reads see pending writes, in order, and a commit keeps them with their offset."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from streams.state import Store
+from streams.state import Store, opened
+from topics.errors import Unavailable
 from topics.flow import Write
 
 
@@ -44,3 +47,25 @@ def test_what_was_not_committed_is_gone_when_the_store_is_opened_again(tmp_path:
     again = Store(tmp_path / "store")
     assert (dict(again.scan(b"")), again.offset) == ({b"kept": b"1"}, 7)
     again.close()
+
+
+async def test_an_opening_that_is_cancelled_leaves_the_store_closed_and_whole(tmp_path: Path) -> None:
+    """A rebalance may come while a store is being opened, and the next assignment opens it again."""
+    with closing(Store(tmp_path / "s")) as store:
+        store.pend([Write(b"k", b"v")])
+        store.commit(7)
+    opening = asyncio.create_task(opened(tmp_path / "s", start=0, end=7))
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    with closing(await opened(tmp_path / "s", start=0, end=7)) as store:
+        assert (opening.cancelled(), store.offset, dict(store.scan(b""))) == (True, 7, {b"k": b"v"})
+
+
+async def test_a_store_in_use_is_not_deleted(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "s")) as store:
+        store.pend([Write(b"k", b"v")])
+        store.commit(7)
+        with pytest.raises(Unavailable, match="in use"):
+            await opened(tmp_path / "s", start=0, end=7)
+        assert dict(store.scan(b"")) == {b"k": b"v"}
