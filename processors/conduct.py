@@ -8,7 +8,8 @@
 
 The state of a partition, by the first byte of its keys:
 
-    J task \\0 seq     the journal: each event's own bytes, insert-only; the first with its offset before it
+    J task \\0 seq     the journal, insert-only: how many steps had been asked for then, the event's bytes;
+                      the first entry also says where in `events` the task's log begins
     P task            parked tasks, with the number of the event at which they are
     E week task       tasks that ended in that week, so that the same id does not start again
 
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
 from processors.app import App
-from processors.performance import Entropy, Performance
+from processors.performance import UNKNOWN, Entropy, Performance
 from processors.standing import Stands, rejection, result_of, stands_at, status_of, told
 from topics import codec
 from topics.contracts import DAY_MS
@@ -128,8 +129,9 @@ class Conduct:
             return Decision()
         live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
         self._remember(live)
-        entry = b"%d %d\n" % (record.partition, record.offset) + (record.value or b"")
-        return self._conclude(live, Decision(write=[Write(_journal(event.task, 0), entry)]), now_ms)
+        head = b"%d %d %d\n" % (_steps(live), record.partition, record.offset)
+        entry = Write(_journal(event.task, 0), head + (record.value or b""))
+        return self._conclude(live, Decision(write=[entry]), now_ms)
 
     def _reject(self, event: Rejected, record: Received) -> Decision:
         if self._find(event.task):
@@ -149,7 +151,7 @@ class Conduct:
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event)
-        entry = Write(_journal(event.task, live.seq), record.value)
+        entry = Write(_journal(event.task, live.seq), b"%d\n" % _steps(live) + (record.value or b""))
         live.seq += 1
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
@@ -190,8 +192,8 @@ class Conduct:
         first = self._state.get(_journal(task, 0))
         if first is None:
             return None
-        where, _, begun = first.partition(b"\n")
-        partition, offset = map(int, where.split())
+        head, _, begun = first.partition(b"\n")
+        steps, partition, offset = map(int, head.split())
         submitted: Submitted = codec.decode("events", begun)
         performance = Performance(self._app, submitted, self._entropy)
         parked_at = self._state.get(b"P" + task.encode())
@@ -199,8 +201,11 @@ class Conduct:
         owed_from = int(parked_at) if parked_at is not None else sys.maxsize
         live.owed = performance.take() if owed_from == 0 else []
         performance.take()
+        performance.expect(steps)
         for _, entry in islice(self._state.scan(_journal(task)), 1, None):
-            performance.apply(codec.decode("events", entry))
+            head, _, happened = entry.partition(b"\n")
+            performance.apply(codec.decode("events", happened))
+            performance.expect(int(head))
             asked = performance.take()
             live.owed += asked if live.seq >= owed_from else []
             live.seq += 1
@@ -257,6 +262,11 @@ class Conduct:
     def _has_ended(self, task: str, now_ms: int) -> bool:
         week = now_ms // REMEMBERED_MS
         return any(self._state.get(_ended(each, task)) is not None for each in (week, week - 1))
+
+
+def _steps(live: Live) -> int:
+    """How many steps its coroutine has asked for; while it is parked nobody can say."""
+    return UNKNOWN if live.performance.parked else len(live.performance.steps)
 
 
 def _journal(task: str, seq: int | None = None) -> bytes:

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
     from processors.app import App
 
+UNKNOWN = -1
+"""How many steps were asked for, where that is not known."""
+
 Entropy = Callable[[str], "Random"]
 """Makes a source of randomness from a seed. The shell gives it, since processors draw none themselves."""
 
@@ -200,16 +203,22 @@ class Performance:
         kept = call.critiques if candidate == call.candidate else ()
         return call.model_copy(update={"attempt": event.attempt, "candidate": candidate, "critiques": kept})
 
+    def expect(self, steps: int) -> None:
+        """Park if the coroutine has not asked for that many steps: nobody would answer those that it added."""
+        if self.parked is None and steps not in (UNKNOWN, len(self.steps)):
+            self._changed(
+                f"{steps} steps were asked for by then, but now the workflow asks for {len(self.steps)}"
+            )
+
     def _park(self, event: Event, now: str) -> None:
         what = (
             f"step {event.step}" if isinstance(event, StepSucceeded | StepFailed | TimerFired) else event.kind
         )
+        self._changed(f"{what} is on the task's log, but {now}")
+
+    def _changed(self, how: str) -> None:
         advice = "deploy the code that this task began with, or give the new workflow a new version"
-        self.parked = Problem(
-            type="WorkflowChanged",
-            message=f"{what} is on the task's log, but {now}: {advice}",
-            retryable=False,
-        )
+        self.parked = Problem(type="WorkflowChanged", message=f"{how}: {advice}", retryable=False)
 
     # ------------------------------------------------------------ people and signals
 

@@ -376,7 +376,6 @@ def test_a_task_whose_code_changed_is_parked_until_its_code_is_back(
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="the journal does not say how many steps were asked for")
 def test_a_step_that_was_added_to_those_that_run_parks_the_task() -> None:
     """Otherwise it would wait for ever for what nobody was asked for."""
 
