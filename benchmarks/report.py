@@ -1,4 +1,4 @@
-"""A benchmark's last line: one JSON object with its figures and the machine, kept in `benchmarks/results/`."""
+"""A benchmark's last line: one JSON object with its figures, kept in `benchmarks/results/`."""
 
 import json
 import os

@@ -12,7 +12,7 @@ from rich.text import Text
 
 WIDTH = 132
 SPINNER = re.compile("[\u2800-\u28ff]")
-"""The line that tells what runs now comes and goes on a terminal; in a picture only what stays has a place."""
+"""The line that tells what runs now comes and goes on a terminal; a picture has only what stays."""
 HERE = Path(__file__).parent
 
 

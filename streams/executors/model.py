@@ -62,6 +62,6 @@ def _candidate(route: ModelRoute, call: CallModel) -> ModelCandidate:
 
 
 def _made(candidate: ModelCandidate, name: str) -> "ModelClient":
-    from streams.executors.provider import ModelClient  # noqa: PLC0415 - see above
+    from streams.executors.provider import ModelClient
 
     return ModelClient(candidate, name)

@@ -63,7 +63,7 @@ class ToolExecutor:
 
 def _made(server: McpServer) -> "Connection":
     """In a thread, since importing takes long: the loop keeps its heartbeats."""
-    from streams.executors.mcp import Connection  # noqa: PLC0415 - as the module's docstring says
+    from streams.executors.mcp import Connection
 
     return Connection(server)
 
