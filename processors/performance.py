@@ -207,7 +207,7 @@ class Performance:
         """Park if the coroutine has not asked for that many steps: nobody would answer those that it added."""
         if self.parked is None and steps not in (UNKNOWN, len(self.steps)):
             self._changed(
-                f"{steps} steps were asked for by then, but now the workflow asks for {len(self.steps)}"
+                f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}"
             )
 
     def _park(self, event: Event, now: str) -> None:
