@@ -7,6 +7,7 @@ import click
 from streams.broker import ensure_broker
 from streams.cli.apps import app_argument, find_app
 from streams.cli.output import asynchronous
+from streams.collector import look_for_garbage_less_often
 from streams.settings import Settings
 from streams.worker import ALL_STAGES, Worker
 from topics.errors import UnknownName
@@ -29,6 +30,7 @@ async def worker(app: str | None, stages: str | None) -> None:
     running = Worker(found, settings, wanted)
     asked_to_stop = running.stop_on_signals()
     await running.start()
+    look_for_garbage_less_often()
     try:
         await asked_to_stop.wait()
     finally:
