@@ -169,7 +169,10 @@ async def _problem(_: Request, error: Exception) -> Response:
 def main(host: str, port: int, seed: int, fail: tuple[str, ...], slow: tuple[str, ...]) -> None:
     faults = {hotel: Fault(fail="always", retry_after=1) for hotel in fail}
     faults |= {hotel: Fault(delay_s=30) for hotel in slow}
-    uvicorn.run(application(seed, faults), host=host, port=port, log_level="warning")
+    # A slow answer may be under way when this is stopped: nobody waits for it any more.
+    uvicorn.run(
+        application(seed, faults), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1
+    )
 
 
 if __name__ == "__main__":
