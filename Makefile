@@ -50,6 +50,17 @@ benchmark: $(VENV)/run ## measure steps per second and latency beside plain Kafk
 picture: $(VENV)/dev ## draw README's picture from a run of the demo
 	@$(BIN)/python docs/picture.py
 
+MINUTES ?= 30
+GUARANTEE ?= exactly_once
+
+.PHONY: chaos
+chaos: $(VENV)/dev ## break workers, broker and network under load, then audit; MINUTES=30 SEED=7 GUARANTEE=at_least_once
+	@$(BIN)/python -m chaos --minutes $(MINUTES) --guarantee $(GUARANTEE) $(if $(SEED),--seed $(SEED))
+
+.PHONY: chaos-planted
+chaos-planted: $(VENV)/dev ## show that the audit catches planted bugs; minutes each
+	@$(BIN)/pytest -m planted tests/chaos
+
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 

@@ -1,0 +1,222 @@
+"""Workflows of every kind, whose results are computable from their inputs, and tools that keep a ledger.
+
+Deterministic in what they answer, never in when: a tool's time depends on its arguments, and on whatever
+the harness does to its process.
+"""
+
+import asyncio
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, UserPromptPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+
+from chaos.ledger import FOLDER, Ledger
+from segue import (
+    App,
+    ModelRoute,
+    Permanent,
+    Policy,
+    Refused,
+    Retryable,
+    StepError,
+    Task,
+    ToolRoute,
+    check,
+    current_attempt,
+    tool,
+    workflow,
+)
+
+LEDGER = Ledger(Path(os.environ[FOLDER]))
+
+UNANSWERED = -1
+
+# ---------------------------------------------------------------- tools
+
+
+@tool(timeout_s=30, retries=10)
+async def add(left: int, right: int) -> int:
+    """Mostly quick; one in twenty takes a second, so that some calls are always in flight."""
+    with LEDGER.executing("add", left, right):
+        await asyncio.sleep(1.0 if (left + right) % 20 == 0 else 0.01)
+        return left + right
+
+
+@tool(timeout_s=30, retries=10, backoff_s=0.1)
+async def flaky(fails: int) -> int:
+    with LEDGER.executing("flaky", fails):
+        if current_attempt().attempt <= fails:
+            raise Retryable("not yet")
+        return fails
+
+
+@tool(timeout_s=30, retries=0)
+async def broken(text: str) -> str:
+    with LEDGER.executing("broken", text):
+        raise Permanent(f"no {text} today")
+
+
+@tool(timeout_s=30, retries=10)
+async def spare(text: str) -> str:
+    with LEDGER.executing("spare", text):
+        return f"spare {text}"
+
+
+@tool(timeout_s=0.5, retries=30, backoff_s=0.1, backoff_s_max=1.0)
+async def tardy(text: str) -> str:
+    """Its first attempt answers after its deadline, whatever the caller did meanwhile."""
+    with LEDGER.executing("tardy", text):
+        if current_attempt().attempt == 1:
+            await asyncio.shield(asyncio.create_task(asyncio.sleep(1.0)))
+            return "too late"
+        return text
+
+
+primary_or_spare = ToolRoute("primary_or_spare", [broken, spare], output=str)
+
+# ---------------------------------------------------------------- a model that listens to its critics
+
+
+class Guess(BaseModel):
+    number: int
+
+
+def guess(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    """Answers with the last number that it was told: the prompt's at first, then the critique's."""
+    requests = (message for message in messages if isinstance(message, ModelRequest))
+    parts = [part for request in requests for part in request.parts]
+    told = [str(part.content) for part in parts if isinstance(part, UserPromptPart)]
+    first, *_ = re.findall(r"\d+", told[-1])
+    return ModelResponse(parts=[ToolCallPart(info.output_tools[0].name, {"number": int(first)})])
+
+
+@check
+def is_number(output: Guess, wanted: int) -> None:
+    if output.number != wanted:
+        raise Refused(f"{wanted} was wanted.")
+
+
+guesser = ModelRoute(
+    "guesser", [FunctionModel(guess, model_name="guesser")], policy=Policy(timeout_s=30, retries=10)
+)
+
+# ---------------------------------------------------------------- workflows
+
+
+@workflow
+async def sequence(task: Task, numbers: list[int]) -> int:
+    total = 0
+    for number in numbers:
+        total = await task.tool(add, left=total, right=number)
+    return total
+
+
+@workflow
+async def fan_out(task: Task, numbers: list[int]) -> list[int]:
+    return await task.gather(*(task.tool(add, left=number, right=number) for number in numbers))
+
+
+@workflow
+async def retries(task: Task, fails: int) -> int:
+    return await task.tool(flaky, fails=fails)
+
+
+@workflow
+async def fallback(task: Task, text: str) -> str:
+    return await task.tool(primary_or_spare, text=text)
+
+
+@workflow
+async def gives_up(task: Task, text: str) -> str:
+    try:
+        return await task.tool(broken, text=text)
+    except StepError:
+        return f"gave up {text}"
+
+
+@workflow
+async def late(task: Task, text: str) -> str:
+    return await task.tool(tardy, text=text)
+
+
+@workflow
+async def timers(task: Task, waits_s: list[float]) -> int:
+    slept = 0
+    for wait_s in waits_s:
+        await task.sleep(wait_s)
+        slept = await task.tool(add, left=slept, right=1)
+    return slept
+
+
+@workflow
+async def question(task: Task, number: int) -> int:
+    picked = await task.ask("anybody", "Which?", options={"this": number, "that": number + 1})
+    return await task.tool(add, left=picked, right=0)
+
+
+@workflow
+async def unanswered(task: Task, within_s: float) -> int:
+    return await task.ask(
+        "nobody", "Well?", answer=int, within=timedelta(seconds=within_s), otherwise=UNANSWERED
+    )
+
+
+@workflow
+async def signalled(task: Task, count: int) -> int:
+    return sum([await task.signal("go", int) for _ in range(count)])
+
+
+@workflow
+async def children(task: Task, numbers: list[list[int]]) -> list[int]:
+    return await task.gather(*(task.child(sequence, each) for each in numbers))
+
+
+@workflow
+async def cancelled(task: Task, number: int) -> None:
+    """Waits until it is cancelled, and cleans up with a durable step."""
+    try:
+        await task.sleep(3600)
+    finally:
+        await task.tool(add, left=number, right=0)
+
+
+@workflow
+async def critique(task: Task, numbers: list[int]) -> int:
+    first, wanted = numbers
+    guessed = await task.model(guesser, f"Say {first}.", output=Guess, check=is_number(wanted=wanted))
+    return guessed.number
+
+
+@workflow
+async def fails(task: Task, number: int) -> Any:
+    await task.tool(add, left=number, right=0)
+    raise ValueError(f"{number} is not right")
+
+
+app = App(
+    "chaos",
+    workflows=[
+        sequence,
+        fan_out,
+        retries,
+        fallback,
+        gives_up,
+        late,
+        timers,
+        question,
+        unanswered,
+        signalled,
+        children,
+        cancelled,
+        critique,
+        fails,
+    ],
+    routes=[primary_or_spare, guesser],
+    tools=[add, flaky, broken, tardy],
+    checks=[is_number],
+)

@@ -1,0 +1,119 @@
+"""The workers: real processes of `segue worker`, each with a log, to be killed, frozen and replaced."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import Process
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+WORKER = ("streams.cli", "worker", "chaos/app.py")
+STOP_S_MAX = 40.0
+WATCH_EVERY_S = 1.0
+RESTART_S = 1.0
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(eq=False)
+class Member:
+    process: Process
+    began_s: float = field(default_factory=time.time)
+    memory_mb: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """Seconds since its start, and resident memory then."""
+    leaving: bool = False
+    frozen: bool = False
+
+
+class Fleet:
+    """`module` is what `python -m` runs: the real worker, or one with a planted bug."""
+
+    def __init__(self, folder: Path, env: dict[str, str], module: tuple[str, ...] = WORKER) -> None:
+        self._folder = folder
+        self._env = os.environ | env
+        self._module = module
+        self._watching: asyncio.Task[None] | None = None
+        self.members: list[Member] = []
+        self.gone: list[Member] = []
+        self.deaths: list[int] = []
+        """Exit codes of workers that nobody asked to end: they are replaced, and told in the report."""
+
+    async def start(self, count: int) -> None:
+        for _ in range(count):
+            await self.add()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def add(self) -> None:
+        number = len(self.members) + len(self.gone) + 1
+        with (self._folder / f"worker-{number}.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", *self._module, env=self._env, cwd=ROOT, stdout=log, stderr=log
+            )
+        self.members.append(Member(process))
+
+    async def kill(self, member: Member) -> None:
+        self._leave(member)
+        with contextlib.suppress(ProcessLookupError):
+            member.process.kill()
+        await member.process.wait()
+
+    async def terminate(self, member: Member) -> None:
+        """SIGTERM, and SIGKILL for one that does not listen: that counts as a death."""
+        self._leave(member)
+        with contextlib.suppress(ProcessLookupError):
+            member.process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S_MAX):
+                code = await member.process.wait()
+        except TimeoutError:
+            member.process.kill()
+            code = await member.process.wait()
+        if code != 0:
+            self.deaths.append(code)
+
+    async def freeze(self, member: Member, seconds: float) -> None:
+        member.frozen = True
+        member.process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            member.process.send_signal(signal.SIGCONT)
+            member.frozen = False
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        await asyncio.gather(*(self.terminate(member) for member in list(self.members)))
+
+    def kill_all(self) -> None:
+        """The last resort, when the harness itself ends by an error."""
+        for member in self.members:
+            with contextlib.suppress(ProcessLookupError):
+                member.process.kill()
+
+    def _leave(self, member: Member) -> None:
+        member.leaving = True
+        self.members.remove(member)
+        self.gone.append(member)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            for member in list(self.members):
+                code = member.process.returncode
+                if code is not None and not member.leaving:
+                    self._leave(member)
+                    self.deaths.append(code)
+                    await asyncio.sleep(RESTART_S)
+                    await self.add()
+                elif code is None:
+                    self._weigh(member)
+
+    def _weigh(self, member: Member) -> None:
+        with contextlib.suppress(psutil.Error):
+            rss = psutil.Process(member.process.pid).memory_info().rss
+            member.memory_mb.append((time.time() - member.began_s, rss / 2**20))

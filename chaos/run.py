@@ -1,0 +1,159 @@
+"""One run: a broker, workers, load and faults for so many minutes; then peace, until all tasks have ended.
+
+start ─▶ load and faults, side by side ─▶ heal ─▶ wait for open tasks ─▶ stop workers ─▶ audit
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from chaos import faults, ledger
+from chaos.audit import Findings, judge, judge_state, records
+from chaos.broker import Broker
+from chaos.faults import Happened, Saboteur
+from chaos.fleet import WORKER, Fleet, Member
+from chaos.ledger import Execution
+from chaos.outside import Outside
+from chaos.proxy import Proxy
+from streams.provision import provision
+from streams.settings import Settings
+
+WORKERS = 3
+WARM_UP_S = 4.0
+"""Load without faults, so that the first fault hits work."""
+
+PATIENCE_S = 60.0
+"""Without any task ending, in peace: what is open now is stuck. Far above any time-out or session."""
+
+SETTLE_S = 3.0
+"""For second results of tasks that ended, before workers are stopped."""
+
+POLL_S = 0.2
+
+Say = Callable[[str], None]
+Guarantee = Literal["exactly_once", "at_least_once"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int
+    minutes: float
+    guarantee: Guarantee = "exactly_once"
+    tasks_per_s: float = 15.0
+    worker: tuple[str, ...] = WORKER
+    only: tuple[faults.Kind, ...] = ()
+    """These kinds of faults; all if empty."""
+    patience_s: float = PATIENCE_S
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened, and what the audit found."""
+
+    plan: Plan
+    outside: Outside
+    happened: list[Happened]
+    executions: list[Execution]
+    findings: Findings
+    members: list[Member]
+    deaths: list[int]
+
+
+async def run(plan: Plan, folder: Path, say: Say) -> Outcome:
+    """All files go to `folder`, which must be empty: the broker's data, state and logs, the ledger."""
+    broker = Broker(folder / "broker")
+    settings = _settings(plan, folder, f"127.0.0.1:{broker.port}")
+    async with _town(plan, folder, broker) as (proxy, fleet):
+        await provision(settings)
+        saboteur = Saboteur(broker, proxy, fleet)
+        async with Outside(settings, plan.seed, plan.tasks_per_s) as outside:
+            await fleet.start(WORKERS)
+            await _break(plan, outside, saboteur, say)
+            say(f"{len(outside.works)} tasks, {len(saboteur.happened)} faults; {len(outside.open)} are open")
+            await _finish(outside, plan.patience_s)
+            await fleet.stop()
+        executions = ledger.read(folder / "ledger")
+        exactly_once = plan.guarantee == "exactly_once"
+        findings = judge(outside.works, await records(settings), executions, exactly_once)
+        if exactly_once:
+            findings.state += await judge_state(settings, folder / "state")
+    return Outcome(plan, outside, saboteur.happened, executions, findings, fleet.gone, fleet.deaths)
+
+
+def _settings(plan: Plan, folder: Path, kafka: str) -> Settings:
+    return Settings.load(
+        kafka=kafka,
+        prefix="",
+        guarantee=plan.guarantee,
+        partitions=4,
+        replication=1,
+        state_dir=folder / "state",
+        metrics_port=0,
+        session_timeout_ms=round(faults.SESSION_TIMEOUT_S * 1000),
+    )
+
+
+@asynccontextmanager
+async def _town(plan: Plan, folder: Path, broker: Broker) -> AsyncGenerator[tuple[Proxy, Fleet]]:
+    proxy = Proxy(broker.proxy_port, broker.behind_port)
+    fleet = Fleet(folder, _environment(plan, folder, broker), plan.worker)
+    try:
+        await broker.start()
+        await proxy.start()
+        yield proxy, fleet
+    finally:
+        fleet.kill_all()
+        await proxy.stop()
+        await broker.kill()
+
+
+def _environment(plan: Plan, folder: Path, broker: Broker) -> dict[str, str]:
+    settings = _settings(plan, folder, f"127.0.0.1:{broker.proxy_port}")
+    return {
+        "SEGUE_KAFKA": settings.bootstrap,
+        "SEGUE_PREFIX": settings.prefix,
+        "SEGUE_GUARANTEE": settings.guarantee,
+        "SEGUE_PARTITIONS": str(settings.partitions),
+        "SEGUE_REPLICATION": str(settings.replication),
+        "SEGUE_STATE_DIR": str(settings.state_dir),
+        "SEGUE_METRICS_PORT": "0",
+        "SEGUE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
+        ledger.FOLDER: str(folder / "ledger"),
+    }
+
+
+async def _break(plan: Plan, outside: Outside, saboteur: Saboteur, say: Say) -> None:
+    until_s = time.time() + plan.minutes * 60
+    load = asyncio.create_task(outside.submit(until_s))
+    await _until(lambda: len(outside.ended_s) > 0, PATIENCE_S)
+    await asyncio.sleep(WARM_UP_S)
+    for fault in faults.drawn(plan.seed):
+        if time.time() + fault.peace_s + fault.lasts_s > until_s:
+            break
+        if plan.only and fault.kind not in plan.only:
+            continue
+        await asyncio.sleep(fault.peace_s)
+        await saboteur.make(fault)
+        at_s = time.time() - until_s + plan.minutes * 60
+        say(f"{at_s:6.1f} s  {saboteur.happened[-1].kind:10}  {len(outside.open)} open")
+    await load
+
+
+async def _finish(outside: Outside, patience_s: float) -> None:
+    """Until all have ended, or none did for so long that the rest is stuck."""
+    ended, since_s = len(outside.ended_s), time.time()
+    while outside.open and time.time() - since_s < patience_s:
+        await asyncio.sleep(POLL_S)
+        if len(outside.ended_s) > ended:
+            ended, since_s = len(outside.ended_s), time.time()
+    await asyncio.sleep(SETTLE_S)
+
+
+async def _until(true: Callable[[], bool], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - what is waited for is other processes' doing
+            await asyncio.sleep(POLL_S)
