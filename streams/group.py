@@ -142,9 +142,10 @@ class Group(ConsumerRebalanceListener):
         self._taking = asyncio.create_task(self._take(frozenset(assigned)))
 
     async def _stop_taking(self) -> None:
+        """Whatever went wrong with an assignment that is over no longer matters."""
         if self._taking is not None:
             self._taking.cancel()
-            await asyncio.wait([self._taking])
+            await asyncio.gather(self._taking, return_exceptions=True)
             self._taking = None
 
     async def _take(self, assigned: frozenset[TopicPartition]) -> None:

@@ -110,6 +110,7 @@ class Transactions:
     ) -> Ends:
         self._sender.membership = membership
         await self._producer.begin_transaction()
+        self._sender.end_of_transaction().add_done_callback(_retrieved)
         ends = await _acknowledged(await _send(self._producer, records, now_ms))
         if offsets:
             await self._producer.send_offsets_to_transaction(dict(offsets), membership.group)
@@ -117,8 +118,14 @@ class Transactions:
         return ends
 
 
+def _retrieved(ended: "asyncio.Future[None]") -> None:
+    """What ends a transaction is raised to us by what failed: asyncio must not report that nobody asked."""
+    if not ended.cancelled():
+        ended.exception()
+
+
 class Acknowledgements:
-    """At least once: records are acknowledged by all replicas, then the changelog, then offsets are committed.
+    """At least once: records are acknowledged, then the changelog, then offsets are committed.
 
     State on the changelog says that its event has happened: were it there without the records that the event
     asked for, a redelivery would be recognised, and nobody would ever ask again.
@@ -230,6 +237,9 @@ class _FencingSender(Sender):
         )
         producer._sender = ours
         return ours
+
+    def end_of_transaction(self) -> "asyncio.Future[None]":
+        return cast("asyncio.Future[None]", self._txn_manager.wait_for_transaction_end())
 
     async def _do_add_partitions_to_txn(self, tps: Any) -> Any:
         return await _AddPartitions(self, tps).do(await self._transaction_coordinator())
