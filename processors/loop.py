@@ -30,18 +30,25 @@ CALLBACKS_MAX = 1_000_000
 CLOSED_AT_MOST = 10
 """A coroutine that awaits while it is closed is closed again, so often."""
 
+UNWINDING_MAX = 10_000
+"""So many callbacks are run while coroutines are let go."""
+
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class WorkflowTask(asyncio.Task[T]):
     """A task that hashes by its number: asyncio keeps tasks in sets, whose order must not change in a replay.
 
-    (`TaskGroup` cancels the members of such a set, one after the other.)
+    (`TaskGroup` cancels the members of such a set, one after the other.) It knows its context, in which it is
+    also unwound.
     """
 
-    def __init__(self, number: int, coro: Coroutine[Any, Any, T], **options: Any) -> None:
+    def __init__(
+        self, number: int, coro: Coroutine[Any, Any, T], context: contextvars.Context, **options: Any
+    ) -> None:
         self.number = number
-        super().__init__(coro, **options)
+        self.context = context
+        super().__init__(coro, context=context, **options)
 
     def __hash__(self) -> int:
         return self.number
@@ -62,20 +69,32 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def drain(self) -> bool:
         """Run until nothing is ready. False if that does not come to an end by itself."""
         with _InPlaceOfTheRunningLoop(self):
-            for _ in range(CALLBACKS_MAX):
-                if not self._ready:
-                    return True
-                handle = self._ready.popleft()
-                if not handle.cancelled():
-                    _run(handle)
+            return self._run_ready(CALLBACKS_MAX)
+
+    def _run_ready(self, most: int) -> bool:
+        for _ in range(most):
+            if not self._ready:
+                return True
+            handle = self._ready.popleft()
+            if not handle.cancelled():
+                _run(handle)
         return False
 
     def unwind(self) -> None:
-        """Close all coroutines, in the order in which they began; what they raise is nobody's any more."""
+        """Let all coroutines go, in the order in which they began; what they raise is nobody's any more.
+
+        What one waits for ends with `Suspended`, so that its own clean-up runs, and async generators and
+        cancel scopes are left by the task that entered them. Those that still wait after that are closed.
+        """
         with _InPlaceOfTheRunningLoop(self):
-            for task in sorted(self._tasks, key=hash):
+            left = [task for task in sorted(self._tasks, key=hash) if not task.done()]
+            for task in left:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
-                _close(task)
+                _suspend(task)
+            self._run_ready(UNWINDING_MAX)
+            for task in left:
+                if not task.done():
+                    task.context.run(_close, task)
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -128,7 +147,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         **options: Any,
     ) -> asyncio.Task[T]:
         number = next(self._numbers)
-        task = WorkflowTask(number, coro, loop=self, name=name, context=context, **options)
+        context = context or contextvars.copy_context()
+        task = WorkflowTask(number, coro, context, loop=self, name=name, **options)
         self._tasks.add(task)
         return task
 
@@ -163,6 +183,13 @@ def _run(handle: asyncio.Handle) -> None:
         handle._run()
     except SystemExit:
         return
+
+
+def _suspend(task: WorkflowTask[Any]) -> None:
+    """One that waits for other tasks hears of it from them."""
+    waits_for: Any = getattr(task, "_fut_waiter", None)
+    if type(waits_for) is asyncio.Future and not waits_for.done():
+        waits_for.set_exception(Suspended())
 
 
 def _close(task: WorkflowTask[Any]) -> None:
