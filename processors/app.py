@@ -8,7 +8,17 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_type_hints,
+    overload,
+)
 
 from pydantic import TypeAdapter
 
@@ -16,6 +26,9 @@ from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute, route_of
 from processors.step import read
 from processors.task import BoundCheck, Task
 from topics.errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from processors.agents import Durable
 
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 - input
@@ -122,6 +135,13 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+class NamedAgent(Protocol):
+    """A Pydantic AI `Agent` with the capability `Durable`."""
+
+    @property
+    def name(self) -> str | None: ...
+
+
 class App:
     """All that a worker can be asked for. `segue worker travel` finds the module's one `App`.
 
@@ -137,13 +157,17 @@ class App:
         routes: Iterable[AnyRoute] = (),
         tools: Iterable[Tool[..., Any]] = (),
         checks: Iterable[Check[Any, ...]] = (),
+        agents: Iterable[NamedAgent] = (),
         services: Iterable[Service] = (),
         notice: str | None = None,
         sample: tuple[Workflow[Any, Any], Any] | None = None,
     ) -> None:
         self.name = name
         self.workflows = _by("workflow", workflows, lambda w: (w.name, w.version))
-        self.routes: dict[str, AnyRoute] = _by("route", [*routes, *map(route_of, tools)], lambda r: r.name)
+        self.agents: dict[str, Durable[Any]] = _by("agent", map(_durable, agents), lambda a: a.name)
+        of_agents = [route for agent in self.agents.values() for route in agent.routes()]
+        declared = [*routes, *map(route_of, tools), *of_agents]
+        self.routes: dict[str, AnyRoute] = _by("route", declared, lambda r: r.name)
         self.checks = _by("check", checks, lambda c: c.name)
         self.services = tuple(services)
         self.notice = notice
@@ -178,6 +202,13 @@ class App:
         if name not in self.checks:
             raise UnknownName(f"no check {name!r} in app {self.name!r}: add it to its checks")
         return self.checks[name]
+
+
+def _durable(agent: NamedAgent) -> "Durable[Any]":
+    """Imported here, for Pydantic AI is large; whoever has an agent has loaded it already."""
+    from processors.agents import durable_of  # noqa: PLC0415
+
+    return durable_of(agent)
 
 
 K = TypeVar("K")

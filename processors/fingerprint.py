@@ -10,14 +10,16 @@ from topics.errors import BadInput
 
 
 def fingerprint(kind: str, name: str, asked: Any) -> str:
-    """Of the step's kind, its name, and the JSON value that it asked with. No times, no versions in it.
+    """Of the step's kind, its name, and the JSON value that it asked with. No times, no versions in it."""
+    return blake2b(f"{kind} {name} ".encode() + fits(kind, name, asked), digest_size=6).hexdigest()
 
-    Raises `BadInput` for a value that would not fit into a record.
-    """
+
+def fits(kind: str, name: str, asked: Any) -> bytes:
+    """The value as JSON. Raises `BadInput` if it would not fit into a record."""
     body = to_json(asked)
     if len(body) > PAYLOAD_BYTES_MAX:
         raise BadInput(
             f"{kind} {name!r} is asked with {len(body):,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
             "keep the data elsewhere and pass a reference"
         )
-    return blake2b(f"{kind} {name} ".encode() + body, digest_size=6).hexdigest()
+    return body

@@ -55,6 +55,9 @@ Entropy = Callable[[str], "Random"]
 """Makes a source of randomness from a seed. The shell gives it, since processors draw none themselves."""
 
 
+PLAYING: contextvars.ContextVar["Performance"] = contextvars.ContextVar("segue_performance")
+"""Set in a workflow's coroutine and in all that it starts: how an agent knows the task that it runs in."""
+
 NOW_MS_MAX = 253_402_300_799_999
 """The end of the year 9999: what `datetime` can hold. A record may say anything."""
 
@@ -67,6 +70,7 @@ class Performance:
         self.submitted = submitted
         self.entropy = entropy
         self.now_ms = 0
+        self.task = Task(self)
         self.steps: list[Step] = []
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
@@ -94,8 +98,10 @@ class Performance:
             problem = Problem(type="BadInput", message=_explain(error), retryable=False)
             self.ending = Ending("failed", problem=problem)
             return
-        coroutine = cast("Any", self._workflow.function(Task(self), *arguments))
-        self._task = self._loop.create_task(coroutine, name=self.task_id, context=contextvars.Context())
+        coroutine = cast("Any", self._workflow.function(self.task, *arguments))
+        context = contextvars.Context()
+        context.run(PLAYING.set, self)
+        self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
         self._run()
 
     @property
@@ -206,9 +212,7 @@ class Performance:
     def expect(self, steps: int) -> None:
         """Park if the coroutine has not asked for that many steps: nobody would answer those that it added."""
         if self.parked is None and steps not in (UNKNOWN, len(self.steps)):
-            self._changed(
-                f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}"
-            )
+            self._changed(f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}")
 
     def _park(self, event: Event, now: str) -> None:
         what = (

@@ -146,6 +146,13 @@ class McpTool:
         return f"{self.server.name}.{self.tool}"
 
 
+@dataclass(frozen=True)
+class AgentTool:
+    """A tool, or a whole toolset, of a Pydantic AI agent, which knows how to call it."""
+
+    name: str
+
+
 class ModelInstance(Protocol):
     """A Pydantic AI `Model` object, for those that have no name to be known by."""
 
@@ -153,7 +160,7 @@ class ModelInstance(Protocol):
     def model_name(self) -> str: ...
 
 
-ToolCandidate = Tool[..., Any] | McpTool
+ToolCandidate = Tool[..., Any] | McpTool | AgentTool
 ModelCandidate = str | ModelInstance
 
 

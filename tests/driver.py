@@ -231,16 +231,21 @@ class Driver:
         return self._call(call)
 
     def _call(self, call: CallModel | CallTool) -> Decision:
-        by = self.app.routes[call.route].names[call.candidate]
+        by = call.agent.name if call.agent else self.app.routes[call.route].names[call.candidate]
         self.ran.append(f"{call.idempotency_key}/{call.attempt} {by}")
         serving = CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))
         try:
-            result = self.models[call.route](call) if isinstance(call, CallModel) else self._tool(call)
+            result = self._answer(call)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises has failed its attempt
             return failed(call, by, _problem(error), 0.0, self.now_ms)
         finally:
             CURRENT.reset(serving)
         return replied(call, Reply(result, by), 0.0, self.now_ms)
+
+    def _answer(self, call: CallModel | CallTool) -> Any:
+        if call.agent is not None:
+            return _finish(_of_agent(self.app, call))
+        return self.models[call.route](call) if isinstance(call, CallModel) else self._tool(call)
 
     def _tool(self, call: CallTool) -> Any:
         candidate = self.app.tool_route(call.route).candidates[call.candidate]
@@ -259,6 +264,15 @@ class Driver:
             except ValidationError as error:
                 return refused(record, codec.describe(error), self.now_ms)
         return accepted(record, self.now_ms)
+
+
+async def _of_agent(app: App, call: CallModel | CallTool) -> Any:
+    """Loaded only where there are agents."""
+    from streams.executors.agent import perform, request
+
+    if isinstance(call, CallTool):
+        return await perform(app, call)
+    return (await request(app, call, call.route)).result
 
 
 def _finish(running: Awaitable[Any]) -> Any:

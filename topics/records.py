@@ -235,6 +235,19 @@ class CancelRequested(Record):
 # ---------------------------------------------------------------- commands: one call of a model or a tool
 
 
+class AgentOperation(Part):
+    """One operation of an agent, which the agent of that name performs: a model request, a tool call, a listing.
+
+    `operation` is the agent's own name for it; `name` is what it is for people, `search` or `hotels.search`.
+    `body` is what the operation is given, in the JSON that Pydantic AI makes of it.
+    """
+
+    agent: str
+    operation: str
+    name: str
+    body: dict[str, Any]
+
+
 class Call(Record):
     """What every call says.
 
@@ -252,6 +265,8 @@ class Call(Record):
     tries: int = 0
     checks: tuple[CheckCall, ...] = ()
     critiques: tuple[Critique, ...] = ()
+    agent: AgentOperation | None = None
+    """Set where an agent asks: its model's messages, or what a tool of it needs beside the arguments."""
     at_ms: int
 
     @property
@@ -264,7 +279,7 @@ class CallModel(Call):
     """`output` is the JSON schema that the answer must have; None asks for text."""
 
     kind: Literal["call_model"] = "call_model"
-    prompt: Any
+    prompt: Any = None
     instructions: str | None = None
     output: dict[str, Any] | None = None
 

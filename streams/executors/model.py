@@ -34,7 +34,9 @@ class ModelExecutor:
         self._clients.clear()
 
     def candidate(self, call: CallModel) -> str:
-        """Its name for records; never raises."""
+        """Its name for records; never raises. What an agent asks for first is its own model."""
+        if call.agent is not None and call.candidate == 0:
+            return call.agent.name
         try:
             return self._app.model_route(call.route).names[call.candidate]
         except (UnknownName, IndexError):
@@ -42,9 +44,16 @@ class ModelExecutor:
 
     async def __call__(self, call: CallModel) -> Reply:
         """Raises `OutputRefused` for what is no answer; `Retryable` or `Permanent` when there is none."""
+        if call.agent is not None:
+            return await self._of_agent(call)
         route = self._app.model_route(call.route)
         client = await self._client(_candidate(route, call), self.candidate(call))
         return await client.ask(route, call)
+
+    async def _of_agent(self, call: CallModel) -> Reply:
+        from streams.executors.agent import request
+
+        return await request(self._app, call, self.candidate(call))
 
     async def _client(self, candidate: ModelCandidate, name: str) -> "ModelClient":
         key = candidate if isinstance(candidate, str) else id(candidate)

@@ -7,7 +7,7 @@ from pydantic import PydanticUserError, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from processors.app import App
-from processors.routes import McpServer, McpTool, Tool, ToolCandidate
+from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
 from processors.tool import Reply
 from streams.executors.arguments import bind
 from streams.executors.current import attempting
@@ -34,6 +34,8 @@ class ToolExecutor:
         self._connections.clear()
 
     def candidate(self, call: CallTool) -> str:
+        if call.agent is not None:
+            return call.agent.name
         try:
             return self._candidate(call).name
         except UnknownName:
@@ -41,6 +43,8 @@ class ToolExecutor:
 
     async def __call__(self, call: CallTool) -> Reply:
         candidate = self._candidate(call)
+        if isinstance(candidate, AgentTool):
+            return Reply(await _of_agent(self._app, call), self.candidate(call))
         if isinstance(candidate, McpTool):
             connection = await self._connection(candidate.server)
             result = await connection.call(candidate.tool, call.arguments, call.idempotency_key)
@@ -59,6 +63,12 @@ class ToolExecutor:
             made = await asyncio.to_thread(_made, server)
             self._connections.setdefault(server, made)
         return self._connections[server]
+
+
+async def _of_agent(app: App, call: CallTool) -> Any:
+    from streams.executors.agent import perform
+
+    return await perform(app, call)
 
 
 def _made(server: McpServer) -> "Connection":

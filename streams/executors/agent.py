@@ -1,0 +1,58 @@
+"""Performs what agents ask for: the requests to their models and the calls of their tools.
+
+The operation that the workflow asked for is found by its name in the same agent, in this worker's process.
+What it answers goes back in the JSON that Pydantic AI makes of it. A tool that asks the model to try again,
+or for an approval, has answered; only what else it raises is a failed attempt.
+"""
+
+from typing import Any
+
+from pydantic_ai import exceptions as ai
+from pydantic_ai.durable_exec import DurableOperation, durable_unit_scope
+
+from processors.agent_parameters import Body
+from processors.app import App
+from processors.tool import Reply
+from streams.executors.current import attempting
+from streams.executors.provider import meaning
+from topics.errors import UnknownName
+from topics.records import CallModel, CallTool, Usage
+
+
+async def request(app: App, call: CallModel, by: str) -> Reply:
+    """Asks the agent's own model, or the spare that the call has come to."""
+    asked = {"model": app.model_route(call.route).names[call.candidate]} if call.candidate else {}
+    try:
+        response = await perform(app, call, asked)
+    except (ai.AgentRunError, ai.UserError) as error:
+        raise meaning(error, by) from error
+    return Reply(response, by, _usage(response))
+
+
+async def perform(app: App, call: CallModel | CallTool, changes: Body | None = None) -> Any:
+    operation, body = _operation(app, call)
+    params = operation.parameter_transport.load(body | (changes or {}), runtime=None)
+    with attempting(call), durable_unit_scope():
+        return operation.result_codec.dump(await operation.handler(params))
+
+
+def _operation(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[Any, Body, Any], Body]:
+    asked = call.agent
+    assert asked is not None
+    agent = app.agents.get(asked.agent)
+    if agent is None:
+        raise UnknownName(f"no agent {asked.agent!r} in app {app.name!r}: add it to its agents")
+    operation = agent.get_durable_operation_backend().find(asked.operation)
+    if operation is None:
+        raise UnknownName(f"agent {asked.agent!r} has no operation {asked.operation!r} here")
+    arguments = {"arguments": call.arguments} if isinstance(call, CallTool) else {}
+    return operation, asked.body | arguments
+
+
+def _usage(response: Body) -> Usage:
+    usage = response["usage"]
+    return Usage(
+        model=response["model_name"],
+        input_tokens=usage["input_tokens"],
+        output_tokens=usage["output_tokens"],
+    )
