@@ -6,7 +6,7 @@ An agent's dependencies travel by its `deps_type`, so they must be data: connect
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
@@ -176,6 +176,20 @@ class Transports(ParameterTransports):
     def dynamic_get_tools(self, toolset: DynamicToolset[Any]) -> Transport[ToolsetGetToolsParams]:
         return self.get_tools(toolset)
 
+    # ------------------------------------------------------------ what is no step
+
+    def compact_messages(self) -> Transport[Any]:
+        return _refused("message compaction")
+
+    def cancel_suspended_response(self) -> Transport[Any]:
+        return _refused("cancelling a suspended response")
+
+    def event_stream_handler(self) -> Transport[Any]:
+        return _refused("an event stream handler")
+
+    def workspace_call(self) -> Transport[Any]:
+        return _refused("a workspace")
+
     # ------------------------------------------------------------ what other capabilities declare
 
     def capability_operation(
@@ -191,3 +205,10 @@ class Transports(ParameterTransports):
             )
 
         return Transport(dump, load)
+
+
+def _refused(what: str) -> Transport[Any]:
+    def refuse(_: Any) -> NoReturn:
+        raise BadInput(f"{what} of an agent is no step yet: run the agent outside of the workflow, in a tool")
+
+    return Transport(refuse, refuse)

@@ -1,4 +1,4 @@
-"""An agent that visits wells, two at a time, and notes each visit in a file: what a kill may repeat is seen."""
+"""An agent that visits wells, two at a time, and notes each visit in a file: it shows what a kill repeats."""
 
 import asyncio
 import os
@@ -16,19 +16,24 @@ VISIT_S = 0.05
 
 
 def survey(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-    found = [part.content for m in messages for part in m.parts if isinstance(part, ToolReturnPart)]
+    parts = [part for message in messages for part in message.parts]
+    found = [int(str(part.content)) for part in parts if isinstance(part, ToolReturnPart)]
     if len(found) < WELLS:
         return ModelResponse(parts=[ToolCallPart("visit", {"well": len(found) + ahead}) for ahead in (0, 1)])
-    return ModelResponse(parts=[TextPart(f"the deepest of {len(found)} is {max(map(int, found))} m")])
+    return ModelResponse(parts=[TextPart(f"the deepest of {len(found)} is {max(found)} m")])
 
 
 surveyor = Agent(FunctionModel(survey), name="surveyor", capabilities=[Durable()])
 
 
+def note(visit: str) -> None:
+    with Path(os.environ["VISITS"]).open("a") as visits:
+        visits.write(f"{visit}\n")
+
+
 @surveyor.tool_plain
 async def visit(well: int) -> int:
-    with Path(os.environ["VISITS"]).open("a") as visits:
-        visits.write(f"{current_attempt().idempotency_key} {well}\n")
+    note(f"{current_attempt().idempotency_key} {well}")
     await asyncio.sleep(VISIT_S)
     return well * 7 % WELLS
 
