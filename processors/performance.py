@@ -210,7 +210,7 @@ class Performance:
         return call.model_copy(update={"attempt": event.attempt, "candidate": candidate, "critiques": kept})
 
     def expect(self, steps: int) -> None:
-        """Park if the coroutine has not asked for that many steps: nobody would answer those that it added."""
+        """Park if the coroutine has not asked for that many steps: nobody would answer what it added."""
         if self.parked is None and steps not in (UNKNOWN, len(self.steps)):
             self._changed(f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}")
 

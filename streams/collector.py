@@ -1,14 +1,14 @@
 """How often Python looks for garbage in cycles, in a process that is all Segue's.
 
-A step makes some hundred objects and no cycles. Python's default looks after every 700 objects that were made, and
-walks through the open tasks, and at times through all that was ever imported: a fifth of a busy worker's time
-(docs/performance.md). Reference counting, which frees nearly everything, goes on as ever.
+A step makes some hundred objects. Python's default looks whenever there are 700 more than before, and walks
+through the open tasks, and at times through all that was ever imported: a fifth of a busy worker's time (see
+docs/performance.md). Reference counting, which frees nearly everything, goes on as ever.
 """
 
 import gc
 
 OBJECTS = 20_000
-"""Made before the youngest are looked through: some 100 steps. Garbage in cycles waits so much longer."""
+"""More than before, until the youngest are looked through. Garbage in cycles waits so much longer."""
 
 
 def look_for_garbage_less_often() -> None:

@@ -1,11 +1,13 @@
 """The processes that an app declares to run beside it while it is developed.
 
 They start together. One is ready when its URL answers 200; one that declares none is ready once it runs. What
-it prints goes to a file in the state folder. They are stopped by their own pids.
+it prints goes to a file in the state folder. They are stopped by their own pids; on Linux the kernel stops
+them where this process is killed and can't.
 """
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -23,6 +25,17 @@ READY_S_MAX = 20.0
 STOP_S_MAX = 5.0
 POLL_S = 0.05
 LAST_LINES = 5
+
+TIED = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("who started this has ended")
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the given command, which gets SIGTERM when its parent dies (1 is PR_SET_PDEATHSIG; it outlasts
+exec). In a process of its own: `preexec_fn` would run Python between fork and exec, beside other threads.
+"""
 
 
 class Services:
@@ -61,7 +74,7 @@ async def _spawn(service: Service, log: Path) -> Process:
     with log.open("wb") as output:
         try:
             return await asyncio.create_subprocess_exec(
-                *service.command,
+                *_tied_to_us(service),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -72,10 +85,20 @@ async def _spawn(service: Service, log: Path) -> Process:
             raise Unavailable(f"service {service.name!r} can't be started: {error}") from None
 
 
-def _environment(service: Service) -> dict[str, str]:
+def _tied_to_us(service: Service) -> tuple[str, ...]:
+    """Only Linux has it; elsewhere the port that stays taken is told at the next start."""
+    if sys.platform != "linux" or shutil.which(service.command[0], path=_path()) is None:
+        return service.command
+    return (sys.executable, "-S", "-E", "-c", TIED, str(os.getpid()), *service.command)
+
+
+def _path() -> str:
     """`python` means this one, also where its environment is not activated."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **service.env}
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
+def _environment(service: Service) -> dict[str, str]:
+    return {**os.environ, "PATH": _path(), "PYTHONUNBUFFERED": "1", **service.env}
 
 
 async def _becomes_ready(process: Process, service: Service, client: httpx.AsyncClient) -> bool:

@@ -236,7 +236,7 @@ class CancelRequested(Record):
 
 
 class AgentOperation(Part):
-    """One operation of an agent, which the agent of that name performs: a model request, a tool call, a listing.
+    """One operation of an agent, which the agent of that name performs: a request, a tool call, a listing.
 
     `operation` is the agent's own name for it; `name` is what it is for people, `search` or `hotels.search`.
     `body` is what the operation is given, in the JSON that Pydantic AI makes of it.

@@ -53,13 +53,18 @@ def _module_name(given: str) -> tuple[Path, str]:
 
 
 def _place(path: Path) -> tuple[Path, str]:
-    """Inside the current directory a module is known by its whole path, elsewhere by its file's name."""
+    """Inside the current directory a module is known by its whole path, elsewhere by its package's."""
     inside = path.is_relative_to(Path.cwd())
-    root = Path.cwd() if inside else path.parent
+    root = Path.cwd() if inside else _outside_packages(path.parent)
     parts = path.relative_to(root).with_suffix("").parts
     if not all(part.isidentifier() for part in parts):
         root, parts = path.parent, (path.stem,)
     return root, ".".join(parts)
+
+
+def _outside_packages(folder: Path) -> Path:
+    """The first folder upwards that is no package: relative imports need all those below it."""
+    return _outside_packages(folder.parent) if (folder / "__init__.py").is_file() else folder
 
 
 def _imported(root: Path, name: str, given: str) -> ModuleType:

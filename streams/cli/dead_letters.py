@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import moment_of, terminal
+from streams.cli.render import moment_of, print_table, terminal
 from streams.refeed import Range, back_to_its_topic, feed, records_of
 from streams.settings import Settings
 from topics.errors import BadInput, UnknownName
@@ -20,11 +20,12 @@ task_option = click.option("--task", help="Only those of this task.")
 
 
 @click.group(name="dead-letters", invoke_without_command=True)
+@output_option
 @click.pass_context
-def dead_letters(ctx: click.Context) -> None:
+def dead_letters(ctx: click.Context, output: str) -> None:
     """What could not be processed, with its bytes and the reason. Lists them, unless told otherwise."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_letters)
+        ctx.invoke(list_letters, output=output)
 
 
 @dead_letters.command(name="list")
@@ -39,7 +40,7 @@ async def list_letters(task: str | None, limit: int, output: str) -> None:
     if output == "json":
         emit_document([_document(letter) for letter in found])
     elif found:
-        terminal().print(_table(found))
+        print_table(_table(found))
     else:
         click.echo("no dead letters", err=True)
     if len(letters) > limit:

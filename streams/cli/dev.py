@@ -1,7 +1,10 @@
 """Command: dev."""
 
 import asyncio
+import os
+import shutil
 import signal
+import sys
 from typing import Any
 
 import click
@@ -54,14 +57,17 @@ async def dev(
             screen.note(found.notice)
         if sample is not None:
             task = await client.start(*sample)
-            listener = emit_moment if output == "json" else screen.moment
+            listener = emit_moment if output == "json" else None
             answerer = picking(screen, pick) if pick else at_the_terminal(screen)
             if once and answerer is None:
                 answerer = picking(screen, 1)
             await watch(client, task, screen, app=found, answerer=answerer, listener=listener)
-            screen.note(f"look closer: segue show {task}; the broker runs on: segue broker stop")
+            segue = _command()
+            screen.note(f"look closer: {segue} show {task}; the broker runs on: {segue} broker stop")
         if not once:
-            screen.note("the worker runs on: `segue run WORKFLOW INPUT` in another terminal; Ctrl-C stops it")
+            screen.note(
+                f"the worker runs on: `{_command()} run WORKFLOW INPUT` in another terminal; Ctrl-C stops it"
+            )
             await _until_stopped()
 
 
@@ -78,6 +84,11 @@ def _sample(app: App, workflow: str | None, text: str | None) -> tuple[str, Any]
     if len(names) > 1:
         raise BadInput(f"which workflow? Name one with --workflow: {', '.join(sorted(names))}")
     return names.pop(), value
+
+
+def _command() -> str:
+    """What to type for `segue` here: its path, where its environment is not activated."""
+    return "segue" if shutil.which("segue") else os.path.relpath(sys.argv[0])
 
 
 async def _until_stopped() -> None:

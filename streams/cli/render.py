@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,6 +22,7 @@ from rich.text import Text
 
 from processors.preview import duration, preview
 from processors.timeline import DEADLINE, Attempt, Mark, Moment, Step, Timeline
+from streams.cli.fields import fields
 from topics.records import Option, Question
 
 WIDE, MEDIUM = 110, 95
@@ -102,8 +103,10 @@ class Screen:
         return self.console.is_terminal
 
     def moment(self, moment: Moment) -> None:
+        """One line, and more for a question's options or a long reason. What came out is for `result`."""
         line = self._moment_line(moment)
-        reason = Text(moment.text, style=TEXT_STYLE[moment.mark])
+        text = "" if moment.what == "result" and moment.mark == "ok" else moment.text
+        reason = Text(text, style=TEXT_STYLE[moment.mark])
         fits = line.cell_len + reason.cell_len <= self.console.width
         self._line(line + reason if fits or moment.mark != "failed" else line)
         if moment.mark == "failed" and not fits:
@@ -214,6 +217,11 @@ class Screen:
                 self._line(line)
         self._ending(timeline)
 
+    def result(self, result: Any) -> None:
+        """A field on each line."""
+        for line in fields(result):
+            self._line(line)
+
     def _heading(self, timeline: Timeline) -> None:
         head = Text().append(timeline.workflow, style="bold").append(f"  {timeline.task}  ")
         head.append(timeline.state, style=STATE_STYLE.get(timeline.state, ""))
@@ -255,7 +263,8 @@ class Screen:
     def _ending(self, timeline: Timeline) -> None:
         if timeline.result is not None:
             self.console.print()
-            self._line(Text("result  ", style="bold green").append(preview(timeline.result)))
+            self._line(Text("result", style="bold green"))
+            self.result(timeline.result)
         problem = timeline.problem
         if problem is None:
             return
@@ -271,6 +280,18 @@ def terminal(stderr: bool = False) -> Console:
     if not console.is_terminal:
         console = Console(stderr=stderr, highlight=False, width=UNCUT)
     return console
+
+
+def print_table(table: Table) -> None:
+    """A pipe gets the columns without the blanks that fill them up on the right."""
+    console = terminal()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)
 
 
 def clock(at_ms: int) -> str:

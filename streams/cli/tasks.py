@@ -14,7 +14,7 @@ from processors.timeline import Timeline
 from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import STATE_STYLE, Screen, moment_of, question_line, terminal
+from streams.cli.render import STATE_STYLE, Screen, moment_of, print_table, question_line, terminal
 from streams.cli.task_ids import task_argument
 from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, watch
 from streams.gateway import Client
@@ -84,11 +84,10 @@ async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output
     if output == "json":
         emit_document(found[:limit])
         return
-    console = terminal()
     if not found:
         click.echo("no tasks" if not every else f"none of {len(every)} tasks is like that", err=True)
         return
-    console.print(_table(found[:limit]))
+    print_table(_table(found[:limit]))
     if len(found) > limit:
         click.echo(f"and {len(found) - limit} more: --limit {len(found)}", err=True)
 

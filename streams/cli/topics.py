@@ -6,7 +6,7 @@ from rich.text import Text
 
 from processors.preview import duration
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import terminal
+from streams.cli.render import print_table
 from streams.refeed import Range, again, feed, parse_bound, records_of
 from streams.settings import Settings
 from streams.survey import TopicSurvey, survey
@@ -32,7 +32,7 @@ async def _list(output: str) -> None:
     if output == "json":
         emit_document([_document(settings, each) for each in found])
     else:
-        terminal().print(_table(settings, found))
+        print_table(_table(settings, found))
 
 
 @topics.command(name="replay")

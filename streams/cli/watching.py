@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -50,52 +50,50 @@ async def watch(
     """Show what happens to the task until it ends. A `listener` gets the moments in the screen's place."""
     tell = listener or screen.moment
     timeline = Timeline(task, candidates_of(app))
-    asking: dict[int, asyncio.Task[None]] = {}
-    alone = asyncio.create_task(_say_if_nobody_works(timeline, screen))
-    one_at_a_time = asyncio.Lock()
     try:
         with screen.footer(timeline):
-            async for record in client.follow(task):
-                moment = timeline.apply(record)
-                if moment:
-                    tell(moment)
-                if answerer:
-                    _keep_asking(client, timeline, asking, answerer, one_at_a_time)
-                _raise_failures(asking)
-    finally:
-        for waiting in (alone, *asking.values()):
-            waiting.cancel()
-        await asyncio.gather(alone, *asking.values(), return_exceptions=True)
+            async with asyncio.TaskGroup() as beside:
+                alone = beside.create_task(_say_if_nobody_works(timeline, screen))
+                asking = _Asking(client, answerer, beside) if answerer else None
+                async for record in client.follow(task):
+                    if moment := timeline.apply(record):
+                        tell(moment)
+                    if asking:
+                        asking.keep(timeline.open_questions)
+                alone.cancel()
+                if asking:
+                    asking.keep(())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    if listener is None:
+        screen.result(timeline.result)
     return timeline
 
 
-def _keep_asking(
-    client: Client,
-    timeline: Timeline,
-    asking: dict[int, asyncio.Task[None]],
-    answerer: Answerer,
-    one_at_a_time: asyncio.Lock,
-) -> None:
-    """Ask what is newly open; stop asking what was answered elsewhere or has closed."""
-    still_open = {question.step: question for question in timeline.open_questions}
-    for step, question in still_open.items():
-        if step not in asking:
-            asking[step] = asyncio.create_task(_ask(client, question, answerer, one_at_a_time))
-    for step in asking.keys() - still_open.keys():
-        asking[step].cancel()
+class _Asking:
+    """Questions are put beside the task's own course, one at a time; a failure of one ends the watching."""
 
+    def __init__(self, client: Client, answerer: Answerer, beside: asyncio.TaskGroup) -> None:
+        self._client = client
+        self._answerer = answerer
+        self._beside = beside
+        self._one_at_a_time = asyncio.Lock()
+        self._asked: dict[int, asyncio.Task[None]] = {}
 
-def _raise_failures(asking: Mapping[int, asyncio.Task[None]]) -> None:
-    for waiting in asking.values():
-        if waiting.done() and not waiting.cancelled() and (error := waiting.exception()):
-            raise error
+    def keep(self, still_open: Iterable[Question]) -> None:
+        """Ask what is newly open; stop asking what was answered elsewhere or has closed."""
+        questions = {question.step: question for question in still_open}
+        for step, question in questions.items():
+            if step not in self._asked:
+                self._asked[step] = self._beside.create_task(self._ask(question))
+        for step in self._asked.keys() - questions.keys():
+            self._asked[step].cancel()
 
-
-async def _ask(client: Client, question: Question, answerer: Answerer, one_at_a_time: asyncio.Lock) -> None:
-    await asyncio.sleep(SETTLED_S)
-    async with one_at_a_time:
-        value = await answerer(question)
-        await client.answer(question.task, value, question.step)
+    async def _ask(self, question: Question) -> None:
+        await asyncio.sleep(SETTLED_S)
+        async with self._one_at_a_time:
+            value = await self._answerer(question)
+            await self._client.answer(question.task, value, question.step)
 
 
 async def _say_if_nobody_works(timeline: Timeline, screen: Screen) -> None:
@@ -117,7 +115,7 @@ def at_the_terminal(screen: Screen) -> Answerer | None:
                 value = chosen(question, text)
                 check_answer(question, value)
             except BadInput as error:
-                screen.note(str(error))
+                screen.note(_refusal(question, text) or str(error))
             else:
                 return value
 
@@ -125,13 +123,19 @@ def at_the_terminal(screen: Screen) -> Answerer | None:
 
 
 def picking(screen: Screen, number: int) -> Answerer:
-    """Picks that option (from 1) of each question, and says so; the last one where there are fewer."""
+    """Picks that option (from 1) of each question, and says so; the last one where there are fewer.
+
+    A question without options is put to the person at the terminal.
+    """
+    person = at_the_terminal(screen)
 
     async def pick(question: Question) -> Any:
         if not question.options:
-            raise BadInput(
-                f"{question.text!r} has no options to pick from: run this at a terminal to answer it"
-            )
+            if person is None:
+                raise BadInput(
+                    f"{question.text!r} has no options to pick from, and there is no terminal to answer it at"
+                )
+            return await person(question)
         option = question.options[min(number, len(question.options)) - 1]
         screen.note(f"picked for you: {option.label}")
         return option.value
@@ -141,6 +145,13 @@ def picking(screen: Screen, number: int) -> Answerer:
 
 def _prompt(question: Question) -> str:
     return f"  pick 1 to {len(question.options)}: " if question.options else "  your answer: "
+
+
+def _refusal(question: Question, text: str) -> str | None:
+    """The options stand on the screen already; what a question without any allows, the error says."""
+    if not question.options:
+        return None
+    return f"{text!r} is none of them" if text else "type the number of one, or Ctrl-C"
 
 
 async def _read_line() -> str:

@@ -83,3 +83,18 @@ def test_an_error_in_the_user_s_module_is_told_with_its_line() -> None:
     write("broken.py", "import json\n\njson.loads('{')\n")
     with pytest.raises(BadInput, match=r"broken can't be imported: broken\.py:3: JSONDecodeError"):
         find_app("broken")
+
+
+def test_a_package_elsewhere_keeps_its_relative_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("parcel/__init__.py", "")
+    write("parcel/label.py", "NAME = 'parcel'\n")
+    write(
+        "parcel/app.py",
+        "from segue import App\nfrom .label import NAME\napp = App(NAME, workflows=[])\n",
+    )
+    folder = Path.cwd() / "parcel"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert find_app(str(folder)).name == "parcel"

@@ -9,6 +9,8 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from streams.cli.render import Screen
+from streams.cli.watching import picking, watch
 from streams.gateway import Client
 from streams.provision import provision
 from streams.reader import Reader
@@ -198,3 +200,16 @@ async def test_the_lag_of_a_stage_counts_records_not_markers(settings: Settings,
     await put(("events", submitted("t")), ("events", submitted("t")))
     lag = {each.topic.name: dict(each.lag) for each in await survey(settings)}
     assert (lag["events"], lag["failures"], lag["results"]) == ({"conduct": 2}, {"recover": 0}, {})
+
+
+async def test_a_question_that_nobody_can_answer_ends_the_watching(settings: Settings, put: Put) -> None:
+    """At once, not with the next record: there may never be one."""
+    asked = Question(task="t", step=0, workflow="w", to="me", text="When?", at_ms=now_ms())
+    begun = Submitted(task="t", workflow="w", version=1, input=None, at_ms=now_ms())
+    await put(
+        ("events", begun), ("questions", asked), ("status", await status(settings, "t", "waiting", asked))
+    )
+    screen = Screen()
+    async with Client(settings) as client, asyncio.timeout(10):
+        with pytest.raises(BadInput, match="'When\\?' has no options to pick from"):
+            await watch(client, "t", screen, answerer=picking(screen, 1))
