@@ -40,7 +40,15 @@ async def raw_two_hop_ms(
             await there()
             await back()
             ends.append(time.perf_counter())
+    await delete_topics(settings, names)
     return [(b - a) * 1000 for a, b in pairwise(ends[WARM_UP:])]
+
+
+async def delete_topics(settings: Settings, names: list[str]) -> None:
+    admin: Any = AIOKafkaAdminClient(**settings.client_options())
+    await admin.start()
+    await admin.delete_topics([settings.topic(name) for name in names])
+    await admin.close()
 
 
 async def _hop(stack: AsyncExitStack, settings: Settings, source: str, target: str, guarantee: str) -> Any:

@@ -1,31 +1,38 @@
 """Durable steps per second, and milliseconds per step alone, beside what plain aiokafka does for two hops.
 
 A task makes six no-op tool steps with results of 200 bytes. Load: so many tasks in flight, all stages in this
-one process. Alone: one task at a time; a step is the time from one call of the tool to the next. Raw: two loops of
-plain aiokafka that pass one record back and forth with the same guarantee: what a step's two hops cost at least.
+one process. Alone: one task at a time; a step is the time from one call of the tool to the next. Raw: two
+loops of plain aiokafka that pass one record back and forth with the same guarantee: what two hops cost at
+least.
 The guarantees and loads are interleaved over the rounds; figures are medians over the rounds.
 
-    python -m benchmarks.steps [--rounds 3] [--seconds 8]
+    python -m benchmarks.steps [--rounds 3] [--seconds 5]
 """
 
 import argparse
 import asyncio
 import gc
 import statistics
+import tempfile
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic_core import to_json
 
-from benchmarks.raw import raw_two_hop_ms
+from benchmarks.raw import delete_topics, raw_two_hop_ms
 from benchmarks.report import keep
 from segue import App, Task, tool, workflow
 from streams.broker import ensure_broker
+from streams.collector import look_for_garbage_less_often
 from streams.settings import Settings
 from streams.worker import Worker
+from topics import contracts
 
 STEPS = 6
 WARM_UP = 5
@@ -39,7 +46,7 @@ called_at: list[float] = []
 
 
 @tool
-async def noop(n: int) -> Any:
+async def noop(n: int) -> Any:  # noqa: ARG001 - so that each call is another
     called_at.append(time.perf_counter())
     return RESULT
 
@@ -105,16 +112,40 @@ class Bench:
         return [(b - a) * 1000 for a, b in pairwise(called_at[WARM_UP:])]
 
 
-async def start(guarantee: Guarantee) -> tuple[Worker, Bench]:
-    settings = Settings.load(
-        prefix=f"bench-{guarantee}-{time.time_ns()}.", guarantee=guarantee, metrics_port=0
-    )
+@asynccontextmanager
+async def running(guarantee: Guarantee) -> AsyncGenerator[Bench]:
+    """A worker with topics and state of its own, which are gone afterwards."""
+    given = Settings.load()
+    prefix = f"bench-{guarantee}-{time.time_ns()}."
+    with tempfile.TemporaryDirectory() as directory:
+        settings = given.model_copy(
+            update={
+                "prefix": prefix,
+                "guarantee": guarantee,
+                "metrics_port": 0,
+                "kafka": given.bootstrap,
+                "state_dir": Path(directory),
+            }
+        )
+        worker, bench = await start(settings)
+        try:
+            yield bench
+        finally:
+            await asyncio.gather(bench.producer.stop(), bench.results.stop())
+            await worker.stop()
+            await delete_topics(settings, [topic.name for topic in contracts.ALL])
+            gc.unfreeze()
+            gc.collect()
+
+
+async def start(settings: Settings) -> tuple[Worker, Bench]:
     worker = Worker(APP, settings)
     await worker.start()
     await worker.ready()
+    look_for_garbage_less_often()  # as `segue worker` does
     options = settings.client_options()
     producer: Any = AIOKafkaProducer(**options, linger_ms=0)
-    isolation = "read_committed" if guarantee == "exactly_once" else "read_uncommitted"
+    isolation = "read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted"
     results: Any = AIOKafkaConsumer(
         settings.topic("results"), **options, isolation_level=isolation, auto_offset_reset="earliest"
     )
@@ -132,9 +163,8 @@ async def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
     for number in range(rounds):
         for guarantee in guarantees:
             raw.setdefault(guarantee, []).extend(await raw_two_hop_ms(settings, guarantee))
-            worker, bench = await start(guarantee)
-            try:
-                alone.setdefault(guarantee, []).extend(await bench.step_ms(300))
+            async with running(guarantee) as bench:
+                alone.setdefault(guarantee, []).extend(await bench.step_ms(200))
                 for in_flight in IN_FLIGHT:
                     rate = await bench.steps_per_s(in_flight, seconds)
                     found.setdefault((guarantee, in_flight), []).append(rate)
@@ -142,10 +172,6 @@ async def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
                         f"round {number + 1}: {guarantee}, {in_flight} in flight: {rate:,.0f} steps/s",
                         flush=True,
                     )
-            finally:
-                await asyncio.gather(bench.producer.stop(), bench.results.stop())
-                await worker.stop()
-                gc.collect()
     return [_row(key, rates, alone[key[0]], raw[key[0]]) for key, rates in found.items()]
 
 
@@ -165,7 +191,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     given = parser.parse_args()
     rows = asyncio.run(measure(given.rounds, given.seconds))
     keep("steps", {"rows": rows})

@@ -1,0 +1,164 @@
+"""Where the CPU time of a step goes, part by part, in µs: the code of the stages without a broker.
+
+So many tasks go through their steps side by side, in the batches that the stages would see. Each part
+handles a whole batch at a time under the CPU's clock, and its figure is that of its fastest batch: on a busy
+machine that is what comes back the same. What a step costs beyond the sum is fetching, requests and the event
+loop: `benchmarks.steps` measures all of it.
+
+    python -m benchmarks.parts [--tasks 64] [--rounds 30]
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import TopicPartition
+
+from benchmarks.steps import APP, STEPS
+from processors.conduct import Conduct
+from streams.calls import RouteCalls
+from streams.clock import now_ms
+from streams.executors.tool import ToolExecutor
+from streams.metrics import Metrics
+from streams.outbox import Outbox
+from streams.settings import Settings
+from streams.state import Store
+from streams.transactions import BATCH_BYTES_MAX, Outgoing
+from topics import codec
+from topics.flow import Decision, Received
+from topics.records import Submitted
+
+DECODED = "decode an event"
+CHANGELOG = TopicPartition("conduct-state", 0)
+
+
+class Clock:
+    """The fastest time of each part, in µs a record."""
+
+    def __init__(self) -> None:
+        self.fastest: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str, records: int) -> Generator[None]:
+        began_ns = time.process_time_ns()
+        yield
+        took_us = (time.process_time_ns() - began_ns) / 1000 / records
+        self.fastest[name] = min(took_us, self.fastest.get(name, took_us))
+
+
+class Stages:
+    """conduct and tool on one partition, each batch's records handed over in memory."""
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._settings = Settings.load()
+        self._store = Store(directory)
+        self._conduct = Conduct(APP, self._store, random.Random)
+        self._metrics = Metrics(APP)
+        self._calls = RouteCalls("tool", APP, ToolExecutor(APP), self._metrics)
+        self._clock = clock
+        self._offset = 0
+
+    async def run(self, tasks: list[str]) -> None:
+        """All steps of these tasks. Only the steps between the first and the last count."""
+        events = self._submitted(tasks)
+        for number in range(STEPS + 1):
+            clock = self._clock if 0 < number < STEPS else Clock()
+            calls = self._received("tool-calls", self._conducted(events, clock))
+            events = self._received("events", await self._called(calls, clock))
+
+    def _submitted(self, tasks: list[str]) -> list[Received]:
+        begun = [
+            Submitted(task=task, workflow="six", version=1, input=STEPS, at_ms=now_ms()) for task in tasks
+        ]
+        return [self._record("events", r.task.encode(), codec.encode(r)) for r in begun]
+
+    def _conducted(self, events: list[Received], clock: Clock) -> list[Outgoing]:
+        at_ms, outbox = now_ms(), Outbox(self._settings)
+        with clock.part(DECODED, len(events)):
+            for event in events:
+                codec.decode("events", event.value)
+        with clock.part("conduct: decode, journal, coroutine", len(events)):
+            decisions = [self._conduct.handle(event, at_ms) for event in events]
+        with clock.part("outbox: encode what conduct decided", len(events)):
+            for event, decision in zip(events, decisions, strict=True):
+                outbox.add(decision, event, CHANGELOG)
+                self._store.pend(decision.write)
+        self._published("conduct", outbox, clock, len(events))
+        with clock.part("RocksDB: the journal", len(events)):
+            self._store.commit(self._offset)
+        return [record for record in outbox.records if record.to.topic.endswith("tool-calls")]
+
+    async def _called(self, calls: list[Received], clock: Clock) -> list[Outgoing]:
+        if not calls:
+            return []
+        with clock.part("tool: decode the call", len(calls)):
+            jobs = [self._calls.job(call) for call in calls]
+        with clock.part("tool: call the function, make the answer", len(calls)):
+            decisions: list[Decision] = await asyncio.gather(*(_task(job.perform()) for job in jobs))
+        outbox = Outbox(self._settings)
+        with clock.part("outbox: encode the answer", len(calls)):
+            for call, decision in zip(calls, decisions, strict=True):
+                outbox.add(decision, call)
+        self._published("tool", outbox, clock, len(calls))
+        return outbox.records
+
+    def _published(self, stage: str, outbox: Outbox, clock: Clock, records: int) -> None:
+        with clock.part(f"batches: what {stage} publishes", records):
+            _filled(outbox.records)
+        with clock.part(f"metrics: of {stage}", records):
+            self._metrics.published(stage, outbox.published)
+
+    def _received(self, topic: str, records: list[Outgoing]) -> list[Received]:
+        return [self._record(topic, record.key, record.value) for record in records]
+
+    def _record(self, topic: str, key: bytes | None, value: bytes | None) -> Received:
+        self._offset += 1
+        return Received(topic, 0, self._offset, key, value, (codec.CONTENT_TYPE,), 0)
+
+
+def _task(coroutine: Any) -> asyncio.Task[Decision]:
+    return asyncio.create_task(coroutine)
+
+
+def _filled(records: list[Outgoing]) -> None:
+    """As `streams.transactions` fills them."""
+    batches: dict[TopicPartition, Any] = {}  # aiokafka is annotated only in part
+    for record in records:
+        batch: Any = batches.get(record.to)
+        if batch is None:
+            batch = batches[record.to] = BatchBuilder(BATCH_BYTES_MAX, 0, is_transactional=False)
+        batch.append(timestamp=0, key=record.key, value=record.value, headers=record.headers)
+
+
+async def measure(tasks: int, rounds: int) -> dict[str, float]:
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as directory:
+        stages = Stages(Path(directory), clock)
+        for number in range(rounds):
+            await stages.run([f"t{number}-{task}" for task in range(tasks)])
+    return clock.fastest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=30)
+    given = parser.parse_args()
+    parts = asyncio.run(measure(given.tasks, given.rounds))
+    inside = parts.pop(DECODED)
+    for name, us in parts.items():
+        print(f"{us:7.1f}  {name}")
+    print(f"{sum(parts.values()):7.1f}  in all, of which decoding an event {inside:.1f}")
+
+
+if __name__ == "__main__":
+    main()
