@@ -72,11 +72,12 @@ class SupervisedStage(Service):
         await self.runner.close()
 
     async def _run(self) -> None:
+        """Again and again, until a run ends by itself: then it was asked to stop."""
         backoff_s = BACKOFF_S_MIN
         while not self.should_stop:
             started_s = time.monotonic()
             try:
-                await self.runner.run()
+                return await self.runner.run()
             except Exception as error:  # noqa: BLE001 - whatever it is, the way back is the same
                 if time.monotonic() - started_s > STEADY_S:
                     backoff_s = BACKOFF_S_MIN
