@@ -77,13 +77,15 @@ class SupervisedStage(Service):
         while not self.should_stop:
             started_s = time.monotonic()
             try:
-                return await self.runner.run()
+                await self.runner.run()
             except Exception as error:  # noqa: BLE001 - whatever it is, the way back is the same
                 if time.monotonic() - started_s > STEADY_S:
                     backoff_s = BACKOFF_S_MIN
                 _explain(self.runner.name, _first(error), backoff_s)
                 await self.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+            else:
+                return
 
 
 def _explain(stage: str, error: BaseException, backoff_s: float) -> None:
