@@ -17,8 +17,9 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "streams.cli", "dev", "examples/travel", "--once", "--pick", "2"]
-    env = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH)}
+    command = ["segue", "dev", "examples/travel", "--once", "--pick", "2"]
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    env = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "PATH": path}
     root = HERE.parent
     ran = subprocess.run(
         command, env=env, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, check=True
