@@ -96,7 +96,7 @@ class Conduct:
             case Submitted():
                 return self._begin(event, record, now_ms)
             case Rejected():
-                return self._reject(event, record)
+                return self._reject(event, record, now_ms)
             case _:
                 return self._go_on(event, record, now_ms)
 
@@ -133,8 +133,8 @@ class Conduct:
         entry = Write(_journal(event.task, 0), head + (record.value or b""))
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
-    def _reject(self, event: Rejected, record: Received) -> Decision:
-        if self._find(event.task):
+    def _reject(self, event: Rejected, record: Received, now_ms: int) -> Decision:
+        if self._find(event.task) or self._has_ended(event.task, now_ms):
             return Decision()
         result, status = rejection(event, record.partition, record.offset)
         return Decision([_publish("results", result), _publish("status", status)])

@@ -445,3 +445,16 @@ def test_a_result_that_does_not_travel_fails_its_task() -> None:
     assert problem is not None
     assert problem.type == "BadOutput"
     assert "return a reference" in problem.message
+
+
+def test_a_bad_request_with_the_id_of_a_task_that_has_ended_leaves_its_result_alone() -> None:
+    @workflow
+    async def run(task: Task) -> int:
+        return 1
+
+    driver = played(run)
+    driver.submit("no such workflow")
+    driver.run()
+    assert driver.result().outcome == "succeeded"
+    assert [status.state for status in driver.records("status")] == ["succeeded"]
+    assert len(driver.reasons()) == 1
