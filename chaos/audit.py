@@ -160,7 +160,7 @@ async def judge_state(settings: Settings, state_dir: Path) -> list[str]:
     logs = await _changelogs(settings)
     wrong: list[str] = []
     for topic, stage in CHANGELOGS.items():
-        for path in sorted(state_dir.glob(f"*/{stage}-*")):  # noqa: ASYNC240 - nothing else runs by then
+        for path in sorted(state_dir.glob(f"**/{stage}-*")):  # noqa: ASYNC240 - nothing else runs by then
             store = Store(path)
             log = logs[topic, int(path.name.rpartition("-")[2])]
             if dict(store.scan(b"")) != _folded(log, store.offset):

@@ -116,7 +116,7 @@ class PureRunner:
         self._settings = settings
         self._worker = worker
         self._metrics = metrics
-        self._directory = settings.state_dir / worker
+        self._directory = settings.state_dir / worker / settings.prefix
         self._group: Group | None = None
         self._partitions: dict[TopicPartition, Partition] = {}
         self._positions: dict[TopicPartition, int] = {}

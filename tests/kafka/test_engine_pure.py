@@ -110,7 +110,9 @@ async def test_a_damaged_store_is_rebuilt(topics: Settings) -> None:
     async with running(tally(topics, "one")):
         await feed(topics, "events", [("a", event("a"))] * 3)
         await read(topics, "results", 3, quiet_s=0.5)
-    for manifest in topics.state_dir.glob("one/conduct-*/CURRENT"):
+    manifests = list(topics.state_dir.glob(f"one/{topics.prefix}/conduct-*/CURRENT"))
+    assert manifests, "another prefix would open the same stores"
+    for manifest in manifests:
         manifest.write_text("nonsense")
     async with running(tally(topics, "one")):
         await feed(topics, "events", [("a", event("a"))])
@@ -166,7 +168,7 @@ def _start(settings: Settings, worker: str) -> "subprocess.Popen[bytes]":
 
 def _entries(settings: Settings, worker: str) -> dict[bytes, bytes]:
     entries: dict[bytes, bytes] = {}
-    for path in settings.state_dir.glob(f"{worker}/conduct-*"):
+    for path in settings.state_dir.glob(f"{worker}/{settings.prefix}/conduct-*"):
         store = Store(path)
         entries |= store.scan(b"")
         store.close()
