@@ -16,12 +16,12 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
-    get_type_hints,
     overload,
 )
 
 from pydantic import TypeAdapter
 
+from processors.annotations import adapter_of, parameters_of
 from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute, route_of
 from processors.step import read
 from processors.task import BoundCheck, Task
@@ -53,7 +53,7 @@ class Workflow(Generic[I, O]):
         if not self.takes_input:
             return TypeAdapter(Any)
         _, parameter = inspect.signature(self.function).parameters
-        return TypeAdapter(get_type_hints(self.function, include_extras=True).get(parameter, Any))
+        return adapter_of(self.function, parameter)
 
     def arguments(self, value: Any) -> tuple[I] | tuple[()]:
         """What to call the function with beside its Task, from a JSON value. Raises what `read` does."""
@@ -63,7 +63,7 @@ class Workflow(Generic[I, O]):
 
     @cached_property
     def output(self) -> TypeAdapter[O]:
-        return TypeAdapter(get_type_hints(self.function, include_extras=True).get("return", Any))
+        return adapter_of(self.function, "return")
 
 
 @overload
@@ -112,8 +112,7 @@ class Check(Generic[T, P]):
     @cached_property
     def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
         """What the output and each bound argument must be; the output is the first."""
-        hints = get_type_hints(self.function, include_extras=True)
-        return {name: TypeAdapter(hints.get(name, Any)) for name in self.signature.parameters}
+        return parameters_of(self.function)
 
 
 def check(function: Callable[Concatenate[T, P], Any], /) -> Check[T, P]:

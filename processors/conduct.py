@@ -28,7 +28,7 @@ from processors.standing import Stands, rejection, result_of, stands_at, status_
 from topics import codec
 from topics.contracts import DAY_MS
 from topics.errors import BadRecord
-from topics.flow import Decision, Publish, Received, State, Write, dead_letter
+from topics.flow import Decision, Publish, Received, Stage, State, Write, dead_letter
 from topics.records import (
     Answered,
     CancelRequested,
@@ -76,7 +76,7 @@ class Live:
     stands: Stands | None = None
 
 
-class Conduct:
+class Conduct(Stage):
     """The tasks of one partition."""
 
     def __init__(self, app: App, state: State, entropy: Entropy) -> None:
@@ -196,7 +196,7 @@ class Conduct:
         steps, partition, offset = map(int, head.split())
         submitted: Submitted = codec.decode("events", begun)
         performance = Performance(self._app, submitted, self._entropy)
-        parked_at = self._state.get(b"P" + task.encode())
+        parked_at = self._state.get(_parked(task))
         live = Live(performance, 1, partition, offset, was_parked=parked_at is not None)
         owed_from = int(parked_at) if parked_at is not None else sys.maxsize
         live.owed = performance.take() if owed_from == 0 else []

@@ -9,7 +9,7 @@ and then publishes the same record, which its reader recognises.
 
 from topics import codec
 from topics.errors import BadRecord
-from topics.flow import Decision, Headers, Publish, Received, State, Write, dead_letter
+from topics.flow import Decision, Headers, Publish, Received, Stage, State, Write, dead_letter, trace_of
 from topics.records import Delay
 
 FIRED_AT_ONCE_MAX = 1000
@@ -21,10 +21,8 @@ TARGETS = ("events", "model-calls", "tool-calls")
 DUE_MS_MAX = 2**63 - 1
 """What Kafka's own timestamps can hold."""
 
-_TRACE = ("traceparent", "tracestate")
 
-
-class Delays:
+class Delays(Stage):
     """The delays of one partition."""
 
     def __init__(self, state: State) -> None:
@@ -39,7 +37,7 @@ class Delays:
         if delay.topic not in TARGETS or delay.due_ms > DUE_MS_MAX:
             reason = f"can't be published to {delay.topic!r} at {delay.due_ms}"
             return Decision([dead_letter(record, "delay", reason, now_ms, delay.task)])
-        trace = tuple(header for header in record.headers if header[0] in _TRACE)
+        trace = trace_of(record)
         if delay.due_ms <= now_ms:
             return Decision([_fire(delay, trace)])
         self._first_ms = min(self._first_ms or delay.due_ms, delay.due_ms)
@@ -58,9 +56,6 @@ class Delays:
             decision.publish.append(_fire(*_release(value)))
             decision.write.append(Write(key, None))
         return decision
-
-    def close(self) -> None:
-        pass
 
 
 def _key(delay: Delay) -> bytes:

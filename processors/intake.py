@@ -16,7 +16,7 @@ from processors.app import App
 from topics import codec
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput, BadRecord, UnknownName
-from topics.flow import Decision, Publish, Received, dead_letter
+from topics.flow import Decision, Publish, Received, Stage, dead_letter
 from topics.records import (
     Answer,
     Answered,
@@ -32,7 +32,7 @@ from topics.records import (
 )
 
 
-class Intake:
+class Intake(Stage):
     def __init__(self, app: App, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
         self._app = app
         self._payload_bytes_max = payload_bytes_max
@@ -45,15 +45,6 @@ class Intake:
             return _signal(codec.decode(record.topic, record.value), record, now_ms)
         except BadRecord as bad:
             return Decision([dead_letter(record, "intake", str(bad), now_ms)])
-
-    def due_ms(self) -> int | None:
-        return None
-
-    def tick(self, now_ms: int) -> Decision:
-        return Decision()
-
-    def close(self) -> None:
-        pass
 
     def _weigh(self, record: Received) -> None:
         size = len(record.value or b"")
@@ -72,7 +63,7 @@ class Intake:
             workflow = self._app.workflow(request.workflow, request.version)
             workflow.arguments(request.input)
         except (UnknownName, ValidationError, BadInput) as error:
-            why = codec.describe(error) if isinstance(error, ValidationError) else str(error)
+            why = codec.explain(error)
             problem = Problem(type="BadInput", message=why, retryable=False)
             rejected = Publish("events", task, Rejected(**facts, problem=problem))
             return Decision([rejected, dead_letter(record, "intake", why, now_ms, task)])

@@ -95,7 +95,7 @@ class Performance:
             self.parked = Problem(type="UnknownName", message=str(error), retryable=False)
             return
         except (ValidationError, BadInput) as error:
-            problem = Problem(type="BadInput", message=_explain(error), retryable=False)
+            problem = Problem(type="BadInput", message=codec.explain(error), retryable=False)
             self.ending = Ending("failed", problem=problem)
             return
         coroutine = cast("Any", self._workflow.function(self.task, *arguments))
@@ -163,7 +163,7 @@ class Performance:
             try:
                 result = step.accept(event.result)
             except (ValidationError, BadInput) as error:
-                return self._refuse(step, event, _explain(error))
+                return self._refuse(step, event, codec.explain(error))
             return self._settle(step, result)
         if isinstance(event, StepSucceeded):
             return self._settle(step, event.result)
@@ -233,7 +233,7 @@ class Performance:
             try:
                 step.accept(event.value)
             except (ValidationError, BadInput) as error:
-                return _explain(error)
+                return codec.explain(error)
             return None
         if event.step is not None and event.step < len(self.steps) and self.steps[event.step].question:
             return f"the question at step {event.step} is closed"
@@ -248,10 +248,14 @@ class Performance:
 
     def _answer(self, event: Answered) -> None:
         step = self._asked_by(event)
-        if step is None or step.accept is None or self.objection(event):
+        if step is None or step.accept is None:
             return
+        try:
+            given = step.accept(event.value)
+        except (ValidationError, BadInput):
+            return  # it came while the task was parked, when nobody could object
         self.close_question(step, "answered")
-        self._settle(step, step.accept(event.value))
+        self._settle(step, given)
 
     def close_question(self, step: Step, reason: Literal["answered", "expired", "ended"]) -> None:
         if self.questions.pop(step.number, None) is None:
@@ -319,10 +323,6 @@ class Performance:
         fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)
         delay = Delay(task=self.task_id, id=str(step.number), due_ms=due_ms, topic="events", record=fired)
         self.publish("delays", delay)
-
-
-def _explain(error: ValidationError | BadInput) -> str:
-    return codec.describe(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _identity(event: Event) -> str:

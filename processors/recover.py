@@ -15,7 +15,7 @@ from processors.app import App
 from processors.routes import Policy
 from topics import codec
 from topics.errors import BadRecord, UnknownName
-from topics.flow import Decision, Publish, Received, dead_letter
+from topics.flow import Decision, Publish, Received, Stage, dead_letter
 from topics.records import AttemptFailed, CallModel, CallTool, Delay, StepFailed
 
 CRITIQUES_KEPT_MAX = 8
@@ -39,7 +39,7 @@ def decide(failure: AttemptFailed, policy: Policy, candidates: int) -> Action:
     return "give up"
 
 
-class Recover:
+class Recover(Stage):
     def __init__(self, app: App) -> None:
         self._app = app
 
@@ -61,15 +61,6 @@ class Recover:
                 return Decision(
                     [_gave_up(failure, now_ms), dead_letter(record, "recover", reason, now_ms, failure.task)]
                 )
-
-    def due_ms(self) -> int | None:
-        return None
-
-    def tick(self, now_ms: int) -> Decision:
-        return Decision()
-
-    def close(self) -> None:
-        pass
 
     def _policy(self, call: CallModel | CallTool) -> tuple[Policy, int]:
         """A route that this worker does not know (it is older, say) gives up: it knows no other candidate."""

@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, get_type_hints, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
 
+from processors.annotations import adapter_of, parameters_of
 from processors.step import reader
 from topics.errors import BadInput
 
@@ -63,12 +64,11 @@ class Tool(Generic[P, R]):
     @cached_property
     def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
         """What each argument must be; an argument without an annotation may be anything."""
-        hints = get_type_hints(self.function, include_extras=True)
-        return {name: TypeAdapter(hints.get(name, Any)) for name in self.signature.parameters}
+        return parameters_of(self.function)
 
     @cached_property
     def output(self) -> TypeAdapter[R]:
-        return TypeAdapter(get_type_hints(self.function, include_extras=True).get("return", Any))
+        return adapter_of(self.function, "return")
 
     @cached_property
     def required(self) -> frozenset[str]:
@@ -228,10 +228,6 @@ def route_of(declared: Tool[..., Any]) -> ToolRoute[Any]:
     route: ToolRoute[Any] = ToolRoute(declared.name, [declared], policy=declared.policy)
     route.__dict__["adapter"] = declared.output
     return route
-
-
-def with_policy(route: AnyRoute, **changes: Any) -> AnyRoute:
-    return replace(route, policy=replace(route.policy, **changes))
 
 
 def _at_least_one(route: AnyRoute) -> None:

@@ -17,11 +17,8 @@ from streams.settings import Settings
 from streams.transactions import Outgoing
 from topics import codec, contracts
 from topics.contracts import RECORD_BYTES_MAX
-from topics.flow import Decision, Headers, Publish, Received
+from topics.flow import Decision, Headers, Publish, Received, trace_of
 from topics.records import Record
-
-TRACE = ("traceparent", "tracestate")
-"""W3C Trace Context: passed on from a record to what it causes."""
 
 RECORD_OVERHEAD_BYTES = 100
 """Offsets, lengths and the batch's own header, generously."""
@@ -48,7 +45,7 @@ class Outbox:
         self, decision: Decision, cause: Received | None, changelog: TopicPartition | None = None
     ) -> None:
         """All of `decision` or, if a record of it is too large, nothing. Raises `TooLarge`."""
-        trace = trace_of(cause) if cause is not None else ()
+        trace = () if cause is None or cause.headers in _ONLY_OURS else trace_of(cause)
         records = [self._outgoing(publish, cause, trace) for publish in decision.publish]
         if decision.write:
             assert changelog is not None, "a stage without a changelog has no state to write"
@@ -76,12 +73,6 @@ def _body(publish: Publish, trace: Headers) -> tuple[bytes, list[tuple[str, byte
         own = publish.headers or trace
         return codec.encode(publish.value), [codec.CONTENT_TYPE, *own]
     return publish.value, list(publish.headers)
-
-
-def trace_of(cause: Received) -> Headers:
-    if cause.headers in _ONLY_OURS:
-        return ()
-    return tuple(header for header in cause.headers if header[0] in TRACE)
 
 
 @cache

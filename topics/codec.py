@@ -54,6 +54,11 @@ def _explain(topic: str, value: bytes, error: ValidationError) -> str:
     return f"not a record of {topic!r}: {describe(error)}"
 
 
+def explain(error: Exception) -> str:
+    """The error in words for the one whose input it is about."""
+    return describe(error) if isinstance(error, ValidationError) else str(error)
+
+
 def describe(error: ValidationError, most: int = 5) -> str:
     """The first `most` of what pydantic found, on one line: `place.name: what is wrong; …`."""
     found = error.errors(include_url=False, include_context=False, include_input=False)

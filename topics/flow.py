@@ -12,6 +12,9 @@ from topics.records import Record
 
 Headers = tuple[tuple[str, bytes], ...]
 
+TRACE = ("traceparent", "tracestate")
+"""W3C Trace Context: passed on from a record to what it causes."""
+
 
 class Received(NamedTuple):
     """A record as it stood on its topic. `topic` is the contract's name, without the prefix."""
@@ -23,6 +26,10 @@ class Received(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+
+
+def trace_of(record: Received) -> Headers:
+    return tuple(header for header in record.headers if header[0] in TRACE)
 
 
 class Publish(NamedTuple):
@@ -63,18 +70,21 @@ class Stage(Protocol):
     """A pure stage on one partition.
 
     `handle` never raises for what a record holds; what can't be processed becomes a dead letter.
-    `tick` is called when `due_ms` (None: never) has passed.
+    `tick` is called when `due_ms` (None: never) has passed. A stage that waits for nothing and holds nothing
+    says nothing of either.
     """
 
     def handle(self, record: Received, now_ms: int) -> Decision: ...
 
-    def due_ms(self) -> int | None: ...
+    def due_ms(self) -> int | None:
+        return None
 
-    def tick(self, now_ms: int) -> Decision: ...
+    def tick(self, now_ms: int) -> Decision:
+        return Decision()
 
     def close(self) -> None:
         """The stage is thrown away: let go of what it holds in memory."""
-        ...
+        return
 
 
 def dead_letter(record: Received, stage: str, reason: str, now_ms: int, task: str | None = None) -> Publish:

@@ -1,6 +1,7 @@
 """One real broker for all tests of a session, on a port of its own; each test has its own topics on it."""
 
 import itertools
+import os
 import shutil
 import socket
 import tempfile
@@ -54,3 +55,16 @@ def settings(broker: Settings, tmp_path: Path) -> Settings:
         metrics_port=0,
         session_timeout_ms=6_000,
     )
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """What a process needs to be a worker on the test's topics, and the test's state folder."""
+    return os.environ | {
+        "SEGUE_KAFKA": settings.bootstrap,
+        "SEGUE_PREFIX": settings.prefix,
+        "SEGUE_PARTITIONS": str(settings.partitions),
+        "SEGUE_REPLICATION": "1",
+        "SEGUE_METRICS_PORT": "0",
+        "SEGUE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
+        "SEGUE_STATE_DIR": str(settings.state_dir),
+    }

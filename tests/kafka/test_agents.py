@@ -1,7 +1,6 @@
 """An agent on a real broker, whose worker is killed on the way."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from streams.gateway import Client
 from streams.provision import provision
 from streams.settings import Settings
 from tests.kafka.agents.app import WELLS
+from tests.kafka.conftest import worker_environment
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -54,14 +54,7 @@ async def field(settings: Settings, tmp_path: Path) -> AsyncGenerator[Field]:
     await provision(settings)
     visits = tmp_path / "visits"
     visits.touch()
-    env = os.environ | {
-        "SEGUE_KAFKA": settings.bootstrap,
-        "SEGUE_PREFIX": settings.prefix,
-        "SEGUE_PARTITIONS": str(settings.partitions),
-        "SEGUE_REPLICATION": "1",
-        "SEGUE_METRICS_PORT": "0",
-        "SEGUE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
-        "SEGUE_STATE_DIR": str(tmp_path / "state"),
+    env = worker_environment(settings) | {
         "VISITS": str(visits),
     }
     async with Client(settings) as client:

@@ -1,7 +1,6 @@
 """The reference job, whole: real broker, real workers, real services; and the kills that it must survive."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -15,7 +14,7 @@ import pytest_asyncio
 from streams.gateway import Client
 from streams.provision import provision
 from streams.settings import Settings
-from tests.kafka.conftest import free_port
+from tests.kafka.conftest import free_port, worker_environment
 from topics.errors import UnknownName
 from topics.records import Question, Status
 
@@ -68,17 +67,10 @@ async def until(look: Callable[[], Awaitable[T | None]]) -> T:
 
 
 @pytest_asyncio.fixture
-async def town(settings: Settings, tmp_path: Path) -> AsyncGenerator[Town]:
+async def town(settings: Settings) -> AsyncGenerator[Town]:
     await provision(settings)
     ports = [free_port(), free_port()]
-    env = os.environ | {
-        "SEGUE_KAFKA": settings.bootstrap,
-        "SEGUE_PREFIX": settings.prefix,
-        "SEGUE_PARTITIONS": str(settings.partitions),
-        "SEGUE_REPLICATION": "1",
-        "SEGUE_METRICS_PORT": "0",
-        "SEGUE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
-        "SEGUE_STATE_DIR": str(tmp_path / "state"),
+    env = worker_environment(settings) | {
         "TRAVEL_AVAILABILITY_PORT": str(ports[0]),
         "TRAVEL_BOOKING_PORT": str(ports[1]),
     }
