@@ -67,7 +67,13 @@ class Intake(Stage):
             problem = Problem(type="BadInput", message=why, retryable=False)
             rejected = Publish("events", task, Rejected(**facts, problem=problem))
             return Decision([rejected, dead_letter(record, "intake", why, now_ms, task)])
-        submitted = Submitted(**facts, version=workflow.version, input=request.input)
+        submitted = Submitted(
+            **facts,
+            version=workflow.version,
+            input=request.input,
+            tenant=request.tenant,
+            priority=request.priority,
+        )
         return Decision([Publish("events", task, submitted)])
 
 

@@ -260,6 +260,8 @@ class Task:
             workflow=workflow.name,
             version=workflow.version,
             input=value,
+            tenant=performance.submitted.tenant,
+            priority=performance.submitted.priority,
             parent=Parent(task=self.id, step=step.number, print=step.print),
             at_ms=performance.now_ms,
         )

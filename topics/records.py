@@ -18,6 +18,14 @@ VERSION = 1
 TaskId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """Also the key of every record about the task: 1 to 200 characters, none of them a control character."""
 
+Tenant = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/]+$")]
+"""On whose behalf a task runs: what limits, fairness and keys go by. No control character and no slash."""
+
+PRIORITY_MAX = 9
+
+Priority = Annotated[int, Field(ge=0, le=PRIORITY_MAX)]
+"""Among tasks that wait to begin the higher goes first; 0 is usual."""
+
 Outcome = Literal["succeeded", "failed", "cancelled", "rejected"]
 """How a task ended. `rejected` never began: its workflow is unknown or its input does not validate."""
 
@@ -103,6 +111,8 @@ class TaskRequest(Record):
     workflow: str
     version: int | None = None
     input: Any = None
+    tenant: Tenant | None = None
+    priority: Priority = 0
 
 
 class Answer(Record):
@@ -144,6 +154,8 @@ class Submitted(Record):
     workflow: str
     version: int
     input: Any
+    tenant: Tenant | None = None
+    priority: Priority = 0
     parent: Parent | None = None
     origin: Origin | None = None
     at_ms: int
