@@ -23,6 +23,7 @@ from aiokafka.structs import TopicPartition
 
 from benchmarks.steps import APP, STEPS
 from processors.conduct import Conduct
+from streams.batches import BATCH_BYTES_MAX, Outgoing
 from streams.calls import RouteCalls
 from streams.clock import now_ms
 from streams.executors.tool import ToolExecutor
@@ -30,7 +31,6 @@ from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.settings import Settings
 from streams.state import Store
-from streams.transactions import BATCH_BYTES_MAX, Outgoing
 from topics import codec
 from topics.flow import Decision, Received
 from topics.records import Submitted

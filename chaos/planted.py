@@ -13,11 +13,13 @@ from typing import Any
 
 from processors.conduct import Conduct
 from processors.delay import Delays
+from streams.batches import Outgoing
 from streams.cli import main
+from streams.producer import Ends, Offsets
 from streams.protocol import Membership
 from streams.pure import PureRunner
 from streams.state import Empty
-from streams.transactions import Acknowledgements, Ends, Offsets, Outgoing
+from streams.transactions import Acknowledgements
 from topics.flow import Decision, Received
 
 LOSES_S = 0.1

@@ -30,7 +30,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.structs import TopicPartition
 
-from streams.protocol import UNSTABLE_OFFSET_COMMIT, Membership, OffsetFetchRequest
+from streams.protocol import UNSTABLE_OFFSET_COMMIT, Membership, stable_offsets
 from streams.settings import Settings
 from streams.transactions import Committer, committer
 from topics.flow import Received
@@ -182,7 +182,7 @@ class Group(ConsumerRebalanceListener):
         coordinator: Any = self.consumer._coordinator
         client: Any = self.consumer._client
         await coordinator.ensure_coordinator_known()
-        request = OffsetFetchRequest(self._name, partitions)
+        request = stable_offsets(self._name, partitions)
         response = await client.send(coordinator.coordinator_id, request, group=ConnectionGroup.COORDINATION)
         rows = [(topic, *row) for topic, rows, _ in response.topics for row in rows]
         codes = {response.error_code} | {code for _, _, _, _, _, code, _ in rows}

@@ -13,8 +13,8 @@ from functools import cache, lru_cache
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 
+from streams.batches import Outgoing
 from streams.settings import Settings
-from streams.transactions import Outgoing
 from topics import codec, contracts
 from topics.contracts import RECORD_BYTES_MAX
 from topics.flow import Decision, Headers, Publish, Received, trace_of

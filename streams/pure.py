@@ -20,9 +20,9 @@ from streams.clock import now_ms as clock_ms
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
+from streams.producer import Ends, Offsets
 from streams.settings import Settings
 from streams.state import Empty, Store, open_restored
-from streams.transactions import Ends, Offsets
 from topics import contracts
 from topics.flow import Decision, Received, Stage, State, dead_letter
 

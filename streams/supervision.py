@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
 from streams.effects import DRAIN_S
-from streams.transactions import Replaced
+from streams.producer import Replaced
 from topics.errors import SegueError
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,14 @@ import pytest
 import pytest_asyncio
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.batches import Outgoing
 from streams.clock import now_ms
 from streams.group import Group
+from streams.producer import Replaced
 from streams.provision import provision
 from streams.settings import Settings
 from streams.state import Store
-from streams.transactions import Outgoing, Replaced, Transactions
+from streams.transactions import Transactions
 from tests.kafka.engine import counts, event, feed, read, running, tallied, tally, until
 from topics import codec
 from topics.flow import Decision, Publish, Received, State, Write

@@ -4,11 +4,11 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.batches import Outgoing
 from streams.clock import now_ms
 from streams.group import session
 from streams.provision import provision
 from streams.settings import Settings
-from streams.transactions import Outgoing
 from tests.kafka.engine import read, until
 
 

@@ -1,0 +1,251 @@
+"""Writes batches of records: as they come (`write`), or with a group's offsets as one transaction.
+
+    start ─▶ an id and epoch for each identity; what a predecessor left open is aborted
+    transact: batches ─▶ the group's offsets, fenced by its generation ─▶ commit
+
+aiokafka's connections under a loop of our own: its producer sends from a task beside, with a queue and a
+future for each batch, speaks only the older transactions, and after an error forgets what it wrote to. What
+brokers ask to try again (a leader that moves, a coordinator that starts) is tried again under the numbers of
+the first try, so that nothing is written twice. Any other error ends the stage, which is started anew and
+takes its identities again: a crash and an error take the same path.
+
+*Two identities take turns.* After a commit the brokers still write its markers, and the next transaction of
+the same identity waits for them; that of the other begins at once. A commit is acknowledged before the next
+one begins, so offsets never overtake each other.
+"""
+
+# aiokafka is annotated only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import ConcurrentTransactions, KafkaError, LeaderNotAvailableError, for_code
+from aiokafka.protocol.api import Request
+from aiokafka.protocol.transaction import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    InitProducerIdRequest,
+)
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams import protocol
+from streams.batches import Batch, Identity, Outgoing
+from streams.protocol import Membership
+from streams.settings import Settings
+
+TRANSACTION_TIMEOUT_MS = 10_000
+"""A transaction of a worker that died stops all readers behind it for at most so long."""
+
+GIVE_UP_S = TRANSACTION_TIMEOUT_MS / 1000
+"""By then the coordinator has ended the transaction anyway."""
+
+RETRY_S = 0.002
+"""About what the markers of a transaction take. It doubles with each try, for a leader that moves."""
+
+RETRY_S_MAX = 0.25
+
+IDENTITIES = 2
+
+NOT_THE_COORDINATOR = frozenset({15, 16})
+"""Codes that say: ask who it is now."""
+
+REPLACED = frozenset({22, 25, 82})
+"""Codes that say: the group has gone on without this member."""
+
+Offsets = Mapping[TopicPartition, OffsetAndMetadata]
+Ends = dict[TopicPartition, int]
+"""For each partition that was written: the offset after the last record."""
+
+T = TypeVar("T")
+
+
+class Replaced(KafkaError):
+    """The group has given this member's partitions to another: nothing of the transaction counts."""
+
+
+class Producer:
+    """One call at a time: the next when the one before has returned."""
+
+    def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
+        self._client: Any = AIOKafkaClient(
+            **settings.client_options(), request_timeout_ms=TRANSACTION_TIMEOUT_MS
+        )
+        count = IDENTITIES if transactional_id is not None else 1
+        self._identities = deque(
+            Identity(transactional_id and f"{transactional_id}-{number}") for number in range(count)
+        )
+        self._coordinators: dict[tuple[int, str], Any] = {}
+        self._topics: set[str] = set()
+        self._joins = False
+        """Writing makes a partition part of the transaction, as version 2 of transactions has it."""
+
+    async def start(self) -> None:
+        await self._client.bootstrap()
+        answer = await self._ask(self._client.get_random_node(), protocol.api_versions())
+        self._joins = self._identities[0].transactional_id is not None and protocol.joins(answer)
+        for identity in self._identities:
+            await _retried(lambda identity=identity: self._introduce(identity))  # type: ignore[misc]
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def write(self, records: Iterable[Outgoing], now_ms: int) -> Ends:
+        """Returns when all in-sync replicas have them all."""
+        identity = self._identities[0]
+        return await self._write(identity, identity.batches(records, now_ms))
+
+    async def transact(
+        self, records: Iterable[Outgoing], offsets: Offsets, membership: Membership, now_ms: int
+    ) -> Ends:
+        """Returns when the transaction is committed. Of one that raises nobody knows how it ended."""
+        identity = self._identities[0]
+        self._identities.rotate()
+        batches = identity.batches(records, now_ms)
+        if not batches and not offsets:
+            return {}
+        if not self._joins:
+            await self._announce(identity, batches, membership.group if offsets else None)
+        ends = await self._write(identity, batches)
+        if offsets:
+            await _retried(lambda: self._commit_offsets(identity, offsets, membership))
+        await _retried(lambda: self._end(identity))
+        return ends
+
+    # ------------------------------------------------------------ records
+
+    async def _write(self, identity: Identity, batches: Mapping[TopicPartition, list[Batch]]) -> Ends:
+        """A request takes one batch for each partition: what has more of them takes several."""
+        await self._know({tp.topic for tp in batches})
+        ends: Ends = {}
+        for turn in range(max(map(len, batches.values()), default=0)):
+            left = {tp: filled[turn] for tp, filled in batches.items() if turn < len(filled)}
+            await _retried(lambda left=left: self._produce(identity, left, ends))  # type: ignore[misc]
+        return ends
+
+    async def _know(self, topics: set[str]) -> None:
+        if not topics <= self._topics:
+            self._topics |= topics
+            await self._client.set_topics(self._topics)
+
+    async def _produce(self, identity: Identity, left: dict[TopicPartition, Batch], ends: Ends) -> None:
+        """Takes from `left` what is acknowledged. Raises the first error of what is not."""
+        leaders: dict[Any, dict[TopicPartition, bytes]] = {}
+        for tp, batch in left.items():
+            leaders.setdefault(self._client.cluster.leader_for_partition(tp), {})[tp] = batch.records
+        answers = await asyncio.gather(
+            *(self._produce_to(node, identity, batches) for node, batches in leaders.items()),
+            return_exceptions=True,
+        )
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        for tp, code, offset in (row for rows in answers if isinstance(rows, list) for row in rows):
+            if code == 0:
+                ends[tp] = offset + left.pop(tp).size
+            else:
+                errors.append(
+                    for_code(code)(f"can't write to {tp.topic} {tp.partition} (Kafka's error {code})")
+                )
+        if errors:
+            await self._client.force_metadata_update()
+            raise errors[0]
+
+    async def _produce_to(
+        self, node: Any, identity: Identity, batches: Mapping[TopicPartition, bytes]
+    ) -> list[tuple[TopicPartition, int, int]]:
+        if node is None or node < 0:
+            raise LeaderNotAvailableError(f"no leader for {', '.join(tp.topic for tp in batches)}")
+        request = protocol.produce(
+            identity.transactional_id, batches, TRANSACTION_TIMEOUT_MS, joins=self._joins
+        )
+        return list(protocol.produced(await self._ask(node, request)))
+
+    # ------------------------------------------------------------ transactions
+
+    async def _introduce(self, identity: Identity) -> None:
+        """Takes the identity from whoever had it before; what that one left open is aborted."""
+        name = identity.transactional_id
+        request = InitProducerIdRequest(name, TRANSACTION_TIMEOUT_MS)  # type: ignore[arg-type]
+        if name is None:
+            answer = await self._ask(self._client.get_random_node(), request)
+        else:
+            answer = await self._ask_coordinator(CoordinationType.TRANSACTION, name, request)
+        self._check({answer.error_code}, f"can't write as {name or 'anybody'}")
+        identity.become(answer.producer_id, answer.producer_epoch)
+
+    async def _announce(
+        self, identity: Identity, partitions: Iterable[TopicPartition], group: str | None
+    ) -> None:
+        """Before version 2, what a transaction will write to is made part of it by requests of their own."""
+        numbers = protocol.by_topic({tp: tp.partition for tp in partitions})
+        if numbers:
+            topics = [(topic, rows) for topic, rows, _ in numbers]
+            await _retried(lambda: self._add_partitions(identity, topics))
+        if group is not None:
+            await _retried(lambda: self._add_group(identity, group))
+
+    async def _add_partitions(self, identity: Identity, topics: list[tuple[str, list[int]]]) -> None:
+        answer = await self._coordinate(identity, AddPartitionsToTxnRequest(*identity.who, topics))
+        codes = {code for _, rows in answer.errors for _, code in rows}
+        self._check(codes, f"can't write to {', '.join(topic for topic, _ in topics)} in a transaction")
+
+    async def _add_group(self, identity: Identity, group: str) -> None:
+        answer = await self._coordinate(identity, AddOffsetsToTxnRequest(*identity.who, group))
+        self._check({answer.error_code}, f"can't commit offsets of {group} in a transaction")
+
+    async def _commit_offsets(self, identity: Identity, offsets: Offsets, membership: Membership) -> None:
+        request = protocol.txn_offset_commit(identity.who, membership, offsets, joins=self._joins)
+        answer = await self._ask_coordinator(CoordinationType.GROUP, membership.group, request)
+        codes = {code for _, rows, _ in answer.topics for _, code, _ in rows}
+        if codes & REPLACED:
+            raise Replaced(f"generation {membership.generation} of group {membership.group} is over")
+        self._check(codes, f"can't commit offsets of {membership.group}")
+
+    async def _end(self, identity: Identity) -> None:
+        answer = await self._coordinate(
+            identity, protocol.commit_transaction(identity.who, joins=self._joins)
+        )
+        self._check({answer.error_code}, f"can't commit a transaction of {identity.transactional_id}")
+        if self._joins:
+            identity.become(answer.producer_id, answer.producer_epoch)
+
+    # ------------------------------------------------------------ requests
+
+    async def _coordinate(self, identity: Identity, request: Request[Any]) -> Any:
+        name, *_ = identity.who
+        return await self._ask_coordinator(CoordinationType.TRANSACTION, name, request)
+
+    async def _ask_coordinator(self, kind: int, name: str, request: Request[Any]) -> Any:
+        if (kind, name) not in self._coordinators:
+            self._coordinators[kind, name] = await self._client.coordinator_lookup(kind, name)
+        try:
+            return await self._ask(self._coordinators[kind, name], request, ConnectionGroup.COORDINATION)
+        except KafkaError:
+            self._coordinators.clear()
+            raise
+
+    async def _ask(self, node: Any, request: Request[Any], group: Any = ConnectionGroup.DEFAULT) -> Any:
+        return await self._client.send(node, request, group=group)
+
+    def _check(self, codes: set[int], what: str) -> None:
+        if codes & NOT_THE_COORDINATOR:
+            self._coordinators.clear()
+        for code in codes - {0}:
+            raise for_code(code)(f"{what} (Kafka's error {code})")
+
+
+async def _retried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Again and again while the brokers ask for it, up to `GIVE_UP_S`."""
+    until_s, wait_s = time.monotonic() + GIVE_UP_S, RETRY_S
+    while True:
+        try:
+            return await attempt()
+        except KafkaError as error:
+            again = error.retriable or isinstance(error, ConcurrentTransactions)
+            if not again or time.monotonic() + wait_s > until_s:
+                raise
+        await asyncio.sleep(wait_s)
+        wait_s = min(wait_s * 2, RETRY_S_MAX)
