@@ -54,7 +54,7 @@ MINUTES ?= 30
 GUARANTEE ?= exactly_once
 
 .PHONY: chaos
-chaos: $(VENV)/dev ## break workers, broker and network under load, then audit; MINUTES=30 SEED=7 GUARANTEE=at_least_once
+chaos: $(VENV)/dev ## break workers, broker, network, disks and clocks under load, then audit; MINUTES=30 SEED=7 GUARANTEE=at_least_once
 	@$(BIN)/python -m chaos --minutes $(MINUTES) --guarantee $(GUARANTEE) $(if $(SEED),--seed $(SEED))
 
 .PHONY: chaos-planted

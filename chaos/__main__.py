@@ -6,11 +6,13 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from benchmarks.report import keep
-from chaos.report import figures, text
+from chaos.faults import Kind
+from chaos.report import broken, figures, text
 from chaos.run import Guarantee, Outcome, Plan, run
 from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
@@ -20,8 +22,9 @@ from streams.settings import Settings
 @click.option("--minutes", default=30.0, show_default=True, help="How long to break things.")
 @click.option("--seed", type=int, help="Draws the tasks and the faults; another at each run if not given.")
 @click.option("--guarantee", type=click.Choice(["exactly_once", "at_least_once"]), default="exactly_once")
-@click.option("--rate", default=15.0, show_default=True, help="Tasks per second.")
-def main(minutes: float, seed: int | None, guarantee: Guarantee, rate: float) -> None:
+@click.option("--rate", default=12.5, show_default=True, help="Tasks per second.")
+@click.option("--only", multiple=True, type=click.Choice(get_args(Kind)), help="These faults alone.")
+def main(minutes: float, seed: int | None, guarantee: Guarantee, rate: float, only: tuple[Kind, ...]) -> None:
     """Break workers, the broker and the network under load, then audit every task."""
     quiet_aiokafka()
     seed = seed if seed is not None else time.time_ns() % 100_000
@@ -29,11 +32,11 @@ def main(minutes: float, seed: int | None, guarantee: Guarantee, rate: float) ->
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     click.echo(f"seed {seed}; logs and state in {folder}")
-    plan = Plan(seed, minutes, guarantee, rate)
+    plan = Plan(seed, minutes, guarantee, rate, only=only)
     outcome = asyncio.run(_run(plan, folder))
     click.echo(text(outcome))
     keep(f"chaos-{guarantee}", figures(outcome))
-    sys.exit(0 if outcome.findings.clean else 1)
+    sys.exit(1 if broken(outcome) else 0)
 
 
 async def _run(plan: Plan, folder: Path) -> Outcome:

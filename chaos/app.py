@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, UserPromptPart
+from pydantic_ai import Agent
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelRequestPart,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from chaos.ledger import FOLDER, Ledger
@@ -31,6 +41,7 @@ from segue import (
     tool,
     workflow,
 )
+from segue.agents import Durable
 
 LEDGER = Ledger(Path(os.environ[FOLDER]))
 
@@ -86,11 +97,13 @@ class Guess(BaseModel):
     number: int
 
 
+def _told(messages: list[ModelMessage]) -> list[ModelRequestPart]:
+    return [part for message in messages if isinstance(message, ModelRequest) for part in message.parts]
+
+
 def guess(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
     """Answers with the last number that it was told: the prompt's at first, then the critique's."""
-    requests = (message for message in messages if isinstance(message, ModelRequest))
-    parts = [part for request in requests for part in request.parts]
-    told = [str(part.content) for part in parts if isinstance(part, UserPromptPart)]
+    told = [str(part.content) for part in _told(messages) if isinstance(part, UserPromptPart)]
     first, *_ = re.findall(r"\d+", told[-1])
     return ModelResponse(parts=[ToolCallPart(info.output_tools[0].name, {"number": int(first)})])
 
@@ -104,6 +117,38 @@ def is_number(output: Guess, wanted: int) -> None:
 guesser = ModelRoute(
     "guesser", [FunctionModel(guess, model_name="guesser")], policy=Policy(timeout_s=30, retries=10)
 )
+
+# ---------------------------------------------------------------- an agent that makes its rounds
+
+
+def rounds(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
+    """Visits the stops that its prompt names, two at a time, and tells the sum of what it found there."""
+    told = _told(messages)
+    prompt = next(str(part.content) for part in told if isinstance(part, UserPromptPart))
+    found = [int(str(part.content)) for part in told if isinstance(part, ToolReturnPart)]
+    stops = [int(stop) for stop in re.findall(r"\d+", prompt)][len(found) :]
+    if stops:
+        return ModelResponse(parts=[ToolCallPart("visit", {"stop": stop}) for stop in stops[:2]])
+    return ModelResponse(parts=[TextPart(str(sum(found)))])
+
+
+TRIES = Policy(timeout_s=30, retries=10, backoff_s=0.1)
+postman = Agent(
+    FunctionModel(rounds, model_name="rounds"),
+    name="postman",
+    capabilities=[Durable(policy=TRIES, tool_policy=TRIES)],
+)
+
+
+@postman.tool_plain
+async def visit(stop: int) -> int:
+    """A stop whose number ends in 7 is not at home the first time."""
+    with LEDGER.executing("visit", stop):
+        await asyncio.sleep(0.02)
+        if stop % 10 == 7 and current_attempt().attempt == 1:
+            raise Retryable("nobody is at home")
+        return 2 * stop
+
 
 # ---------------------------------------------------------------- workflows
 
@@ -193,6 +238,11 @@ async def critique(task: Task, numbers: list[int]) -> int:
 
 
 @workflow
+async def agent(_: Task, stops: list[int]) -> int:
+    return int((await postman.run(f"Visit {stops}.")).output)
+
+
+@workflow
 async def fails(task: Task, number: int) -> Any:
     await task.tool(add, left=number, right=0)
     raise ValueError(f"{number} is not right")
@@ -214,9 +264,11 @@ app = App(
         children,
         cancelled,
         critique,
+        agent,
         fails,
     ],
     routes=[primary_or_spare, guesser],
     tools=[add, flaky, broken, tardy],
     checks=[is_number],
+    agents=[postman],
 )

@@ -16,7 +16,7 @@ from chaos.outside import COPY
 from chaos.workload import Work
 from streams.reader import Reader
 from streams.settings import Settings
-from streams.state import Store
+from streams.state import open_restored
 from topics import codec
 from topics.flow import Received
 from topics.records import Rejected, Result, Submitted
@@ -42,7 +42,7 @@ class Findings:
     effects: list[str] = field(default_factory=list[str])
     """An idempotency key is missing in the ledger, nobody asked for it, or it was used for two things."""
     state: list[str] = field(default_factory=list[str])
-    """A store differs from its changelog, folded from nothing."""
+    """A store differs from its changelog, folded or restored from nothing."""
 
     @property
     def clean(self) -> bool:
@@ -152,40 +152,53 @@ def in_flight(executions: Iterable[Execution], moments_s: Iterable[float], unpub
 # ---------------------------------------------------------------- state
 
 
-async def judge_state(settings: Settings, state_dir: Path) -> list[str]:
-    """Compares every store that any worker left with its changelog up to the store's own offset.
+async def judge_state(settings: Settings, state_dir: Path, scratch: Path) -> list[str]:
+    """Every store that a worker left, brought to the end of its changelog, is the log folded from nothing.
 
-    Only where the log begins at its beginning: a compacted one no longer tells what it said back then.
+    Twice from nothing: by the product, which restores an empty store, and by the fold below. The store of the
+    last owner stands at the end already: it is compared as it was left.
     """
-    logs = await _changelogs(settings)
     wrong: list[str] = []
     for topic, stage in CHANGELOGS.items():
-        for path in sorted(state_dir.glob(f"**/{stage}-*")):  # noqa: ASYNC240 - nothing else runs by then
-            store = Store(path)
-            log = logs[topic, int(path.name.rpartition("-")[2])]
-            if dict(store.scan(b"")) != _folded(log, store.offset):
-                wrong.append(f"{path.parent.name}/{path.name} at {store.offset}")
-            store.close()
+        logs = await _folded(settings, topic)
+        anew = {number: scratch / "anew" / f"{stage}-{number}" for number in logs}
+        rebuilt = await _restored(settings, topic, anew)
+        wrong += [
+            f"{stage}-{number} restored from nothing" for number in logs if rebuilt[number] != logs[number]
+        ]
+        for worker in sorted({path.parent for path in state_dir.glob(f"**/{stage}-*")}):  # noqa: ASYNC240 - nothing else runs by then
+            left = {_number(path): path for path in worker.glob(f"{stage}-*")}
+            found = await _restored(settings, topic, left)
+            wrong += [f"{left[number]}" for number in left if found[number] != logs[number]]
     return wrong
 
 
-async def _changelogs(settings: Settings) -> dict[tuple[str, int], list[tuple[int, bytes, bytes | None]]]:
-    logs: dict[tuple[str, int], list[tuple[int, bytes, bytes | None]]] = {}
+def _number(store: Path) -> int:
+    return int(store.name.rpartition("-")[2])
+
+
+async def _restored(
+    settings: Settings, topic: str, paths: Mapping[int, Path]
+) -> dict[int, dict[bytes, bytes]]:
+    """By the code with which a worker takes over partitions."""
+    found: dict[int, dict[bytes, bytes]] = {}
+    async for number, store in open_restored(settings, topic, paths, _unreported):
+        found[number] = dict(store.scan(b""))
+        store.close()
+    return found
+
+
+def _unreported(_number: int, _remaining: int) -> None: ...
+
+
+async def _folded(settings: Settings, topic: str) -> dict[int, dict[bytes, bytes]]:
     async with Reader(settings) as reader:
-        for topic in CHANGELOGS:
-            places = reader.partitions(topic)
-            logs |= {(topic, place.partition): [] for place in places}
-            async for record in reader.read(await reader.beginnings(places), await reader.ends(places)):
-                entry = (record.offset, record.key or b"", record.value)
-                logs[topic, record.partition].append(entry)
-    return logs
-
-
-def _folded(log: Iterable[tuple[int, bytes, bytes | None]], end: int) -> dict[bytes, bytes]:
-    state: dict[bytes, bytes] = {}
-    for offset, key, value in log:
-        if offset < end and value is not None:
-            state[key] = value
-        elif offset < end:
-            state.pop(key, None)
-    return state
+        places = reader.partitions(topic)
+        states: dict[int, dict[bytes, bytes]] = {place.partition: {} for place in places}
+        async for record in reader.read(await reader.beginnings(places), await reader.ends(places)):
+            state, key = states[record.partition], record.key or b""
+            if record.value is None:
+                state.pop(key, None)
+            else:
+                state[key] = record.value
+        return states

@@ -1,4 +1,8 @@
-"""The workers: real processes of `segue worker`, each with a log, to be killed, frozen and replaced."""
+"""The workers: real processes of `segue worker`, each on a machine, to be killed, frozen and replaced.
+
+The first of them, the veteran, is frozen and starved like the others, but never ended: its memory tells
+whether a worker grows.
+"""
 
 import asyncio
 import contextlib
@@ -12,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from chaos.machine import Machine
+
 WORKER = ("streams.cli", "worker", "chaos/app.py")
 STOP_S_MAX = 40.0
 WATCH_EVERY_S = 1.0
@@ -22,7 +28,8 @@ ROOT = Path(__file__).parents[1]
 @dataclass(eq=False)
 class Member:
     process: Process
-    began_s: float = field(default_factory=time.time)
+    machine: Machine
+    began_s: float = field(default_factory=time.monotonic)
     memory_mb: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     """Seconds since its start, and resident memory then."""
     leaving: bool = False
@@ -32,11 +39,15 @@ class Member:
 class Fleet:
     """`module` is what `python -m` runs: the real worker, or one with a planted bug."""
 
-    def __init__(self, folder: Path, env: dict[str, str], module: tuple[str, ...] = WORKER) -> None:
+    def __init__(
+        self, folder: Path, machines: int, env: dict[str, str], module: tuple[str, ...] = WORKER
+    ) -> None:
         self._folder = folder
         self._env = os.environ | env
+        self.machines = [Machine(number, folder) for number in range(1, machines + 1)]
         self._module = module
         self._watching: asyncio.Task[None] | None = None
+        self._starting: set[Machine] = set()
         self.members: list[Member] = []
         self.gone: list[Member] = []
         self.deaths: list[int] = []
@@ -48,12 +59,22 @@ class Fleet:
         self._watching = asyncio.create_task(self._watch())
 
     async def add(self) -> None:
-        number = len(self.members) + len(self.gone) + 1
-        with (self._folder / f"worker-{number}.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *self._module, env=self._env, cwd=ROOT, stdout=log, stderr=log
-            )
-        self.members.append(Member(process))
+        machine = self._free_machine()
+        command = (sys.executable, "-m", "chaos.skewed", *self._module)
+        self._starting.add(machine)
+        try:
+            with (self._folder / f"{machine.name}.log").open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *command, env=self._env | machine.env, cwd=ROOT, stdout=log, stderr=log
+                )
+            self.members.append(Member(process, machine))
+        finally:
+            self._starting.discard(machine)
+
+    @property
+    def mortal(self) -> list[Member]:
+        """All but the veteran."""
+        return [member for member in self.members if member.machine is not self.machines[0]]
 
     async def kill(self, member: Member) -> None:
         self._leave(member)
@@ -94,6 +115,13 @@ class Fleet:
         for member in self.members:
             with contextlib.suppress(ProcessLookupError):
                 member.process.kill()
+        for machine in self.machines:
+            machine.scrap()
+
+    def _free_machine(self) -> Machine:
+        """The first on which no worker runs: not even one that is about to end."""
+        running = {each.machine for each in self.members + self.gone if each.process.returncode is None}
+        return next(each for each in self.machines if each not in running | self._starting)
 
     def _leave(self, member: Member) -> None:
         member.leaving = True
@@ -116,4 +144,4 @@ class Fleet:
     def _weigh(self, member: Member) -> None:
         with contextlib.suppress(psutil.Error):
             rss = psutil.Process(member.process.pid).memory_info().rss
-            member.memory_mb.append((time.time() - member.began_s, rss / 2**20))
+            member.memory_mb.append((time.monotonic() - member.began_s, rss / 2**20))

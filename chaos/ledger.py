@@ -23,7 +23,7 @@ FOLDER = "CHAOS_LEDGER"
 
 @dataclass(frozen=True)
 class Execution:
-    """One run of a tool for one attempt of a step; times in seconds since the Unix epoch."""
+    """One run of a tool for one attempt of a step; times by the monotonic clock, which processes share."""
 
     key: str
     attempt: int
@@ -52,11 +52,11 @@ class Ledger:
         number = next(self._numbers)
         asked = json.dumps([tool, *arguments])
         began = {"key": now.idempotency_key, "attempt": now.attempt, "asked": asked}
-        self._write({"number": number, "began_s": time.time(), **began})
+        self._write({"number": number, "began_s": time.monotonic(), **began})
         try:
             yield
         finally:
-            self._write({"number": number, "ended_s": time.time()})
+            self._write({"number": number, "ended_s": time.monotonic()})
 
     def _write(self, line: dict[str, Any]) -> None:
         os.write(self._file, json.dumps(line).encode() + b"\n")

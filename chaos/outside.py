@@ -56,6 +56,8 @@ class Outside:
         """When the outside first wanted each task."""
         self.ended_s: dict[str, float] = {}
         """When it saw each task's result."""
+        self._latest_s = [0.0] * settings.partitions
+        """By partition, when the task was asked for that was asked for last among those that have ended."""
 
     async def __aenter__(self) -> "Outside":
         options = self._settings.client_options()
@@ -78,14 +80,18 @@ class Outside:
     def open(self) -> set[str]:
         return self.works.keys() - self.ended_s.keys()
 
+    def flows_since(self, at_s: float) -> bool:
+        """Whether on every partition a task has ended that was asked for after that moment."""
+        return all(asked_s >= at_s for asked_s in self._latest_s)
+
     async def submit(self, until_s: float) -> None:
         """At an even pace until that time; a dead broker makes the pace no slower, only the sending later."""
-        due_s = time.time()
+        due_s = time.monotonic()
         while due_s < until_s:
-            while due_s <= time.time():
+            while due_s <= time.monotonic():
                 due_s += 1 / self._tasks_per_s
                 work = next(self._drawn)
-                self.works[work.id], self.asked_s[work.id] = work, time.time()
+                self.works[work.id], self.asked_s[work.id] = work, time.monotonic()
                 self._begin(self._submit(work))
             await asyncio.sleep(TICK_S)
 
@@ -152,7 +158,9 @@ class Outside:
     def _see(self, record: Record) -> None:
         match record:
             case Result():
-                self.ended_s.setdefault(record.task, time.time())
+                self.ended_s.setdefault(record.task, time.monotonic())
+                partition = self.partition(record.task)
+                self._latest_s[partition] = max(self._latest_s[partition], self.asked_s.get(record.task, 0.0))
             case Question(to="anybody"):
                 value = answer_to(record.options[0].value)
                 answer = Answer(

@@ -5,28 +5,51 @@ from collections import Counter
 from typing import Any
 
 from chaos.audit import extra_executions, in_flight
-from chaos.faults import Happened
+from chaos.faults import ALONE, SESSION_TIMEOUT_S, Happened, Kind
 from chaos.outside import Outside
 from chaos.run import Outcome
+from streams.effects import RELEASE_GRACE_S
+from streams.group import HEARTBEATS_PER_SESSION
 
 UNPUBLISHED_S = 1.0
 """A call that ended so shortly before a kill may not have been published: it is made again."""
 
-MOVES = {"kill", "kill two", "terminate", "freeze", "add", "remove", "broker", "silence"}
+MOVES: set[Kind] = {
+    "kill",
+    "loss",
+    "kill two",
+    "terminate",
+    "freeze",
+    "add",
+    "remove",
+    "broker",
+    "silence",
+}
 """Faults after which partitions move, and calls in flight with them."""
 
-STEADY_S = 45.0
+RESTORE_S_MAX = 4.0
+"""Opening the stores, reading the ends of their changelogs, and a first task, on two cores for everything."""
+
+KILL_RECOVERY_S_MAX = SESSION_TIMEOUT_S * (1 + 1 / HEARTBEATS_PER_SESSION) + RELEASE_GRACE_S + RESTORE_S_MAX
+"""The session runs out, the others learn of it at their next heartbeat, let go, and take over."""
+
+STEADY_S = 120.0
+"""A worker grows while it fills its caches."""
+
+JUDGED_S = 20 * 60.0
+MEMORY_GROWTH_MB_PER_MIN_MAX = 1.0
 SHOWN_MAX = 5
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
     findings, plan = outcome.findings, outcome.plan
     recovered_s = recoveries_s(outcome.outside, outcome.happened)
-    moved = [happened for happened in outcome.happened if happened.kind in MOVES]
-    moments_s = [at_s for happened in moved for at_s in _moments_s(happened)]
+    killed = [happened for happened in outcome.happened if happened.kind in ALONE]
+    watched_s, growth = memory_growth(outcome)
     return {
         "tasks": len(outcome.outside.works),
         "faults": len(outcome.happened),
+        "skipped": sorted(outcome.skipped),
         "lost": len(findings.lost),
         "stuck": len(findings.stuck),
         "twice": len(findings.twice),
@@ -35,16 +58,41 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "wrong_stores": len(findings.state),
         "executions": len(outcome.executions),
         "extra_executions": extra_executions(outcome.executions),
-        "in_flight_at_faults": in_flight(outcome.executions, moments_s, UNPUBLISHED_S),
-        "recovery_s_p50": round(statistics.median(recovered_s), 2) if recovered_s else None,
-        "recovery_s_max": round(max(recovered_s), 2) if recovered_s else None,
+        "in_flight_at_faults": in_flight_at_faults(outcome),
+        "recovery_s_p50": _rounded(statistics.median(recovered_s)) if recovered_s else None,
+        "recovery_s_max": _rounded(max(recovered_s, default=None)),
+        "kill_recovery_s_max": _rounded(max(recoveries_s(outcome.outside, killed), default=None)),
+        "kill_recovery_s_bound": KILL_RECOVERY_S_MAX,
         "memory_mb_max": round(max((mb for m in outcome.members for _, mb in m.memory_mb), default=0)),
-        "memory_growth_mb_per_min": memory_growth(outcome),
+        "memory_growth_mb_per_min": _rounded(growth),
+        "memory_watched_min": round(watched_s / 60, 1),
         "worker_deaths": len(outcome.deaths),
         "seed": plan.seed,
         "minutes": plan.minutes,
         "guarantee": plan.guarantee,
+        "broken": broken(outcome),
     }
+
+
+def broken(outcome: Outcome) -> list[str]:
+    """The promises that this run did not find kept, by name."""
+    kept = {name: not found for name, found in vars(outcome.findings).items()}
+    kept["executions"] = extra_executions(outcome.executions) <= in_flight_at_faults(outcome)
+    killed = [happened for happened in outcome.happened if happened.kind in ALONE]
+    kept["kill_recovery"] = max(recoveries_s(outcome.outside, killed), default=0.0) <= KILL_RECOVERY_S_MAX
+    watched_s, growth = memory_growth(outcome)
+    kept["memory"] = watched_s < JUDGED_S or growth is None or growth <= MEMORY_GROWTH_MB_PER_MIN_MAX
+    return [name for name, is_kept in kept.items() if not is_kept]
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 2)
+
+
+def in_flight_at_faults(outcome: Outcome) -> int:
+    moved = [happened for happened in outcome.happened if happened.kind in MOVES]
+    moments_s = [at_s for happened in moved for at_s in _moments_s(happened)]
+    return in_flight(outcome.executions, moments_s, UNPUBLISHED_S)
 
 
 def _moments_s(happened: Happened) -> tuple[float, ...]:
@@ -71,26 +119,39 @@ def recoveries_s(outside: Outside, happened: list[Happened]) -> list[float]:
     return found
 
 
-def memory_growth(outcome: Outcome) -> float | None:
-    """Of the worker that lived longest, after its first `STEADY_S`; None if none lived twice as long."""
+def memory_growth(outcome: Outcome) -> tuple[float, float | None]:
+    """For how long a worker was watched after its first `STEADY_S`, and how many MB it grew a minute.
+
+    The worker that lived longest; by least squares, since stores that come and go make its memory swing.
+    """
     weighed = [member.memory_mb for member in outcome.members if member.memory_mb]
     longest = max(weighed, key=lambda weights: weights[-1][0]) if weighed else []
     steady = [(at_s, mb) for at_s, mb in longest if at_s >= STEADY_S]
-    if not steady or steady[-1][0] < 2 * STEADY_S:
-        return None
-    (first_s, first_mb), (last_s, last_mb) = steady[0], steady[-1]
-    return round((last_mb - first_mb) / (last_s - first_s) * 60, 2)
+    if len(steady) < 2:
+        return 0.0, None
+    times_s, sizes_mb = zip(*steady, strict=True)
+    slope, _ = statistics.linear_regression(times_s, sizes_mb)
+    return times_s[-1] - times_s[0], slope * 60
 
 
 def text(outcome: Outcome) -> str:
     kinds = Counter(happened.kind for happened in outcome.happened)
     lines = ["faults: " + ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())]
+    for kind in kinds:
+        of_kind = [happened for happened in outcome.happened if happened.kind == kind]
+        if recovered_s := recoveries_s(outcome.outside, of_kind):
+            p50_s, max_s = statistics.median(recovered_s), max(recovered_s)
+            lines.append(f"  {kind:10} work flowed again after {p50_s:5.1f} s, at most {max_s:5.1f} s")
     if outcome.deaths:
         lines.append(f"workers that ended by themselves, by exit code: {dict(Counter(outcome.deaths))}")
     for check, found in vars(outcome.findings).items():
         lines += [f"{check}: {each}" for each in found[:SHOWN_MAX]]
         if len(found) > SHOWN_MAX:
             lines.append(f"{check}: … and {len(found) - SHOWN_MAX} more")
-    if outcome.findings.clean:
+    if outcome.skipped:
+        lines.append(f"not possible here, so left out: {', '.join(sorted(outcome.skipped))}")
+    if not (found := broken(outcome)):
         lines.append("nothing was lost, stuck, done twice or wrong")
+    else:
+        lines.append(f"promises that were not kept: {', '.join(found)}")
     return "\n".join(lines)

@@ -112,6 +112,11 @@ def _critique(random: Random) -> Work:
     return Work("critique", [first, wanted], wanted)
 
 
+def _agent(random: Random) -> Work:
+    stops = _numbers(random, random.randrange(1, 6))
+    return Work("agent", stops, 2 * sum(stops), effects=len(stops))
+
+
 def _fails(random: Random) -> Work:
     return Work("fails", random.randrange(1000), effects=1, outcome="failed")
 
@@ -136,6 +141,7 @@ KINDS: tuple[Callable[[Random], Work], ...] = (
     _children,
     _cancelled,
     _critique,
+    _agent,
     _fails,
     _rejected,
 )

@@ -79,6 +79,7 @@ class Group(ConsumerRebalanceListener):
         self._names = {settings.topic(name): name for name in topics}
         self._owner = owner
         self._taking: asyncio.Task[None] | None = None
+        self._leaving = False
         options = settings.client_options()
         options["client_id"] = f"segue-{worker}-{stage}"
         self.consumer = AIOKafkaConsumer(
@@ -103,6 +104,7 @@ class Group(ConsumerRebalanceListener):
         self.consumer.subscribe(list(self._names), listener=self)
 
     async def leave(self) -> None:
+        self._leaving = True
         self.ready.clear()
         await self._stop_taking()
         with contextlib.suppress(TimeoutError, KafkaError):
@@ -134,6 +136,8 @@ class Group(ConsumerRebalanceListener):
         await self._owner.release()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if self._leaving:
+            return  # the owner may sit in another seat by now, and would commit from where this one began
         self.consumer.pause(*assigned)
         coordinator: Any = self.consumer._coordinator
         self.membership = Membership(self._name, coordinator.generation, coordinator.member_id)

@@ -21,7 +21,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import ConcurrentTransactions, KafkaError, LeaderNotAvailableError, for_code
@@ -35,14 +35,13 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams import protocol
 from streams.batches import Batch, Identity, Outgoing
+from streams.clock import CLOCK
 from streams.protocol import Membership
 from streams.settings import Settings
 
-TRANSACTION_TIMEOUT_MS = 10_000
-"""A transaction of a worker that died stops all readers behind it for at most so long."""
-
-GIVE_UP_S = TRANSACTION_TIMEOUT_MS / 1000
-"""By then the coordinator has ended the transaction anyway."""
+REQUEST_TIMEOUT_MS = 10_000
+GIVE_UP_S = 10.0
+"""By then the coordinator has most likely ended the transaction."""
 
 RETRY_S = 0.002
 """About what the markers of a transaction take. It doubles with each try, for a leader that moves."""
@@ -61,6 +60,7 @@ Offsets = Mapping[TopicPartition, OffsetAndMetadata]
 Ends = dict[TopicPartition, int]
 """For each partition that was written: the offset after the last record."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -72,9 +72,9 @@ class Producer:
     """One call at a time: the next when the one before has returned."""
 
     def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
-        self._client: Any = AIOKafkaClient(
-            **settings.client_options(), request_timeout_ms=TRANSACTION_TIMEOUT_MS
-        )
+        self._client: Any = AIOKafkaClient(**settings.client_options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        self._timeout_ms = settings.session_timeout_ms
+        """A worker that died stops the readers behind its transaction no longer than its seats are kept."""
         count = IDENTITIES if transactional_id is not None else 1
         self._identities = deque(
             Identity(transactional_id and f"{transactional_id}-{number}") for number in range(count)
@@ -89,7 +89,7 @@ class Producer:
         answer = await self._ask(self._client.get_random_node(), protocol.api_versions())
         self._joins = self._identities[0].transactional_id is not None and protocol.joins(answer)
         for identity in self._identities:
-            await _retried(lambda identity=identity: self._introduce(identity))  # type: ignore[misc]
+            await _retried(self._introduce, identity)
 
     async def close(self) -> None:
         await self._client.close()
@@ -112,8 +112,8 @@ class Producer:
             await self._announce(identity, batches, membership.group if offsets else None)
         ends = await self._write(identity, batches)
         if offsets:
-            await _retried(lambda: self._commit_offsets(identity, offsets, membership))
-        await _retried(lambda: self._end(identity))
+            await _retried(self._commit_offsets, identity, offsets, membership)
+        await _retried(self._end, identity)
         return ends
 
     # ------------------------------------------------------------ records
@@ -123,8 +123,9 @@ class Producer:
         await self._know({tp.topic for tp in batches})
         ends: Ends = {}
         for turn in range(max(map(len, batches.values()), default=0)):
+            sent_ms = CLOCK.counted_ms()
             left = {tp: filled[turn] for tp, filled in batches.items() if turn < len(filled)}
-            await _retried(lambda left=left: self._produce(identity, left, ends))  # type: ignore[misc]
+            await _retried(self._produce, identity, left, ends, sent_ms)
         return ends
 
     async def _know(self, topics: set[str]) -> None:
@@ -132,8 +133,10 @@ class Producer:
             self._topics |= topics
             await self._client.set_topics(self._topics)
 
-    async def _produce(self, identity: Identity, left: dict[TopicPartition, Batch], ends: Ends) -> None:
-        """Takes from `left` what is acknowledged. Raises the first error of what is not."""
+    async def _produce(
+        self, identity: Identity, left: dict[TopicPartition, Batch], ends: Ends, sent_ms: int
+    ) -> None:
+        """Takes from `left` what is acknowledged. Raises an error of what is not, a final one if there is."""
         leaders: dict[Any, dict[TopicPartition, bytes]] = {}
         for tp, batch in left.items():
             leaders.setdefault(self._client.cluster.leader_for_partition(tp), {})[tp] = batch.records
@@ -142,25 +145,24 @@ class Producer:
             return_exceptions=True,
         )
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
-        for tp, code, offset in (row for rows in answers if isinstance(rows, list) for row in rows):
-            if code == 0:
-                ends[tp] = offset + left.pop(tp).size
+        for written in (each for answer in answers if isinstance(answer, list) for each in answer):
+            if written.code == 0:
+                ends[written.to] = written.offset + left.pop(written.to).size
+                if written.stamp_ms >= 0:
+                    CLOCK.told(written.stamp_ms, sent_ms)
             else:
-                errors.append(
-                    for_code(code)(f"can't write to {tp.topic} {tp.partition} (Kafka's error {code})")
-                )
+                what = f"can't write to {written.to.topic} {written.to.partition}"
+                errors.append(_error(written.code, what))
         if errors:
             await self._client.force_metadata_update()
-            raise errors[0]
+            raise min(errors, key=_may_go_through)
 
     async def _produce_to(
         self, node: Any, identity: Identity, batches: Mapping[TopicPartition, bytes]
-    ) -> list[tuple[TopicPartition, int, int]]:
+    ) -> list[protocol.Written]:
         if node is None or node < 0:
             raise LeaderNotAvailableError(f"no leader for {', '.join(tp.topic for tp in batches)}")
-        request = protocol.produce(
-            identity.transactional_id, batches, TRANSACTION_TIMEOUT_MS, joins=self._joins
-        )
+        request = protocol.produce(identity.transactional_id, batches, REQUEST_TIMEOUT_MS, joins=self._joins)
         return list(protocol.produced(await self._ask(node, request)))
 
     # ------------------------------------------------------------ transactions
@@ -168,7 +170,7 @@ class Producer:
     async def _introduce(self, identity: Identity) -> None:
         """Takes the identity from whoever had it before; what that one left open is aborted."""
         name = identity.transactional_id
-        request = InitProducerIdRequest(name, TRANSACTION_TIMEOUT_MS)  # type: ignore[arg-type]
+        request = InitProducerIdRequest(name, self._timeout_ms)  # type: ignore[arg-type]
         if name is None:
             answer = await self._ask(self._client.get_random_node(), request)
         else:
@@ -183,9 +185,9 @@ class Producer:
         numbers = protocol.by_topic({tp: tp.partition for tp in partitions})
         if numbers:
             topics = [(topic, rows) for topic, rows, _ in numbers]
-            await _retried(lambda: self._add_partitions(identity, topics))
+            await _retried(self._add_partitions, identity, topics)
         if group is not None:
-            await _retried(lambda: self._add_group(identity, group))
+            await _retried(self._add_group, identity, group)
 
     async def _add_partitions(self, identity: Identity, topics: list[tuple[str, list[int]]]) -> None:
         answer = await self._coordinate(identity, AddPartitionsToTxnRequest(*identity.who, topics))
@@ -234,18 +236,27 @@ class Producer:
         if codes & NOT_THE_COORDINATOR:
             self._coordinators.clear()
         for code in codes - {0}:
-            raise for_code(code)(f"{what} (Kafka's error {code})")
+            raise _error(code, what)
 
 
-async def _retried(attempt: Callable[[], Awaitable[T]]) -> T:
+def _error(code: int, what: str) -> KafkaError:
+    error: KafkaError = for_code(code)(f"{what} (Kafka's error {code})")
+    return error
+
+
+def _may_go_through(error: BaseException) -> bool:
+    """If it is tried again."""
+    return isinstance(error, ConcurrentTransactions) or (isinstance(error, KafkaError) and error.retriable)
+
+
+async def _retried(attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     """Again and again while the brokers ask for it, up to `GIVE_UP_S`."""
     until_s, wait_s = time.monotonic() + GIVE_UP_S, RETRY_S
     while True:
         try:
-            return await attempt()
+            return await attempt(*args, **kwargs)
         except KafkaError as error:
-            again = error.retriable or isinstance(error, ConcurrentTransactions)
-            if not again or time.monotonic() + wait_s > until_s:
+            if not _may_go_through(error) or time.monotonic() + wait_s > until_s:
                 raise
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, RETRY_S_MAX)

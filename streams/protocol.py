@@ -146,11 +146,19 @@ def produce(
     )
 
 
-def produced(response: Any) -> Iterable[tuple[TopicPartition, int, int]]:
-    """Each partition with its error code and the offset of the batch's first record."""
+class Written(NamedTuple):
+    """What became of a batch: `offset` is its first record's, `stamp_ms` the broker's time (-1: not told)."""
+
+    to: TopicPartition
+    code: int
+    offset: int
+    stamp_ms: int
+
+
+def produced(response: Any) -> Iterable[Written]:
     for topic, rows, *_ in response.topics:
         for row in rows:
-            yield TopicPartition(topic, row[0]), *row[1:3]
+            yield Written(TopicPartition(topic, row[0]), *row[1:4])
 
 
 # ---------------------------------------------------------------- TxnOffsetCommit

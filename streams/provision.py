@@ -121,6 +121,9 @@ def _configs(topic: Topic, replication: int) -> dict[str, str]:
     configs = {
         "cleanup.policy": topic.cleanup,
         "max.message.bytes": str(_message_bytes_max(topic)),
+        # Time is the brokers', whatever the clocks of those who write say (see `clock`); and records from a
+        # clock that is an hour ahead would be refused.
+        "message.timestamp.type": "LogAppendTime",
     }
     if topic.cleanup == "compact":
         configs |= COMPACTION

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.clock import now_ms as clock_ms
+from streams.disk import StateFailed, ensure_room
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
@@ -73,6 +74,8 @@ class Partition:
             self._accept(decision, record, outbox)
         except TooLarge as refused:
             self._put_aside(record, str(refused), outbox, now_ms)
+        except StateFailed:
+            raise
         except Exception as bug:
             log.exception(
                 "stage %s failed on %s/%d at %d: that record goes to the dead letters, the stage goes on",
@@ -134,6 +137,8 @@ class PureRunner:
     async def open(self) -> None: ...
 
     async def run(self) -> None:
+        if self._stage.changelog is not None:
+            ensure_room(self._directory)
         async with session(self._settings, self.name, self._worker, self._stage.topics, self) as seat:
             self._group, self._committer = seat
             try:

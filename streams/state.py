@@ -6,17 +6,18 @@
 RocksDB never holds more than the changelog: it is written after the commit, and together with the offset
 up to which it corresponds to the log. Wherever a process dies, reading the log from that offset on makes
 it whole; so its writes need no fsync, only order, which its write-ahead log gives. A store that is damaged,
-or that the log no longer reaches back to, is deleted and rebuilt from nothing.
+or that the log no longer reaches back to, is deleted and rebuilt from nothing. One that can't be written is
+closed (`StateFailed`): the stage is started anew, and reads on from where its store ends.
 """
 
 # aiokafka is annotated only in part.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from rocksdict import Options, Rdict, ReadOptions, WriteBatch
 
+from streams.disk import StateFailed, failed, is_refusal
 from streams.settings import Settings
 from topics.errors import Unavailable
 from topics.flow import Write
@@ -59,10 +61,15 @@ class Empty:
 
 
 class Store:
-    """Implements `topics.flow.State`: what is committed, under the pending writes of the running batch."""
+    """Implements `topics.flow.State`: what is committed, under the pending writes of the running batch.
+
+    Raises `StateFailed` where the disk fails it; one whose files turn out damaged is deleted at its close.
+    """
 
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._damaged = False
         self._db = Rdict(str(path), _options())
         self._pending: dict[bytes, bytes | None] = {}
         try:
@@ -76,7 +83,10 @@ class Store:
     def get(self, key: bytes) -> bytes | None:
         if key in self._pending:
             return self._pending[key]
-        return self._db.get(_ENTRY + key)
+        try:
+            return self._db.get(_ENTRY + key)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
+            raise self._unread(error) from None
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Ascending by key. Writes that are made pending while it runs are not seen."""
@@ -95,17 +105,40 @@ class Store:
         self._write(writes, offset)
 
     def close(self) -> None:
-        self._db.close()
+        """Closed it is in any case; what RocksDB can't flush any more stands on the changelog."""
+        with contextlib.suppress(Exception):
+            self._db.close()
+        if self._damaged:
+            shutil.rmtree(self._path, ignore_errors=True)
 
     def _stored(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        start = _ENTRY + prefix
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(_AFTER_ENTRIES)
-        entries = self._db.items(from_key=start, read_opt=bounds)
+        start = last = _ENTRY + prefix
+        entries = self._db.items(from_key=start, read_opt=_bounds_of_entries())
         for key, value in cast("Iterator[tuple[bytes, bytes]]", entries):
             if not key.startswith(start):
                 return
+            last = key
             yield key[1:], value
+        self._ensure_end(last)
+
+    def _ensure_end(self, last: bytes) -> None:
+        """rocksdict's iterator ends where it can't read on, and does not say so: ask why there is no more."""
+        beyond = self._db.iter(_bounds_of_entries())
+        try:
+            beyond.seek(last)
+            if beyond.valid():
+                beyond.next()
+            beyond.status()
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
+            raise self._unread(error) from None
+
+    def _unread(self, error: Exception) -> StateFailed:
+        if is_refusal(error):
+            return failed(self._path, error)
+        self._damaged = True
+        return StateFailed(
+            f"the state in {self._path} is damaged ({error}): it is rebuilt from its changelog"
+        )
 
     def _write(self, writes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -115,7 +148,10 @@ class Store:
             else:
                 batch.put(_ENTRY + key, value)
         batch.put(_OFFSET, offset.to_bytes(8))
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
+            raise failed(self._path, error) from None
         self.offset = offset
 
 
@@ -139,12 +175,14 @@ def _merged(
 
 
 def open_store(path: Path) -> Store:
-    """The store at `path`; one that can't be opened is deleted and begins empty. Raises `Unavailable`."""
+    """The store at `path`; one that is damaged is deleted and begins empty. Raises `Unavailable`."""
     try:
         return Store(path)
     except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
         if _is_locked(error):
             raise Unavailable(f"the state in {path} is in use: {error}") from None
+        if is_refusal(error):
+            raise failed(path, error) from None
         log.warning("the state in %s can't be opened (%s): it is rebuilt from its changelog", path, error)
         return renewed_store(path)
 
@@ -157,6 +195,12 @@ def _is_locked(error: Exception) -> bool:
 def renewed_store(path: Path) -> Store:
     shutil.rmtree(path, ignore_errors=True)
     return Store(path)
+
+
+def _bounds_of_entries() -> ReadOptions:
+    bounds = ReadOptions()
+    bounds.set_iterate_upper_bound(_AFTER_ENTRIES)
+    return bounds
 
 
 def _options() -> Options:
@@ -256,7 +300,7 @@ async def _bounds(
         return await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _reader(settings: Settings, isolation: str) -> AsyncGenerator[AIOKafkaConsumer]:
     reader = AIOKafkaConsumer(
         **settings.client_options(),

@@ -24,6 +24,9 @@ BACKOFF_S_MAX = 10.0
 STOP_S_MAX = DRAIN_S + 10.0
 """Draining, and then a last commit; a broker that can't be reached must not keep a worker from ending."""
 
+SAID_EVERY_S = 60.0
+"""What goes on failing for the same reason says so again after so long."""
+
 STEADY_S = 30.0
 """A stage that ran for so long has recovered."""
 
@@ -49,6 +52,7 @@ class SupervisedStage(Service):
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self._looping: asyncio.Task[None] | None = None
+        self._said: dict[str, float] = {}
         super().__init__()  # pyright: ignore[reportUnknownMemberType] # mode annotates in part
 
     @property
@@ -81,21 +85,29 @@ class SupervisedStage(Service):
             except Exception as error:  # noqa: BLE001 - whatever it is, the way back is the same
                 if time.monotonic() - started_s > STEADY_S:
                     backoff_s = BACKOFF_S_MIN
-                _explain(self.runner.name, _first(error), backoff_s)
+                self._explain(_first(error), backoff_s)
                 await self.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
             else:
                 return
 
+    def _explain(self, error: BaseException, backoff_s: float) -> None:
+        if self._was_said(str(error) or type(error).__name__):
+            return
+        stage, again = self.runner.name, f"it starts again in {backoff_s:g} s from what is committed"
+        if isinstance(error, Replaced | ProducerFenced):
+            log.info("stage %s lost its partitions to another worker (%s); %s", stage, error, again)
+        elif isinstance(error, KafkaError | SegueError | OSError):
+            log.warning("stage %s: %s; %s", stage, str(error) or type(error).__name__, again)
+        else:
+            log.error("stage %s failed, which is a bug; %s", stage, again, exc_info=error)
 
-def _explain(stage: str, error: BaseException, backoff_s: float) -> None:
-    again = f"it starts again in {backoff_s:g} s from what is committed"
-    if isinstance(error, Replaced | ProducerFenced):
-        log.info("stage %s lost its partitions to another worker (%s); %s", stage, error, again)
-    elif isinstance(error, KafkaError | SegueError | OSError):
-        log.warning("stage %s: %s; %s", stage, str(error) or type(error).__name__, again)
-    else:
-        log.error("stage %s failed, which is a bug; %s", stage, again, exc_info=error)
+    def _was_said(self, reason: str) -> bool:
+        """Within `SAID_EVERY_S`, in these words."""
+        now_s = time.monotonic()
+        recent = {said: at_s for said, at_s in self._said.items() if now_s - at_s < SAID_EVERY_S}
+        self._said = {reason: now_s} | recent
+        return reason in recent
 
 
 def _first(error: BaseException) -> BaseException:

@@ -31,7 +31,7 @@ from streams.pure import PureRunner, PureStage
 from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 from streams.supervision import Runner, SupervisedStage
-from topics.errors import BadInput
+from topics.errors import BadInput, Unavailable
 from topics.flow import Stage, State
 
 log = logging.getLogger(__name__)
@@ -140,8 +140,13 @@ def _locked(settings: Settings) -> tuple[str, IO[str]]:
 
 def _lock(settings: Settings, name: str) -> IO[str] | None:
     directory = settings.state_dir / name
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = (directory / "lock").open("w")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "lock").open("w")
+    except OSError as error:
+        raise Unavailable(
+            f"can't write to {directory}: {error.strerror}; mend that or set SEGUE_STATE_DIR"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from chaos.machine import Machine
 from streams.settings import ENV_PREFIX
 
 
@@ -16,3 +18,13 @@ def _bare_environment() -> Iterator[None]:
             if name.startswith(ENV_PREFIX) and name != "SEGUE_CACHE_DIR":
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """With a small disk that can be filled; skipped where mounting one is not permitted."""
+    machine = Machine(1, tmp_path)
+    if not machine.is_small:
+        pytest.skip("needs a small tmpfs: run as root, or under `unshare --map-root-user --mount`")
+    yield machine
+    machine.scrap()

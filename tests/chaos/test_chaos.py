@@ -4,20 +4,22 @@ from itertools import islice
 from pathlib import Path
 
 from chaos import faults, workload
-from chaos.report import figures, text
+from chaos.report import broken, figures, text
 from chaos.run import Plan, run
 
 SEED = 7
 
 
-async def test_workers_broker_and_network_break_and_every_task_ends_once(tmp_path: Path) -> None:
-    kinds: tuple[faults.Kind, ...] = ("kill", "blink", "broker", "cut", "terminate", "add")
-    plan = Plan(SEED, minutes=0.7, tasks_per_s=8, only=kinds)
-    outcome = await run(plan, tmp_path, print)
-    assert outcome.findings.clean, text(outcome)
+MAY_BE_SLOW = {"kill_recovery", "memory"}
+"""What is judged where the machine has nothing else to do, over 30 minutes: `make chaos`."""
+
+
+async def test_whatever_breaks_every_task_ends_once(tmp_path: Path) -> None:
+    outcome = await run(Plan(SEED, minutes=3, tasks_per_s=8), tmp_path, print)
+    assert set(broken(outcome)) <= MAY_BE_SLOW, text(outcome)
     found = figures(outcome)
-    assert found["extra_executions"] <= found["in_flight_at_faults"]
-    assert found["tasks"] > 200
+    assert found["tasks"] > 1_000
+    assert found["faults"] > 10
 
 
 def test_the_same_seed_draws_the_same_tasks_and_faults() -> None:

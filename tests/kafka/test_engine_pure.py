@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 import pytest_asyncio
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from chaos.machine import Machine
+from streams import producer, pure
 from streams.batches import Outgoing
-from streams.clock import now_ms
+from streams.clock import Clock, now_ms
 from streams.group import Group
 from streams.producer import Replaced
 from streams.provision import provision
@@ -39,6 +42,21 @@ async def test_each_event_is_counted_once_and_keeps_its_trace(topics: Settings, 
         found = await read(settings, "results", 20, quiet_s=0.5)
     assert [r.value for r in found] == [codec.encode(tallied("a", n)) for n in range(1, 21)]
     assert found[0].headers == (("content-type", b"application/json"), ("traceparent", b"00-1-2-01"))
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_a_wrong_clock_learns_the_time_from_the_broker_and_is_not_refused(
+    topics: Settings, guarantee: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours_ahead = Clock(lambda: time.time_ns() + 10**13)
+    monkeypatch.setattr(producer, "CLOCK", hours_ahead)
+    monkeypatch.setattr(pure, "clock_ms", hours_ahead.now_ms)
+    assert hours_ahead.now_ms() > now_ms() + 9_000_000
+    async with running(tally(topics.model_copy(update={"guarantee": guarantee}), "one")):
+        await feed(topics, "events", [("a", event("a"))])
+        (record,) = await read(topics, "results", 1, quiet_s=0.0)
+    assert abs(record.timestamp - now_ms()) < 60_000
+    assert abs(hours_ahead.now_ms() - now_ms()) < 60_000
 
 
 async def test_killed_in_the_middle_again_and_again_each_event_counts_once(topics: Settings) -> None:
@@ -121,6 +139,30 @@ async def test_a_damaged_store_is_rebuilt(topics: Settings) -> None:
         assert await counts(topics, "a", 4) == [1, 2, 3, 4]
 
 
+async def test_a_worker_whose_disk_is_full_stands_aside_until_there_is_room(
+    topics: Settings, machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = topics.model_copy(update={"state_dir": machine.disk})
+    roomy = topics.model_copy(update={"state_dir": tmp_path / "roomy"})
+    starved = tally(full, "full")
+    events = [(f"{n}", event(f"{n}")) for n in range(500)]  # more than the last page of a log has room for
+    async with running(starved):
+        await feed(topics, "events", events)
+        assert await counts(topics, "7", 500) == [1]
+        machine.fill_disk()
+        await feed(topics, "events", events)
+        await until(lambda: "make room" in caplog.text)
+        async with running(tally(roomy, "roomy")):
+            await feed(topics, "events", events)
+            assert await counts(topics, "7", 1500) == [1, 2, 3]
+        machine.empty_disk()
+        await until(lambda: starved.ready)
+        await feed(topics, "events", events)
+        assert await counts(topics, "7", 2000) == [1, 2, 3, 4]
+    assert _entries(full, "full") == {b"%d" % n: b"4" for n in range(500)}
+    assert "which is a bug" not in caplog.text
+
+
 async def test_poison_and_what_is_too_large_are_put_aside_and_the_stage_goes_on(topics: Settings) -> None:
     async with running(tally(topics, "one")):
         await feed(topics, "events", [("a", v) for v in (event("a"), b"poison", b"large", event("a"))])
@@ -130,6 +172,26 @@ async def test_poison_and_what_is_too_large_are_put_aside_and_the_stage_goes_on(
     reasons = [dict(letter.headers)["segue-reason"].decode() for letter in letters]
     assert reasons[0] == "ValueError: poison"
     assert "does not fit on" in reasons[1]
+
+
+async def test_what_is_assigned_while_the_group_is_left_is_not_taken(topics: Settings) -> None:
+    """Its owner would commit, from its next seat, where this one began: records would be handled again."""
+
+    class Owner:
+        taken = 0
+
+        async def take(self, partitions: object) -> None:
+            self.taken += 1
+
+        async def release(self) -> None: ...
+
+    owner = Owner()
+    group = Group(topics, "conduct", "w", ["events"], owner)
+    await group.join()
+    await until(group.ready.is_set)
+    await asyncio.gather(group.leave(), group.on_partitions_assigned(group.consumer.assignment()))
+    await asyncio.sleep(0.5)
+    assert (owner.taken, group.ready.is_set()) == (1, False)
 
 
 class Later:

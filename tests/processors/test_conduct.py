@@ -123,6 +123,20 @@ def test_an_id_that_was_used_starts_no_second_task_for_a_week() -> None:
     assert len(driver.records("results")) == 2
 
 
+def test_a_task_that_ended_where_the_clock_was_ahead_is_remembered_where_it_is_right() -> None:
+    @workflow
+    async def run(task: Task) -> None: ...
+
+    driver = Driver(app(run))
+    driver.now_ms += conduct.REMEMBERED_MS
+    driver.submit("run")
+    driver.run()
+    driver.now_ms -= conduct.REMEMBERED_MS
+    driver.submit("run")
+    driver.run()
+    assert len(driver.records("results")) == 1
+
+
 def test_the_same_signal_twice_counts_once() -> None:
     @workflow
     async def run(task: Task) -> list[int]:

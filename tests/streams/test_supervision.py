@@ -1,8 +1,11 @@
-"""A stage that ends by itself was asked to: it is not started again."""
+"""A stage that ends by itself was asked to; one that fails is started again, and does not chatter."""
 
 from dataclasses import dataclass
 
+import pytest
+
 from streams.supervision import SupervisedStage
+from topics.errors import Unavailable
 
 
 @dataclass
@@ -30,3 +33,22 @@ async def test_a_run_that_ended_is_not_begun_again_before_the_service_stops() ->
     await stage.sleep(0.05)
     await stage.stop()
     assert runner.runs == 1
+
+
+@dataclass
+class Failing(Ending):
+    """Always for the same reason."""
+
+    async def run(self) -> None:
+        await super().run()
+        raise Unavailable("no room")
+
+
+async def test_what_fails_on_and_on_says_why_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    runner = Failing()
+    stage = SupervisedStage(runner)
+    await stage.start()
+    await stage.sleep(0.5)
+    await stage.stop()
+    assert runner.runs > 1
+    assert caplog.text.count("no room") == 1
