@@ -46,6 +46,14 @@ format: $(VENV)/dev ## format the code, and mend what lint can
 benchmark: $(VENV)/run ## measure steps per second and latency beside plain Kafka, for both guarantees
 	@$(BIN)/python -m benchmarks.steps
 
+.PHONY: benchmark-restore
+benchmark-restore: $(VENV)/run ## measure how fast a worker takes over 100,000 open tasks
+	@$(BIN)/python -m benchmarks.restore
+
+.PHONY: benchmark-churn
+benchmark-churn: $(VENV)/run ## measure that what ended tasks leave on disk does not grow
+	@$(BIN)/python -m benchmarks.churn
+
 .PHONY: picture
 picture: $(VENV)/dev ## draw README's picture from a run of the demo
 	@$(BIN)/python docs/picture.py

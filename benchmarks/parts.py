@@ -92,7 +92,7 @@ class Stages:
                 self._store.pend(decision.write)
         self._published("conduct", outbox, clock, len(events))
         with clock.part("RocksDB: the journal", len(events)):
-            self._store.commit(self._offset)
+            self._store.commit(self._offset, at_ms)
         return [record for record in outbox.records if record.to.topic.endswith("tool-calls")]
 
     async def _called(self, calls: list[Received], clock: Clock) -> list[Outgoing]:

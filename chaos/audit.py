@@ -15,8 +15,8 @@ from chaos.ledger import Execution
 from chaos.outside import COPY
 from chaos.workload import Work
 from streams.reader import Reader
+from streams.restore import open_restored
 from streams.settings import Settings
-from streams.state import open_restored
 from topics import codec
 from topics.flow import Received
 from topics.records import Rejected, Result, Submitted
@@ -182,13 +182,10 @@ async def _restored(
 ) -> dict[int, dict[bytes, bytes]]:
     """By the code with which a worker takes over partitions."""
     found: dict[int, dict[bytes, bytes]] = {}
-    async for number, store in open_restored(settings, topic, paths, _unreported):
+    async for number, store in open_restored(settings, topic, paths):
         found[number] = dict(store.scan(b""))
         store.close()
     return found
-
-
-def _unreported(_number: int, _remaining: int) -> None: ...
 
 
 async def _folded(settings: Settings, topic: str) -> dict[int, dict[bytes, bytes]]:

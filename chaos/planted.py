@@ -15,6 +15,7 @@ from processors.conduct import Conduct
 from processors.delay import Delays
 from streams.batches import Outgoing
 from streams.cli import main
+from streams.clock import now_ms
 from streams.producer import Ends, Offsets
 from streams.protocol import Membership
 from streams.pure import PureRunner
@@ -72,7 +73,7 @@ def state_before_its_transaction() -> None:
     async def commit(self: Any, *arguments: Any) -> None:
         for partition in self._partitions.values():
             if partition.store is not None:
-                partition.store.commit(partition.store.offset)
+                partition.store.commit(partition.store.offset, now_ms())
         await asyncio.sleep(LOSES_S)
         await right(self, *arguments)
 
@@ -86,7 +87,7 @@ def timers_in_memory_only() -> None:
         def __init__(self) -> None:
             self.held: dict[bytes, bytes] = {}
 
-        def scan(self, prefix: bytes) -> Any:
+        def scan(self, prefix: bytes, start: bytes = b"") -> Any:
             return iter(sorted((k, v) for k, v in self.held.items() if k.startswith(prefix)))
 
     right, handle, tick = Delays.__init__, Delays.handle, Delays.tick

@@ -11,7 +11,8 @@ The state of a partition, by the first byte of its keys:
     J task \\0 seq     the journal, insert-only: how many steps had been asked for then, the event's bytes;
                       the first entry also says where in `events` the task's log begins
     P task            parked tasks, with the number of the event at which they are
-    E week task       tasks that ended in that week, so that the same id does not start again
+    E week task       tasks that ended in that week, so that the same id does not start again,
+                      or that were rejected
 
 A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
 many, rebuilt by playing the journal when an event comes. A redelivered event is known and changes nothing.
@@ -21,6 +22,7 @@ import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
+from typing import NamedTuple
 
 from processors.app import App
 from processors.performance import UNKNOWN, Entropy, Performance
@@ -56,7 +58,12 @@ EARLY_MS = 2_000
 TaskEvent = StepSucceeded | StepFailed | TimerFired | Answered | SignalReceived | CancelRequested
 """The events of a task that has begun."""
 
-PURGED_AT_ONCE_MAX = 1_000
+REJECTED = b"r"
+"""The mark of a task that never began: its id may start one, only its status is to be forgotten."""
+
+PURGED_AT_ONCE_MAX = 200
+"""A week's marks are due at once: some go with each batch, in all many times as fast as they came."""
+
 PURGE_EVERY_MS = 60 * 60 * 1000
 
 
@@ -86,6 +93,7 @@ class Conduct(Stage):
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
         self._purge_ms = 0
+        self._purged_to = b""
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
@@ -108,13 +116,7 @@ class Conduct(Stage):
         if self._parked:
             live = self._find(self._parked.pop())
             return self._conclude(live, Decision(), now_ms) if live else Decision()
-        self._purge_ms = now_ms + PURGE_EVERY_MS
-        oldest = _ended(now_ms // REMEMBERED_MS - 1)
-        old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E"))
-        purged = [Write(key, None) for key, _ in islice(old, PURGED_AT_ONCE_MAX)]
-        if len(purged) == PURGED_AT_ONCE_MAX:
-            self._purge_ms = now_ms
-        return Decision(write=purged)
+        return self._forget(now_ms)
 
     def close(self) -> None:
         """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
@@ -137,7 +139,8 @@ class Conduct(Stage):
         if self._find(event.task) or self._has_ended(event.task, now_ms):
             return Decision()
         result, status = rejection(event, record.partition, record.offset)
-        return Decision([_publish("results", result), _publish("status", status)])
+        mark = Write(_ended(now_ms // REMEMBERED_MS, event.task), REJECTED)
+        return Decision([_publish("results", result), _publish("status", status)], [mark])
 
     def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
         live = self._find(event.task)
@@ -260,14 +263,49 @@ class Conduct(Stage):
         performance.close()
 
     def _has_ended(self, task: str, now_ms: int) -> bool:
-        """Also next week: whoever ended it may have had a clock that was ahead."""
+        return b"" in self._marks(task, now_ms)
+
+    def _marks(self, task: str, now_ms: int) -> list[bytes]:
+        """Also of next week: whoever ended it may have had a clock that was ahead."""
         week = now_ms // REMEMBERED_MS
-        return any(self._state.get(_ended(each, task)) is not None for each in (week, week - 1, week + 1))
+        found = (self._state.get(_ended(each, task)) for each in (week, week - 1, week + 1))
+        return [mark for mark in found if mark is not None]
+
+    def _forget(self, now_ms: int) -> Decision:
+        """The marks of tasks that ended long ago, and with each its status, unless its id was used again."""
+        decision = Decision()
+        self._purge_ms = now_ms + PURGE_EVERY_MS
+        oldest = _ended(now_ms // REMEMBERED_MS - 1)
+        old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E", self._purged_to))
+        for key, _ in islice(old, PURGED_AT_ONCE_MAX):
+            self._purged_to = key
+            decision.write.append(Write(key, None))
+            task = key[len(oldest) :].decode()
+            if self._state.get(_journal(task, 0)) is None and not self._marks(task, now_ms):
+                decision.publish.append(Publish("status", task, None))
+        if len(decision.write) == PURGED_AT_ONCE_MAX:
+            self._purge_ms = now_ms
+        return decision
 
 
 def _steps(live: Live) -> int:
     """How many steps its coroutine has asked for; while it is parked nobody can say."""
     return UNKNOWN if live.performance.parked else len(live.performance.steps)
+
+
+class JournalEntry(NamedTuple):
+    """`event` is as it stood on `events`; None where the entry was deleted."""
+
+    seq: int
+    event: bytes | None
+
+
+def journal_entry(task: str, key: bytes, value: bytes | None) -> JournalEntry | None:
+    """What the changelog says at `key` of the task's journal; None if it is about anything else."""
+    prefix = _journal(task)
+    if not key.startswith(prefix):
+        return None
+    return JournalEntry(int(key[len(prefix) :], 16), None if value is None else value.partition(b"\n")[2])
 
 
 def _journal(task: str, seq: int | None = None) -> bytes:

@@ -48,8 +48,8 @@ class Delays(Stage):
 
     def tick(self, now_ms: int) -> Decision:
         decision = Decision()
-        self._first_ms = None
-        for key, value in self._state.scan(b""):
+        start, self._first_ms = _earliest(self._first_ms or 0), None
+        for key, value in self._state.scan(b"", start):
             if _due(key) > now_ms or len(decision.write) == FIRED_AT_ONCE_MAX:
                 self._first_ms = _due(key)
                 break
@@ -59,7 +59,11 @@ class Delays(Stage):
 
 
 def _key(delay: Delay) -> bytes:
-    return max(delay.due_ms, 0).to_bytes(8) + f"{delay.task}\0{delay.id}".encode()
+    return _earliest(delay.due_ms) + f"{delay.task}\0{delay.id}".encode()
+
+
+def _earliest(due_ms: int) -> bytes:
+    return max(due_ms, 0).to_bytes(8)
 
 
 def _due(key: bytes) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakSet
+from zlib import crc32
 
 from topics.errors import BadInput, Suspended
 
@@ -33,34 +34,38 @@ CLOSED_AT_MOST = 10
 UNWINDING_MAX = 10_000
 """So many callbacks are run while coroutines are let go."""
 
+TASK_NUMBER_BITS = 32
+"""Of a hash of 63 bits."""
+
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class WorkflowTask(asyncio.Task[T]):
     """A task that hashes by its number: asyncio keeps tasks in sets, whose order must not change in a replay.
 
-    (`TaskGroup` cancels the members of such a set, one after the other.) It knows its context, in which it is
-    also unwound.
+    (`TaskGroup` cancels the members of such a set, one after the other.) The lower bits of the hash are the
+    number, the upper ones its loop's: one set of asyncio holds the tasks of all loops, and if all first tasks
+    hashed alike, each would be compared with every other. It knows its context, in which it is also unwound.
     """
 
     def __init__(
-        self, number: int, coro: Coroutine[Any, Any, T], context: contextvars.Context, **options: Any
+        self, hashed: int, coro: Coroutine[Any, Any, T], context: contextvars.Context, **options: Any
     ) -> None:
-        self.number = number
+        self._hashed = hashed
         self.context = context
         super().__init__(coro, context=context, **options)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hashed
 
 
 class WorkflowLoop(asyncio.AbstractEventLoop):
-    """`arm` is called with each timer that is set for later than now."""
+    """`arm` is called with each timer that is set for later than now. `name` is the same in each replay."""
 
-    def __init__(self, arm: Callable[[asyncio.TimerHandle], None]) -> None:
+    def __init__(self, arm: Callable[[asyncio.TimerHandle], None], name: str = "") -> None:
         self._arm = arm
         self._ready: deque[asyncio.Handle] = deque()
-        self._numbers = count()
+        self._hashes = count(crc32(name.encode()) >> 1 << TASK_NUMBER_BITS)
         self._tasks: WeakSet[WorkflowTask[Any]] = WeakSet()
         self.now_s = 0.0
         self.errors: list[dict[str, Any]] = []
@@ -146,9 +151,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
         **options: Any,
     ) -> asyncio.Task[T]:
-        number = next(self._numbers)
         context = context or contextvars.copy_context()
-        task = WorkflowTask(number, coro, context, loop=self, name=name, **options)
+        task = WorkflowTask(next(self._hashes), coro, context, loop=self, name=name, **options)
         self._tasks.add(task)
         return task
 

@@ -83,7 +83,7 @@ class Performance:
         self._timers: list[asyncio.TimerHandle] = []
         self._waiting: dict[str, deque[Step]] = {}
         self._early: dict[str, deque[Any]] = {}
-        self._loop = WorkflowLoop(self._timers.append)  # type: ignore[abstract]
+        self._loop = WorkflowLoop(self._timers.append, submitted.task)  # type: ignore[abstract]
         self._begin()
 
     def _begin(self) -> None:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 
 from streams.answers import check_answer, question_for
 from streams.ids import new_id
+from streams.journal import journal_of
 from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors, in_order
 from streams.settings import Settings
 from topics import codec
@@ -186,7 +187,10 @@ class Client:
         raise AssertionError("a tail has no end")
 
     async def history(self, task: str) -> list[Received]:
-        """All records about a task, in the order of their time. Raises `UnknownName`."""
+        """All records about a task, in the order of their time. Raises `UnknownName`.
+
+        Where the log of an open task is no longer kept, its events are those of its journal.
+        """
         status = await self.status(task)
         async with Reader(self._settings) as reader:
             places = [TopicPartition(self._settings.topic(topic), status.partition) for topic in LOG_TOPICS]
@@ -195,7 +199,7 @@ class Client:
             if status.state in ENDED:
                 later = await reader.at_time(places, status.at_ms + CLOCK_SKEW_MS)
                 ends = {place: min(ends[place], later[place]) for place in places}
-            return await _records_of(task, reader, starts, ends)
+            return await self._told(status, reader, starts, ends)
 
     async def follow(self, task: str) -> AsyncIterator[Received]:
         """The task's records so far, then each as it comes, up to its result.
@@ -209,9 +213,11 @@ class Client:
             if task in self._begun_ms:
                 starts = await reader.at_time(places, self._begun_ms[task] - CLOCK_SKEW_MS)
                 starts = {place: min(starts[place], ends[place]) for place in places}
+                told = await _records_of(task, reader, starts, ends)
             else:
-                starts = await self._beginnings(reader, places, await self.status(task))
-            for record in await _records_of(task, reader, starts, ends):
+                status = await self.status(task)
+                told = await self._told(status, reader, await self._beginnings(reader, places, status), ends)
+            for record in told:
                 yield record
                 if record.topic == "results":
                     return
@@ -221,12 +227,32 @@ class Client:
                     if record.topic == "results":
                         return
 
+    async def _told(
+        self,
+        status: Status,
+        reader: Reader,
+        starts: dict[TopicPartition, int],
+        ends: dict[TopicPartition, int],
+    ) -> list[Received]:
+        found = await _records_of(status.task, reader, starts, ends)
+        if starts[self._log(status)] == status.offset:
+            return found
+        changelog = TopicPartition(self._settings.topic("conduct-state"), status.partition)
+        journal = await journal_of(status.task, reader, changelog)
+        if not journal and all(record.topic == "status" for record in found):
+            raise UnknownName(f"task {status.task!r} {_ended_how(status)}, but its log is no longer kept")
+        kept = {record.value for record in found if record.topic == "events"}
+        return in_order(found + [event for event in journal if event.value not in kept])
+
+    def _log(self, status: Status) -> TopicPartition:
+        return TopicPartition(self._settings.topic("events"), status.partition)
+
     async def _beginnings(
         self, reader: Reader, places: list[TopicPartition], status: Status
     ) -> dict[TopicPartition, int]:
         """Where the task's records begin: on `events` exactly, elsewhere by the time at which it began."""
         starts = await reader.at_time(places, status.started_ms - CLOCK_SKEW_MS)
-        log = TopicPartition(self._settings.topic("events"), status.partition)
+        log = self._log(status)
         firsts = await reader.beginnings([log])
         return starts | {log: max(status.offset, firsts[log])}
 

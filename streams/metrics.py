@@ -52,8 +52,8 @@ from topics.records import (
 Command = CallModel | CallTool | CheckOutput | Delay
 FromOutside = TaskRequest | Answer | Signal | Cancel
 ForPeople = Question | QuestionClosed | Result | Status
-Published = bytes | Event | Command | AttemptFailed | ForPeople | FromOutside
-"""All that may stand on our topics; bytes are dead letters."""
+Published = None | bytes | Event | Command | AttemptFailed | ForPeople | FromOutside
+"""All that may stand on our topics; bytes are dead letters, None forgets a status."""
 
 
 class Metrics:
@@ -203,8 +203,8 @@ class Metrics:
             case Answered() | SignalReceived() | CancelRequested():
                 if stage == "intake":  # others hand on what intake let in
                     self._signals[(record.kind,)].inc()
-            case Rejected():
-                pass  # its `Result` counts it
+            case Rejected() | None:
+                pass  # its `Result` counts it; what is forgotten was counted
             case TaskRequest() | Answer() | Signal() | Cancel():
                 pass  # outsiders publish these; the events that come of them are counted
             case _:

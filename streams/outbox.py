@@ -68,7 +68,7 @@ class Outbox:
         return partition_of(key, self._settings.partitions)
 
 
-def _body(publish: Publish, trace: Headers) -> tuple[bytes, list[tuple[str, bytes]]]:
+def _body(publish: Publish, trace: Headers) -> tuple[bytes | None, list[tuple[str, bytes]]]:
     if isinstance(publish.value, Record):
         own = publish.headers or trace
         return codec.encode(publish.value), [codec.CONTENT_TYPE, *own]

@@ -2,8 +2,9 @@
 
 Missing ones are created. Of those that exist, whatever would lose or misplace records if it differed is
 checked, and refused with what mends it: the number of partitions (a task's records would stand on two), the
-cleanup policy (state would expire, or events be compacted away) and the largest record. How long records are
-kept is the cluster's business once a topic exists. Workers that start at once all do this, and that is fine.
+cleanup policy (state would expire, or events be compacted away), the largest record, and for how long a
+changelog tells what was deleted (a checkpoint would miss it). How long records are kept is the cluster's
+business once a topic exists. Workers that start at once all do this, and that is fine.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from aiokafka.errors import (
 )
 
 from streams.settings import Settings
-from topics.contracts import ALL, Topic
+from topics.contracts import ALL, DAY_MS, TOMBSTONES_KEPT_MS, Topic
 from topics.errors import BadInput, Unavailable
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,12 @@ COMPACTION = {
     "segment.bytes": str(16 * 1024 * 1024),
     "segment.ms": str(60 * 60 * 1000),
     "min.cleanable.dirty.ratio": "0.2",
+    "delete.retention.ms": str(TOMBSTONES_KEPT_MS),
+    # In a changelog with little traffic, what ended would stay until a fifth of it has changed.
+    "max.compaction.lag.ms": str(DAY_MS),
 }
 
-CHECKED = ("cleanup.policy", "max.message.bytes")
+CHECKED = ("cleanup.policy", "max.message.bytes", "delete.retention.ms")
 
 
 async def provision(settings: Settings) -> None:
@@ -189,6 +193,8 @@ def _changes(topic: Topic, found: Mapping[str, str]) -> dict[str, str]:
         changes["cleanup.policy"] = topic.cleanup
     if int(found["max.message.bytes"]) < _message_bytes_max(topic):
         changes["max.message.bytes"] = str(_message_bytes_max(topic))
+    if topic.cleanup == "compact" and int(found["delete.retention.ms"]) < TOMBSTONES_KEPT_MS:
+        changes["delete.retention.ms"] = str(TOMBSTONES_KEPT_MS)
     return changes
 
 

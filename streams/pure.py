@@ -22,8 +22,9 @@ from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
 from streams.producer import Ends, Offsets
+from streams.restore import open_restored
 from streams.settings import Settings
-from streams.state import Empty, Store, open_restored
+from streams.state import Empty, Store
 from topics import contracts
 from topics.flow import Decision, Received, Stage, State, dead_letter
 
@@ -91,9 +92,9 @@ class Partition:
         self._accept(self.object.tick(now_ms), None, outbox)
         return True
 
-    def committed(self, ends: Ends) -> None:
+    def committed(self, ends: Ends, now_ms: int) -> None:
         if self.store is not None and self.changelog is not None and self.changelog in ends:
-            self.store.commit(ends[self.changelog])
+            self.store.commit(ends[self.changelog], now_ms)
 
     def _accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
         outbox.add(decision, cause, self.changelog)
@@ -190,7 +191,7 @@ class PureRunner:
         started_s = time.perf_counter()
         ends = await self._committer.commit(outbox.records, offsets, group.membership, now_ms)
         for partition in self._partitions.values():
-            partition.committed(ends)
+            partition.committed(ends, now_ms)
         self._metrics.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(outbox.published), time.perf_counter() - started_s)
 

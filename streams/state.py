@@ -1,32 +1,27 @@
-"""A stage's state on one partition: a RocksDB beside a changelog topic, restorable from it.
+"""A stage's state on one partition: a RocksDB beside a changelog topic, restorable from it (see `restore`).
 
     reads ─▶ pending writes of the batch ─▶ RocksDB
     commit ─▶ changelog, in the batch's transaction ─▶ RocksDB, with the changelog offset, in one write batch
 
 RocksDB never holds more than the changelog: it is written after the commit, and together with the offset
 up to which it corresponds to the log. Wherever a process dies, reading the log from that offset on makes
-it whole; so its writes need no fsync, only order, which its write-ahead log gives. A store that is damaged,
-or that the log no longer reaches back to, is deleted and rebuilt from nothing. One that can't be written is
-closed (`StateFailed`): the stage is started anew, and reads on from where its store ends.
+it whole; so its writes need no fsync, only order, which its write-ahead log gives: where a loss of power has
+torn or garbled that, the writes before the damage count. A store that is damaged, or that does not fit the
+changelog any more, is deleted and rebuilt from nothing. One that can't be written is closed (`StateFailed`):
+the stage is started anew, and reads on from where its store ends.
 """
 
-# aiokafka is annotated only in part.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
-import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, Self, cast
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
-from rocksdict import Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import BlockBasedOptions, DBRecoveryMode, Options, Rdict, ReadOptions, WriteBatch
 
 from streams.disk import StateFailed, failed, is_refusal
-from streams.settings import Settings
+from topics.contracts import TOMBSTONES_KEPT_MS
 from topics.errors import Unavailable
 from topics.flow import Write
 
@@ -35,19 +30,41 @@ log = logging.getLogger(__name__)
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 """RocksDB's default of 64 MB for each of many partitions would be most of a worker's memory."""
 
-RESTORE_RECORDS_MAX = 5_000
-"""Changelog records applied in one write batch."""
+BLOOM_BITS = 10
+"""Of each key: whether an id was used before is asked for each new task, and the answer is mostly no."""
 
-RESTORE_POLL_MS = 200
+CHECKPOINT_AGE_MS_MAX = TOMBSTONES_KEPT_MS // 2
+"""An older one may have missed deletions that the changelog has forgotten. The other half is for reading."""
 
-_OFFSET = b"\x00"
-"""The key of the changelog offset; it sorts before all entries, which begin with `_ENTRY`."""
+_MARK = b"\x00"
+"""The key of the mark; it sorts before all entries, which begin with `_ENTRY`."""
 
 _ENTRY = b"\x01"
-_AFTER_ENTRIES = b"\x02"
 
-Report = Callable[[int, int], None]
-"""Told of a partition how many changelog records remain to be read."""
+
+class Changelog(NamedTuple):
+    """A changelog's partition as it is now: its topic's id, its first and its next offset."""
+
+    topic: bytes
+    start: int
+    end: int
+
+
+class Mark(NamedTuple):
+    """The store is what the changelog says up to `offset`; nothing of it was missed before `at_ms`."""
+
+    offset: int = 0
+    at_ms: int = 0
+    topic: bytes = b""
+
+    def pack(self) -> bytes:
+        return self.offset.to_bytes(8) + self.at_ms.to_bytes(8) + self.topic
+
+    @classmethod
+    def unpack(cls, stored: bytes | None) -> Self:
+        if stored is None:
+            return cls()
+        return cls(int.from_bytes(stored[:8]), int.from_bytes(stored[8:16]), stored[16:])
 
 
 class Empty:
@@ -56,7 +73,7 @@ class Empty:
     def get(self, key: bytes) -> bytes | None:
         return None
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         return iter(())
 
 
@@ -73,12 +90,15 @@ class Store:
         self._db = Rdict(str(path), _options())
         self._pending: dict[bytes, bytes | None] = {}
         try:
-            stored = self._db.get(_OFFSET)
+            self.mark = Mark.unpack(self._db.get(_MARK))
         except Exception:
             self._db.close()  # its lock would stay as long as the exception does
             raise
-        self.offset = int.from_bytes(stored) if stored is not None else 0
+
+    @property
+    def offset(self) -> int:
         """The changelog offset up to which the store is whole."""
+        return self.mark.offset
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._pending:
@@ -88,21 +108,23 @@ class Store:
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
             raise self._unread(error) from None
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Ascending by key. Writes that are made pending while it runs are not seen."""
-        pending = sorted((k, v) for k, v in self._pending.items() if k.startswith(prefix))
-        return _merged(iter(pending), self._stored(prefix)) if pending else self._stored(prefix)
+        pending = sorted((k, v) for k, v in self._pending.items() if k.startswith(prefix) and k >= start)
+        stored = self._stored(prefix, max(prefix, start))
+        return _merged(iter(pending), stored) if pending else stored
 
     def pend(self, writes: Iterable[Write]) -> None:
         self._pending.update(writes)
 
-    def commit(self, offset: int) -> None:
-        """The pending writes stand on the changelog, which now ends at `offset`."""
-        self._write(self._pending.items(), offset)
+    def commit(self, offset: int, at_ms: int) -> None:
+        """The pending writes stand on the changelog, which ends at `offset`; their batch began at `at_ms`."""
+        self._write(self._pending.items(), self.mark._replace(offset=offset, at_ms=at_ms))
         self._pending.clear()
 
-    def restore(self, writes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
-        self._write(writes, offset)
+    def restore(self, writes: Iterable[tuple[bytes, bytes | None]], mark: Mark) -> None:
+        """What the changelog says up to `mark`."""
+        self._write(writes, mark)
 
     def close(self) -> None:
         """Closed it is in any case; what RocksDB can't flush any more stands on the changelog."""
@@ -111,19 +133,18 @@ class Store:
         if self._damaged:
             shutil.rmtree(self._path, ignore_errors=True)
 
-    def _stored(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        start = last = _ENTRY + prefix
-        entries = self._db.items(from_key=start, read_opt=_bounds_of_entries())
+    def _stored(self, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Bounded for RocksDB too: it would pass over all that was deleted behind, to find one beyond."""
+        last, end = _ENTRY + start, _after(_ENTRY + prefix)
+        entries = self._db.items(from_key=last, read_opt=_before(end))
         for key, value in cast("Iterator[tuple[bytes, bytes]]", entries):
-            if not key.startswith(start):
-                return
             last = key
             yield key[1:], value
-        self._ensure_end(last)
+        self._ensure_end(last, end)
 
-    def _ensure_end(self, last: bytes) -> None:
+    def _ensure_end(self, last: bytes, end: bytes) -> None:
         """rocksdict's iterator ends where it can't read on, and does not say so: ask why there is no more."""
-        beyond = self._db.iter(_bounds_of_entries())
+        beyond = self._db.iter(_before(end))
         try:
             beyond.seek(last)
             if beyond.valid():
@@ -140,19 +161,31 @@ class Store:
             f"the state in {self._path} is damaged ({error}): it is rebuilt from its changelog"
         )
 
-    def _write(self, writes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+    def _write(self, writes: Iterable[tuple[bytes, bytes | None]], mark: Mark) -> None:
         batch = WriteBatch(raw_mode=True)
         for key, value in writes:
             if value is None:
                 batch.delete(_ENTRY + key)
             else:
                 batch.put(_ENTRY + key, value)
-        batch.put(_OFFSET, offset.to_bytes(8))
+        batch.put(_MARK, mark.pack())
         try:
             self._db.write(batch)
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing more precise
             raise failed(self._path, error) from None
-        self.offset = offset
+        self.mark = mark
+
+
+def _before(end: bytes) -> ReadOptions:
+    bounds = ReadOptions()
+    bounds.set_iterate_upper_bound(end)
+    return bounds
+
+
+def _after(prefix: bytes) -> bytes:
+    """The first key behind all that begin with `prefix`, whose first byte is not the last one there is."""
+    shorter = prefix.rstrip(b"\xff")
+    return shorter[:-1] + bytes([shorter[-1] + 1])
 
 
 def _merged(
@@ -192,15 +225,34 @@ def _is_locked(error: Exception) -> bool:
     return "While lock file" in str(error) or "lock hold by current process" in str(error)
 
 
+def fitting_store(path: Path, changelog: Changelog, now_ms: int) -> Store:
+    """The store at `path`, or a new one if it does not fit the changelog. Raises `Unavailable`."""
+    store = open_store(path)
+    misfit = _misfit(store.mark, changelog, now_ms)
+    if misfit:
+        log.warning("the state in %s %s: it is rebuilt from its changelog", path, misfit)
+        store.close()
+        store = renewed_store(path)
+    store.mark = store.mark._replace(topic=changelog.topic)
+    return store
+
+
+def _misfit(mark: Mark, changelog: Changelog, now_ms: int) -> str | None:
+    """Why reading the changelog from the mark on would not make the store whole; None if it would."""
+    if mark.offset == 0:
+        return None
+    if mark.topic != changelog.topic:
+        return "is that of another topic"
+    if not changelog.start <= mark.offset <= changelog.end:
+        return f"ends at {mark.offset}, its changelog goes from {changelog.start} to {changelog.end}"
+    if mark.offset < changelog.end and not 0 <= now_ms - mark.at_ms <= CHECKPOINT_AGE_MS_MAX:
+        return "is older than its changelog remembers what was deleted"
+    return None
+
+
 def renewed_store(path: Path) -> Store:
     shutil.rmtree(path, ignore_errors=True)
     return Store(path)
-
-
-def _bounds_of_entries() -> ReadOptions:
-    bounds = ReadOptions()
-    bounds.set_iterate_upper_bound(_AFTER_ENTRIES)
-    return bounds
 
 
 def _options() -> Options:
@@ -209,107 +261,8 @@ def _options() -> Options:
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(2)
     options.set_keep_log_file_num(1)
+    options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
+    tables = BlockBasedOptions()
+    tables.set_bloom_filter(BLOOM_BITS, block_based=False)
+    options.set_block_based_table_factory(tables)
     return options
-
-
-# ---------------------------------------------------------------- restoring
-
-
-async def open_restored(
-    settings: Settings, changelog: str, paths: Mapping[int, Path], report: Report
-) -> AsyncIterator[tuple[int, Store]]:
-    """Opens the stores of the partitions in `paths` and yields each as soon as it is whole.
-
-    Call it when no transaction of an earlier owner can commit any more: what stands on the changelog by
-    now is all there will be. Records of open transactions are waited for. The caller closes what it gets.
-    """
-    topic = settings.topic(changelog)
-    starts, ends = await _bounds(settings, [TopicPartition(topic, number) for number in paths])
-    behind: dict[TopicPartition, Store] = {}
-    try:
-        for tp, end in ends.items():
-            store = await opened(paths[tp.partition], starts[tp], end)
-            report(tp.partition, end - store.offset)
-            if store.offset == end:
-                yield tp.partition, store
-            else:
-                behind[tp] = store
-        if behind:
-            async for tp in _caught_up(settings, behind, ends, report):
-                yield tp.partition, behind.pop(tp)
-    finally:
-        for store in behind.values():
-            store.close()
-
-
-async def opened(path: Path, start: int, end: int) -> Store:
-    """The store at `path`; a new one if it does not fit the changelog, which goes from `start` to `end`.
-
-    Opened in a thread, which can't be cancelled: a store that nobody waits for any more is closed again.
-    """
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_within, path, start, end))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        await asyncio.wait([opening])
-        if opening.exception() is None:
-            opening.result().close()
-        raise
-
-
-def _open_within(path: Path, start: int, end: int) -> Store:
-    store = open_store(path)
-    if store.offset > end or (0 < store.offset < start):
-        log.warning("the state in %s does not fit its changelog: it is rebuilt from there", path)
-        store.close()
-        store = renewed_store(path)
-    return store
-
-
-async def _caught_up(
-    settings: Settings,
-    behind: Mapping[TopicPartition, Store],
-    ends: Mapping[TopicPartition, int],
-    report: Report,
-) -> AsyncIterator[TopicPartition]:
-    isolation = "read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted"
-    left = set(behind)
-    async with _reader(settings, isolation) as reader:
-        reader.assign(list(left))
-        for tp in left:
-            reader.seek(tp, behind[tp].offset)
-        while left:
-            batch = await reader.getmany(timeout_ms=RESTORE_POLL_MS, max_records=RESTORE_RECORDS_MAX)
-            for tp in list(left):
-                # Markers of transactions have offsets too: the position tells more than the last record.
-                offset = await reader.position(tp)
-                writes = [(record.key or b"", record.value) for record in batch.get(tp, [])]
-                behind[tp].restore(writes, offset)
-                report(tp.partition, max(0, ends[tp] - offset))
-                if offset >= ends[tp]:
-                    left.remove(tp)
-                    reader.pause(tp)
-                    yield tp
-
-
-async def _bounds(
-    settings: Settings, partitions: list[TopicPartition]
-) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    """First and next offset of each; `read_uncommitted`, so that open transactions count as being there."""
-    async with _reader(settings, "read_uncommitted") as reader:
-        return await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
-
-
-@contextlib.asynccontextmanager
-async def _reader(settings: Settings, isolation: str) -> AsyncGenerator[AIOKafkaConsumer]:
-    reader = AIOKafkaConsumer(
-        **settings.client_options(),
-        isolation_level=isolation,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    await reader.start()
-    try:
-        yield reader
-    finally:
-        await reader.stop()

@@ -61,8 +61,8 @@ class Memory:
     def get(self, key: bytes) -> bytes | None:
         return self.entries.get(key)
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(sorted(item for item in self.entries.items() if item[0].startswith(prefix)))
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted((k, v) for k, v in self.entries.items() if k.startswith(prefix) and k >= start))
 
     def apply(self, writes: Iterable[Write]) -> None:
         for key, value in writes:
@@ -157,7 +157,7 @@ class Driver:
     # ------------------------------------------------------------ what a test looks at
 
     def records(self, topic: str, task: str | None = None) -> list[Any]:
-        records = [codec.decode(topic, record.value) for record in self.logs[topic]]
+        records = [codec.decode(topic, r.value) for r in self.logs[topic] if r.value is not None]
         return [record for record in records if task is None or record.task == task]
 
     def result(self, task: str = "t") -> Result:

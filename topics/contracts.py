@@ -30,6 +30,10 @@ from topics.records import (
 DAY_MS = 24 * 60 * 60 * 1000
 FOREVER = -1
 
+TOMBSTONES_KEPT_MS = 60 * 60 * 1000
+"""What was deleted from a changelog is told there for so long. Kafka's default of a day would make a restore
+read a day's deletions; a checkpoint that is older is not brought up to date, but rebuilt."""
+
 RECORD_BYTES_MAX = 1_000_000
 """Kafka refuses more by default (`message.max.bytes` 1,048,588); the rest is room for headers."""
 

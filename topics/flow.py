@@ -33,11 +33,11 @@ def trace_of(record: Received) -> Headers:
 
 
 class Publish(NamedTuple):
-    """A record to publish. `value` is a `Record`, or raw bytes for the dead letters."""
+    """A record to publish. `value` is a `Record`, bytes for the dead letters, or None to delete the key."""
 
     topic: str
     key: str
-    value: Record | bytes
+    value: Record | bytes | None
     headers: Headers = ()
 
 
@@ -61,8 +61,11 @@ class State(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All entries whose key begins with `prefix`, ascending by key."""
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All entries whose key begins with `prefix`, ascending by key, from the key `start` on.
+
+        Whoever deletes from the front says where it goes on: what was deleted costs until it is compacted.
+        """
         ...
 
 

@@ -113,3 +113,17 @@ async def test_more_copies_than_brokers_are_refused_with_what_to_set(settings: S
 async def test_the_clusters_own_replication_is_used_unless_told_otherwise(settings: Settings) -> None:
     await provision(settings.model_copy(update={"replication": -1}))
     assert await partitions(settings) == {topic.name: 2 for topic in ALL}
+
+
+async def test_a_changelog_that_forgets_deletions_too_soon_for_checkpoints_is_refused(
+    settings: Settings,
+) -> None:
+    await create(settings, "conduct-state", cleanup_policy="compact", delete_retention_ms="60000")
+    with pytest.raises(BadInput, match=r"delete\.retention\.ms '60000' where '3600000' is needed"):
+        await provision(settings)
+
+
+async def test_a_retention_that_somebody_chose_is_left_alone(settings: Settings) -> None:
+    await create(settings, "events", retention_ms="777000")
+    await provision(settings)
+    assert await configs(settings, "events", "retention.ms") == {"retention.ms": "777000"}

@@ -15,7 +15,7 @@ def filled(path: Path, entries: int = 10, bytes_each: int = 1_000) -> Store:
     store = Store(path)
     for n in range(1, entries + 1):
         store.pend([Write(b"%05d" % n, bytes([n % 256]) * bytes_each)])
-        store.commit(n)
+        store.commit(n, at_ms=0)
     return store
 
 
@@ -24,7 +24,7 @@ def test_what_a_full_disk_does_not_take_is_missing_and_nothing_else(machine: Mac
         machine.fill_disk()
         store.pend([Write(b"more", b"x" * 10_000)])
         with pytest.raises(StateFailed, match="make room"):
-            store.commit(11)
+            store.commit(11, at_ms=0)
     machine.empty_disk()
     with closing(open_store(machine.disk / "s")) as store:
         assert (store.offset, len(list(store.scan(b"")))) == (10, 10)
