@@ -6,6 +6,8 @@ machine that is what comes back the same. What a step costs beyond the sum is fe
 loop: `benchmarks.steps` measures all of it.
 
     python -m benchmarks.parts [--tasks 64] [--rounds 30]
+
+With `SEGUE_ENCRYPTION_KEYS` set it shows what encryption costs.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from processors.conduct import Conduct
 from streams.batches import BATCH_BYTES_MAX, Outgoing
 from streams.calls import RouteCalls
 from streams.clock import now_ms
+from streams.encryption import keys_of
 from streams.executors.tool import ToolExecutor
 from streams.metrics import Metrics
 from streams.outbox import Outbox
@@ -70,8 +73,8 @@ class Stages:
         events = self._submitted(tasks)
         for number in range(STEPS + 1):
             clock = self._clock if 0 < number < STEPS else Clock()
-            calls = self._received("tool-calls", self._conducted(events, clock))
-            events = self._received("events", await self._called(calls, clock))
+            calls = self._received("tool-calls", self._conducted(events, clock), clock)
+            events = self._received("events", await self._called(calls, clock), clock)
 
     def _submitted(self, tasks: list[str]) -> list[Received]:
         begun = [
@@ -88,8 +91,7 @@ class Stages:
             decisions = [self._conduct.handle(event, at_ms) for event in events]
         with clock.part("outbox: encode what conduct decided", len(events)):
             for event, decision in zip(events, decisions, strict=True):
-                outbox.add(decision, event, CHANGELOG)
-                self._store.pend(decision.write)
+                self._store.pend(outbox.add(decision, event, CHANGELOG))
         self._published("conduct", outbox, clock, len(events))
         with clock.part("RocksDB: the journal", len(events)):
             self._store.commit(self._offset, at_ms)
@@ -115,8 +117,12 @@ class Stages:
         with clock.part(f"metrics: of {stage}", records):
             self._metrics.published(stage, outbox.published)
 
-    def _received(self, topic: str, records: list[Outgoing]) -> list[Received]:
-        return [self._record(topic, record.key, record.value) for record in records]
+    def _received(self, topic: str, records: list[Outgoing], clock: Clock) -> list[Received]:
+        found = [self._record(topic, record.key, record.value) for record in records]
+        if (keys := keys_of(self._settings)) is None or not found:
+            return found
+        with clock.part(f"decrypt: {topic}", len(found)):
+            return [keys.opened(record) for record in found]
 
     def _record(self, topic: str, key: bytes | None, value: bytes | None) -> Received:
         self._offset += 1

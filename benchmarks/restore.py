@@ -81,7 +81,8 @@ class Filler:
         self._settings = settings
         self._commits = commits
         self._store = store
-        self._partition = Partition(STAGE, store, TopicPartition(settings.topic("conduct-state"), number))
+        changelog = TopicPartition(settings.topic("conduct-state"), number)
+        self._partition = Partition(STAGE, store, changelog, keys=None)
         self.now_ms = now_ms
         self.waiting: list[CallTool] = []
         self.records = 0

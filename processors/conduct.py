@@ -20,6 +20,7 @@ many, rebuilt by playing the journal when an event comes. A redelivered event is
 
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from typing import NamedTuple
@@ -98,15 +99,15 @@ class Conduct(Stage):
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
             event: Event = codec.decode(record.topic, record.value)
-        except BadRecord as bad:
+            match event:
+                case Submitted():
+                    return self._begin(event, record, now_ms)
+                case Rejected():
+                    return self._reject(event, record, now_ms)
+                case _:
+                    return self._go_on(event, record, now_ms)
+        except BadRecord as bad:  # the event, or the journal: the key of either may be gone
             return Decision([dead_letter(record, "conduct", str(bad), now_ms)])
-        match event:
-            case Submitted():
-                return self._begin(event, record, now_ms)
-            case Rejected():
-                return self._reject(event, record, now_ms)
-            case _:
-                return self._go_on(event, record, now_ms)
 
     def due_ms(self) -> int | None:
         return 0 if self._parked else self._purge_ms
@@ -114,8 +115,10 @@ class Conduct(Stage):
     def tick(self, now_ms: int) -> Decision:
         """Try a parked task again, this worker may have other code; forget tasks that ended long ago."""
         if self._parked:
-            live = self._find(self._parked.pop())
-            return self._conclude(live, Decision(), now_ms) if live else Decision()
+            with suppress(BadRecord):  # of a task whose key is gone there is nothing to try
+                live = self._find(self._parked.pop())
+                return self._conclude(live, Decision(), now_ms) if live else Decision()
+            return Decision()
         return self._forget(now_ms)
 
     def close(self) -> None:
@@ -195,18 +198,18 @@ class Conduct(Stage):
         first = self._state.get(_journal(task, 0))
         if first is None:
             return None
-        head, _, begun = first.partition(b"\n")
+        head, _, begun = codec.unsealed(first).partition(b"\n")
         steps, partition, offset = map(int, head.split())
         submitted: Submitted = codec.decode("events", begun)
         performance = Performance(self._app, submitted, self._entropy)
         parked_at = self._state.get(_parked(task))
         live = Live(performance, 1, partition, offset, was_parked=parked_at is not None)
-        owed_from = int(parked_at) if parked_at is not None else sys.maxsize
+        owed_from = int(codec.unsealed(parked_at)) if parked_at is not None else sys.maxsize
         live.owed = performance.take() if owed_from == 0 else []
         performance.take()
         performance.expect(steps)
         for _, entry in islice(self._state.scan(_journal(task)), 1, None):
-            head, _, happened = entry.partition(b"\n")
+            head, _, happened = codec.unsealed(entry).partition(b"\n")
             performance.apply(codec.decode("events", happened))
             performance.expect(int(head))
             asked = performance.take()
@@ -220,6 +223,7 @@ class Conduct(Stage):
     def _conclude(self, live: Live, decision: Decision, now_ms: int) -> Decision:
         """What the coroutine asked for, where the task stands if that changed, and its end if it ended."""
         performance = live.performance
+        decision.tenant = performance.submitted.tenant or ""
         if performance.parked:
             self._park(live, decision)
         else:

@@ -15,6 +15,9 @@ from topics.records import Delay
 FIRED_AT_ONCE_MAX = 1000
 """Delays fired in one decision, so that a flood of timers does not make one endless transaction."""
 
+SEALED_AGAIN_MS = 60_000
+"""What can't be read, since it is encrypted and its key is not here, is kept and looked at again."""
+
 TARGETS = ("events", "model-calls", "tool-calls")
 """Where what was delayed may go."""
 
@@ -28,6 +31,8 @@ class Delays(Stage):
     def __init__(self, state: State) -> None:
         self._state = state
         self._first_ms = next((_due(key) for key, _ in state.scan(b"")), None)
+        self._from_ms = self._first_ms or 0
+        """Nothing that is held is due earlier: what was deleted before it need not be passed over."""
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
@@ -41,6 +46,7 @@ class Delays(Stage):
         if delay.due_ms <= now_ms:
             return Decision([_fire(delay, trace)])
         self._first_ms = min(self._first_ms or delay.due_ms, delay.due_ms)
+        self._from_ms = min(self._from_ms, delay.due_ms)
         return Decision(write=[Write(_key(delay), _held(delay, trace))])
 
     def due_ms(self) -> int | None:
@@ -48,13 +54,23 @@ class Delays(Stage):
 
     def tick(self, now_ms: int) -> Decision:
         decision = Decision()
-        start, self._first_ms = _earliest(self._first_ms or 0), None
+        sealed_ms: int | None = None
+        start, self._first_ms = _earliest(self._from_ms), None
         for key, value in self._state.scan(b"", start):
             if _due(key) > now_ms or len(decision.write) == FIRED_AT_ONCE_MAX:
                 self._first_ms = _due(key)
                 break
-            decision.publish.append(_fire(*_release(value)))
+            try:
+                decision.publish.append(_fire(*_release(value)))
+            except BadRecord:
+                sealed_ms = _due(key) if sealed_ms is None else sealed_ms
+                continue
             decision.write.append(Write(key, None))
+        held = (due_ms for due_ms in (sealed_ms, self._first_ms) if due_ms is not None)
+        self._from_ms = next(held, now_ms)
+        if sealed_ms is not None:
+            again_ms = now_ms + SEALED_AGAIN_MS
+            self._first_ms = min(self._first_ms or again_ms, again_ms)
         return decision
 
 
@@ -77,7 +93,7 @@ def _held(delay: Delay, trace: Headers) -> bytes:
 
 
 def _release(value: bytes) -> tuple[Delay, Headers]:
-    *lines, body = value.split(b"\n")
+    *lines, body = codec.unsealed(value).split(b"\n")
     pairs = (line.partition(b":") for line in lines if line)
     return codec.decode("delays", body), tuple((name.decode(), value) for name, _, value in pairs)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from processors.blob import Blob
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import StepError
 from topics.records import Outcome, Problem
@@ -35,12 +36,16 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
         return Ending("failed", problem=_problem(error))
     try:
+        if isinstance(result, Blob):
+            return Ending("succeeded", to_jsonable_python(result))
         value = output.dump_python(result, mode="json", warnings="error")
         size = len(to_json(value))
     except (PydanticSerializationError, ValueError) as error:
         return _bad_output(f"{type(result).__name__}, which its annotation does not allow: {error}")
     if size > PAYLOAD_BYTES_MAX:
-        return _bad_output(f"{size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: return a reference")
+        return _bad_output(
+            f"{size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: let a tool write a Blob, and return that"
+        )
     return Ending("succeeded", value)
 
 

@@ -20,6 +20,6 @@ def fits(kind: str, name: str, asked: Any) -> bytes:
     if len(body) > PAYLOAD_BYTES_MAX:
         raise BadInput(
             f"{kind} {name!r} is asked with {len(body):,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
-            "keep the data elsewhere and pass a reference"
+            "let a tool keep the data in a Blob, and pass that"
         )
     return body

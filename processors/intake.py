@@ -74,7 +74,7 @@ class Intake(Stage):
             tenant=request.tenant,
             priority=request.priority,
         )
-        return Decision([Publish("events", task, submitted)])
+        return Decision([Publish("events", task, submitted)], tenant=request.tenant)
 
 
 def _task_id(request: TaskRequest, record: Received) -> str:

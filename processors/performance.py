@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
+from processors.blob import taken
 from processors.ending import Ending, ending_of
 from processors.fingerprint import fingerprint
 from processors.loop import WorkflowLoop
@@ -159,9 +160,9 @@ class Performance:
             return self._park(
                 event, f"the workflow now asks for another {step.kind}, {step.name!r}, or otherwise"
             )
-        if isinstance(event, StepSucceeded) and step.accept and not step.future.done():
+        if isinstance(event, StepSucceeded) and not step.future.done():
             try:
-                result = step.accept(event.result)
+                result = (step.accept or taken)(event.result)
             except (ValidationError, BadInput) as error:
                 return self._refuse(step, event, codec.explain(error))
             return self._settle(step, result)

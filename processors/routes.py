@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from processors.annotations import adapter_of, parameters_of
+from processors.blob import Blob
 from processors.step import reader
 from topics.errors import BadInput
 
@@ -79,7 +81,12 @@ class Tool(Generic[P, R]):
         """The arguments of a call as JSON, by name. Raises `TypeError` where the function would."""
         if args or not (self.required <= kwargs.keys() <= self.parameters.keys()):
             kwargs = self.signature.bind(*args, **kwargs).arguments
-        return {name: self.parameters[name].dump_python(value, mode="json") for name, value in kwargs.items()}
+        return {name: _as_json(self.parameters[name], value) for name, value in kwargs.items()}
+
+
+def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """A value that a workflow has only the reference of is passed on by it."""
+    return to_jsonable_python(value) if isinstance(value, Blob) else adapter.dump_python(value, mode="json")
 
 
 @overload

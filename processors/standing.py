@@ -40,6 +40,7 @@ def status_of(performance: Performance, partition: int, offset: int) -> Status:
         workflow=submitted.workflow,
         version=submitted.version,
         state=stands_at(performance).state,
+        tenant=submitted.tenant,
         questions=tuple(step.question for step in performance.questions.values() if step.question),
         problem=performance.parked or (ending.problem if ending else None),
         partition=partition,

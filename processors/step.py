@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from processors.blob import is_value, reference
 from topics.errors import BadInput
 from topics.records import CallModel, Question
 
@@ -42,7 +43,12 @@ def reader(adapter: TypeAdapter[Any]) -> Callable[[Any], Any] | None:
 
 
 def read(adapter: TypeAdapter[Any], value: Any) -> Any:
-    """The value as that type. Raises `ValidationError`, or `BadInput` where a user's validator errs."""
+    """The value as that type; its reference if it stands in the object store.
+
+    Raises `ValidationError`, or `BadInput` where a user's validator errs.
+    """
+    if is_value(value):
+        return reference(value)
     try:
         return adapter.validate_json(to_json(value))
     except ValidationError:

@@ -10,6 +10,7 @@ check_that_none_is_shadowed()
 
 from processors.app import App, Check, Service, Workflow, check, workflow
 from processors.attempt import Attempt, current_attempt
+from processors.blob import Blob
 from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
 from processors.task import Task
 from topics.errors import (
@@ -30,6 +31,7 @@ __all__ = [
     "Attempt",
     "BadInput",
     "BadRecord",
+    "Blob",
     "Check",
     "McpServer",
     "ModelCandidate",

@@ -16,6 +16,8 @@ from processors.routes import Policy
 from processors.tool import Reply
 from streams.clock import now_ms
 from streams.metrics import Metrics
+from streams.objects import Objects
+from streams.payloads import Desk
 from streams.problems import OutputRefused, problem_of
 from topics import codec
 from topics.errors import Refused
@@ -59,20 +61,25 @@ class Calls(Protocol):
 class RouteCalls:
     """Calls of models or of tools: each ends in an answer or a failure."""
 
-    def __init__(self, stage: str, app: App, executor: Executor, metrics: Metrics) -> None:
+    def __init__(
+        self, stage: str, app: App, executor: Executor, metrics: Metrics, objects: Objects | None = None
+    ) -> None:
         self.executor = executor
         self._stage = stage
         self._app = app
         self._metrics = metrics
+        self._objects = objects
 
     def job(self, record: Received) -> Job:
         call: AnyCall = codec.decode(record.topic, record.value)
-        return Job(_id(call), lambda: self._perform(call), lambda reason: self._too_large(call, reason))
+        desk = Desk(self._objects, record, call.task)
+        return Job(_id(call), lambda: self._perform(call, desk), lambda reason: self._too_large(call, reason))
 
-    async def _perform(self, call: AnyCall) -> Decision:
+    async def _perform(self, call: AnyCall, desk: Desk) -> Decision:
         by, started_s = self.executor.candidate(call), time.perf_counter()
         try:
-            reply: Reply = await _within(_policy(self._app, call).timeout_s, self.executor(call))
+            timeout_s = _policy(self._app, call).timeout_s
+            reply: Reply = await _within(timeout_s, desk.serve(self.executor, call))
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             _raise_if_ours(error)
             took_s = time.perf_counter() - started_s
@@ -94,27 +101,33 @@ class RouteCalls:
 class CheckCalls:
     """Checks of outputs: each is accepted, refused with a critique, or the check itself failed."""
 
-    def __init__(self, stage: str, app: App, executor: Executor, metrics: Metrics) -> None:
+    def __init__(
+        self, stage: str, app: App, executor: Executor, metrics: Metrics, objects: Objects | None = None
+    ) -> None:
         self.executor = executor
         self._stage = stage
         self._app = app
         self._metrics = metrics
+        self._objects = objects
 
     def job(self, record: Received) -> Job:
         output: CheckOutput = codec.decode(record.topic, record.value)
-        return Job(_id(output.call), lambda: self._perform(output), lambda reason: _unchecked(output, reason))
+        desk = Desk(self._objects, record, output.task)
+        return Job(
+            _id(output.call), lambda: self._perform(output, desk), lambda reason: _unchecked(output, reason)
+        )
 
-    async def _perform(self, output: CheckOutput) -> Decision:
+    async def _perform(self, output: CheckOutput, desk: Desk) -> Decision:
         started_s = time.perf_counter()
-        outcome, decision = await self._checked(output)
+        outcome, decision = await self._checked(output, desk)
         by = self.executor.candidate(output)
         seconds = time.perf_counter() - started_s
         self._metrics.attempt(self._stage, output.call.route, by, outcome, seconds)
         return decision
 
-    async def _checked(self, output: CheckOutput) -> tuple[str, Decision]:
+    async def _checked(self, output: CheckOutput, desk: Desk) -> tuple[str, Decision]:
         try:
-            await _within(_policy(self._app, output.call).timeout_s, self.executor(output))
+            await _within(_policy(self._app, output.call).timeout_s, desk.serve(self.executor, output))
         except Refused as refusal:
             return "refused", check.refused(output, str(refusal), now_ms())
         except BaseException as error:  # noqa: BLE001 - user code may raise anything

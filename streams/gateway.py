@@ -14,14 +14,17 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from processors.blob import ANYTHING, JSON, Blob, Source, whole
 from streams.answers import check_answer, question_for
+from streams.encryption import keys_of
 from streams.ids import new_id
 from streams.journal import journal_of
+from streams.objects import Objects
 from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors, in_order
 from streams.settings import Settings
 from topics import codec
 from topics.errors import BadInput, UnknownName
-from topics.flow import Received
+from topics.flow import TENANT, Received
 from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
 
 LOG_TOPICS = (
@@ -41,6 +44,9 @@ LOG_TOPICS = (
 CLOCK_SKEW_MS = 5_000
 """How far the clocks of workers may differ: a search by time begins so much earlier."""
 
+ENVELOPE_BYTES = 1_000
+"""Of a request, around its input."""
+
 ENDED = ("succeeded", "failed", "cancelled", "rejected")
 
 
@@ -51,6 +57,7 @@ class Client:
         self._settings = settings or Settings.load()
         self._producer: Any = None
         self._table = StatusTable(self._settings)
+        self._objects = Objects(self._settings)
         self._begun_ms: dict[str, int] = {}
         self._opening = asyncio.Lock()
 
@@ -75,7 +82,8 @@ class Client:
     ) -> str:
         """Ask for a task and return its id. The same `id` twice starts one."""
         task = id if id is not None else new_id()
-        request = self._record(TaskRequest, id=task, workflow=workflow, version=version, input=_json(input))
+        given = await self._fitting(task, _json(input))
+        request = self._record(TaskRequest, id=task, workflow=workflow, version=version, input=given)
         self._begun_ms[task] = await self._send("tasks", task, request)
         return task
 
@@ -88,11 +96,12 @@ class Client:
         by: str | None = None,
     ) -> None:
         """Answer an open question; `step` may be left out while there is one. The value is checked here."""
-        question = question_for(await self.status(task), step)
+        status = await self.status(task)
+        question = question_for(status, step)
         value = _json(value)
         check_answer(question, value)
         answer = self._record(Answer, id=id or new_id(), task=task, step=question.step, value=value, by=by)
-        await self._send("signals", task, answer)
+        await self._send("signals", task, answer, status.tenant)
 
     async def signal(
         self,
@@ -102,19 +111,37 @@ class Client:
         id: str | None = None,  # noqa: A002
     ) -> None:
         """Tell a task of an outside event. The same `id` twice counts once."""
-        await self._open(task)
-        await self._send(
-            "signals", task, self._record(Signal, id=id or new_id(), task=task, name=name, value=_json(value))
-        )
+        status = await self._open(task)
+        signal = self._record(Signal, id=id or new_id(), task=task, name=name, value=_json(value))
+        await self._send("signals", task, signal, status.tenant)
 
     async def cancel(self, task: str, reason: str = "cancelled on request") -> None:
-        await self._open(task)
-        await self._send("signals", task, self._record(Cancel, id=new_id(), task=task, reason=reason))
+        status = await self._open(task)
+        cancel = self._record(Cancel, id=new_id(), task=task, reason=reason)
+        await self._send("signals", task, cancel, status.tenant)
 
-    async def _open(self, task: str) -> None:
+    async def upload(
+        self, task: str, source: Source, media_type: str = ANYTHING, tenant: str | None = None
+    ) -> Blob:
+        """Keep bytes for a task, to `start` it with their reference in its input, say."""
+        return await self._objects.put(task, tenant, source, media_type)
+
+    def download(self, blob: Blob) -> AsyncIterator[bytes]:
+        """The bytes of a blob. Raises `Permanent` if they are gone or not what was written."""
+        return self._objects.chunks(blob)
+
+    async def _fitting(self, task: str, value: Any) -> Any:
+        """A JSON value, or the reference to it if no record can hold it."""
+        body = to_json(value)
+        if len(body) + ENVELOPE_BYTES <= self._settings.payload_bytes_max:
+            return value
+        return to_jsonable_python(await self._objects.put(task, None, body, JSON, "value"))
+
+    async def _open(self, task: str) -> Status:
         status = await self.status(task)
         if status.state in ENDED:
             raise BadInput(f"task {task!r} has ended: it {_ended_how(status)}")
+        return status
 
     def _record(self, kind: type[Record], **fields: Any) -> Record:
         try:
@@ -125,19 +152,22 @@ class Client:
         if size > self._settings.payload_bytes_max:
             raise BadInput(
                 f"{size:,} bytes are over SEGUE_PAYLOAD_BYTES_MAX, {self._settings.payload_bytes_max:,}: "
-                "pass large data by reference, a path or URL"
+                "keep large data with `upload`, and pass the reference"
             )
         return record
 
-    async def _send(self, topic: str, key: str, record: Record) -> int:
+    async def _send(self, topic: str, key: str, record: Record, tenant: str | None = None) -> int:
         """Publish, wait until it is safe, and return the record's time."""
-        producer = await self._connected()
+        producer, keys = await self._connected(), keys_of(self._settings)
+        value: bytes | None = codec.encode(record)
+        headers: list[tuple[str, bytes]] = [codec.CONTENT_TYPE]
+        if tenant is not None:
+            headers.append((TENANT, tenant.encode()))
+        if keys is not None:
+            value, headers = keys.sealed(topic, key.encode(), value, headers)
         with broker_errors(self._settings):
             sent = await producer.send_and_wait(
-                self._settings.topic(topic),
-                key=key.encode(),
-                value=codec.encode(record),
-                headers=[codec.CONTENT_TYPE],
+                self._settings.topic(topic), key=key.encode(), value=value, headers=headers
             )
         return int(sent.timestamp)
 
@@ -181,7 +211,8 @@ class Client:
                     async for record in reader.tail(starts):
                         if record.key == key:
                             result: Result = codec.decode("results", record.value)
-                            return result
+                            value = await whole(result.result, self._objects.shelf(task))
+                            return result.model_copy(update={"result": value})
             except TimeoutError:
                 raise _no_result(task, status, timeout_s) from None
         raise AssertionError("a tail has no end")

@@ -30,6 +30,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.structs import TopicPartition
 
+from streams.encryption import keys_of
 from streams.protocol import UNSTABLE_OFFSET_COMMIT, Membership, stable_offsets
 from streams.settings import Settings
 from streams.transactions import Committer, committer
@@ -78,6 +79,7 @@ class Group(ConsumerRebalanceListener):
         self._stage = stage
         self._names = {settings.topic(name): name for name in topics}
         self._owner = owner
+        self._keys = keys_of(settings)
         self._taking: asyncio.Task[None] | None = None
         self._leaving = False
         options = settings.client_options()
@@ -121,7 +123,10 @@ class Group(ConsumerRebalanceListener):
         fetched: dict[TopicPartition, list[Any]] = await self.consumer.getmany(
             timeout_ms=wait_ms, max_records=records_max
         )
-        return {tp: [_received(self._names[tp.topic], r) for r in records] for tp, records in fetched.items()}
+        batch = {tp: [_received(self._names[tp.topic], r) for r in rs] for tp, rs in fetched.items()}
+        if self._keys is None:
+            return batch
+        return {tp: [self._keys.opened(record) for record in records] for tp, records in batch.items()}
 
     def serve(self, partition: TopicPartition, offset: int) -> None:
         """Read from `offset` on."""

@@ -14,10 +14,11 @@ from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 
 from streams.batches import Outgoing
+from streams.encryption import keys_of
 from streams.settings import Settings
 from topics import codec, contracts
 from topics.contracts import RECORD_BYTES_MAX
-from topics.flow import Decision, Headers, Publish, Received, trace_of
+from topics.flow import TENANT, Decision, Headers, Publish, Received, Write, tenant_in, trace_of
 from topics.records import Record
 
 RECORD_OVERHEAD_BYTES = 100
@@ -38,29 +39,50 @@ class Outbox:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._keys = keys_of(settings)
         self.published: list[Publish] = []
         self.records: list[Outgoing] = []
 
     def add(
         self, decision: Decision, cause: Received | None, changelog: TopicPartition | None = None
-    ) -> None:
-        """All of `decision` or, if a record of it is too large, nothing. Raises `TooLarge`."""
-        trace = () if cause is None or cause.headers in _ONLY_OURS else trace_of(cause)
-        records = [self._outgoing(publish, cause, trace) for publish in decision.publish]
-        if decision.write:
+    ) -> list[Write]:
+        """All of `decision` or, if a record of it is too large, nothing. Raises `TooLarge`.
+
+        Returns the changes of the state as they stand on the changelog, sealed if there are keys.
+        """
+        passed = () if cause is None or cause.headers in _ONLY_OURS else trace_of(cause)
+        if decision.tenant is not None:
+            passed = _on_behalf_of(decision.tenant, passed)
+        records = [self._outgoing(publish, cause, passed) for publish in decision.publish]
+        writes = decision.write
+        if writes:
             assert changelog is not None, "a stage without a changelog has no state to write"
+            if self._keys is not None:
+                writes = self._sealed(writes, changelog, passed)
             records += [
-                _limited(Outgoing(changelog, *write, [], is_state=True), RECORD_BYTES_MAX)
-                for write in decision.write
+                _limited(Outgoing(changelog, *write, [], is_state=True), RECORD_BYTES_MAX) for write in writes
             ]
         self.records += records
         self.published += decision.publish
+        return writes
 
-    def _outgoing(self, publish: Publish, cause: Received | None, trace: Headers) -> Outgoing:
+    def _outgoing(self, publish: Publish, cause: Received | None, passed: Headers) -> Outgoing:
         key = publish.key.encode()
         to = _target(self._settings.topic(publish.topic), self._partition(key, cause))
-        record = Outgoing(to, key, *_body(publish, trace))
+        value, headers = _body(publish, passed)
+        if self._keys is not None:
+            record = Outgoing(to, key, *self._keys.sealed(publish.topic, key, value, headers))
+        else:
+            record = Outgoing(to, key, value, headers)
         return _limited(record, contracts.BY_NAME[publish.topic].record_bytes_max)
+
+    def _sealed(self, writes: list[Write], changelog: TopicPartition, passed: Headers) -> list[Write]:
+        assert self._keys is not None
+        topic, tenant = changelog.topic.removeprefix(self._settings.prefix), tenant_in(passed)
+        return [
+            Write(key, None if value is None else self._keys.seal(topic, key, value, tenant))
+            for key, value in writes
+        ]
 
     def _partition(self, key: bytes, cause: Received | None) -> int:
         if cause is not None and cause.key == key and not comes_from_outside(cause.topic):
@@ -68,9 +90,14 @@ class Outbox:
         return partition_of(key, self._settings.partitions)
 
 
-def _body(publish: Publish, trace: Headers) -> tuple[bytes | None, list[tuple[str, bytes]]]:
+def _on_behalf_of(tenant: str, passed: Headers) -> Headers:
+    others = tuple(header for header in passed if header[0] != TENANT)
+    return (*others, (TENANT, tenant.encode())) if tenant else others
+
+
+def _body(publish: Publish, passed: Headers) -> tuple[bytes | None, list[tuple[str, bytes]]]:
     if isinstance(publish.value, Record):
-        own = publish.headers or trace
+        own = publish.headers or passed
         return codec.encode(publish.value), [codec.CONTENT_TYPE, *own]
     return publish.value, list(publish.headers)
 

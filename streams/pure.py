@@ -18,6 +18,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.clock import now_ms as clock_ms
 from streams.disk import StateFailed, ensure_room
+from streams.encryption import Keys, OpenedState, keys_of
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
@@ -62,8 +63,11 @@ class PureStage:
 class Partition:
     """A stage's object on one partition, and the state under it."""
 
-    def __init__(self, stage: PureStage, store: Store | None, changelog: TopicPartition | None) -> None:
+    def __init__(
+        self, stage: PureStage, store: Store | None, changelog: TopicPartition | None, keys: Keys | None
+    ) -> None:
         self._stage = stage
+        self._keys = keys
         self.store = store
         self.changelog = changelog
         self.object = self._made()
@@ -97,9 +101,9 @@ class Partition:
             self.store.commit(ends[self.changelog], now_ms)
 
     def _accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
-        outbox.add(decision, cause, self.changelog)
-        if self.store is not None and decision.write:
-            self.store.pend(decision.write)
+        writes = outbox.add(decision, cause, self.changelog)
+        if self.store is not None and writes:
+            self.store.pend(writes)
 
     def _put_aside(self, record: Received, reason: str, outbox: Outbox, now_ms: int) -> None:
         letter = dead_letter(record, self._stage.name, reason, now_ms)
@@ -108,7 +112,11 @@ class Partition:
         self.object = self._made()
 
     def _made(self) -> Stage:
-        return self._stage.make(self.store if self.store is not None else Empty())
+        if self.store is None or self._stage.changelog is None:
+            return self._stage.make(Empty())
+        if self._keys is None:
+            return self._stage.make(self.store)
+        return self._stage.make(OpenedState(self._keys, self._stage.changelog, self.store))
 
 
 class PureRunner:
@@ -134,6 +142,10 @@ class PureRunner:
     def ready(self) -> bool:
         """All partitions that the group gave to this worker are served."""
         return self._group is not None and self._group.ready.is_set()
+
+    def partitions(self) -> set[int]:
+        """The numbers of those that it serves now."""
+        return {tp.partition for tp in self._partitions}
 
     async def open(self) -> None: ...
 
@@ -209,7 +221,8 @@ class PureRunner:
         starts = await self._group.starts(partitions)
         async for number, store in self._stores_of({tp.partition for tp in partitions}):
             for tp in sorted(tp for tp in partitions if tp.partition == number):
-                self._partitions[tp] = Partition(self._stage, store, self._changelog(number))
+                changelog, keys = self._changelog(number), keys_of(self._settings)
+                self._partitions[tp] = Partition(self._stage, store, changelog, keys)
                 self._positions[tp] = starts[tp]
                 self._group.serve(tp, starts[tp])
 

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
+from streams.encryption import keys_of
 from streams.settings import Settings
 from topics import contracts
 from topics.errors import Unavailable
@@ -55,6 +56,7 @@ class Reader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._keys = keys_of(settings)
         self._names = {settings.topic(topic.name): topic.name for topic in contracts.ALL}
         self._consumer: Any = None
         self._cluster: Any = None
@@ -168,7 +170,7 @@ class Reader:
         return wanted
 
     def _received(self, record: Any) -> Received:
-        return Received(
+        received = Received(
             self._names[record.topic],
             record.partition,
             record.offset,
@@ -177,6 +179,7 @@ class Reader:
             tuple(record.headers),
             record.timestamp,
         )
+        return received if self._keys is None else self._keys.opened(received)
 
 
 def in_order(records: Iterable[Received]) -> list[Received]:

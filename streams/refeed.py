@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from streams.encryption import keys_of
 from streams.reader import REQUEST_TIMEOUT_MS, Offsets, Reader, broker_errors
 from streams.settings import Settings
 from topics import contracts
 from topics.errors import BadInput, UnknownName
-from topics.flow import Headers, Received
+from topics.flow import TENANT, Headers, Received
 
 REPLAYED_FROM = "segue-replayed-from"
 UNACKNOWLEDGED_MAX = 500
@@ -108,7 +109,7 @@ def back_to_its_topic(letter: Received) -> Copy:
         raise BadInput(
             f"dead letter {letter.partition}:{letter.offset} does not say from which topic it came"
         )
-    kept = tuple(header for header in letter.headers if not header[0].startswith("segue-"))
+    kept = tuple(h for h in letter.headers if h[0] == TENANT or not h[0].startswith("segue-"))
     return Copy(topic, None, letter.key, letter.value, _marked(letter, kept))
 
 
@@ -119,16 +120,15 @@ def _marked(record: Received, headers: Headers) -> Headers:
 
 async def feed(settings: Settings, copies: Iterable[Copy]) -> int:
     """Publish them in their order, wait until all are safe, and return how many they were."""
-    count = 0
+    count, keys = 0, keys_of(settings)
     async with _producer(settings) as producer:
         pending: list[Any] = []
         for copy in copies:
+            value, headers = copy.value, list(copy.headers)
+            if keys is not None:
+                value, headers = keys.sealed(copy.topic, copy.key, value, headers)
             sent = await producer.send(
-                settings.topic(copy.topic),
-                copy.value,
-                key=copy.key,
-                partition=copy.partition,
-                headers=list(copy.headers),
+                settings.topic(copy.topic), value, key=copy.key, partition=copy.partition, headers=headers
             )
             pending.append(sent)
             count += 1

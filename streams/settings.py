@@ -62,6 +62,16 @@ class Settings(BaseSettings):
     ssl_keyfile: FilePath | None = None
     ssl_password: SecretStr | None = None
 
+    objects: str | None = None
+    """Where large payloads are kept: a folder, or a URL that fsspec knows, `s3://bucket/segue`. None: beside
+    `state_dir`, which only this machine's workers reach."""
+
+    objects_kept_s: int = Field(default=30 * 24 * 60 * 60, ge=1)
+    """So long after the end of its task an object is kept: as long as `events` and `results` keep theirs."""
+
+    encryption_keys: FilePath | None = None
+    """A file with the keys that records, state and objects are encrypted with (`segue keys add` makes it)."""
+
     payload_bytes_max: int = Field(default=900_000, ge=1_000, le=900_000)
     """The largest input, argument or result; with the rest of its record it stays under Kafka's 1 MB."""
 
@@ -78,11 +88,16 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise BadInput(_explain(error)) from None
 
-    @field_validator("state_dir", "cache_dir")
+    @field_validator("state_dir", "cache_dir", "encryption_keys")
     @classmethod
-    def _anchored(cls, path: Path) -> Path:
+    def _anchored(cls, path: Path | None) -> Path | None:
         """Absolute, so that a process which changes its directory keeps its state."""
-        return path.expanduser().absolute()
+        return path.expanduser().absolute() if path is not None else None
+
+    @field_validator("objects")
+    @classmethod
+    def _anchored_objects(cls, place: str | None) -> str | None:
+        return place if place is None or "://" in place else str(Path(place).expanduser().absolute())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -101,6 +116,11 @@ class Settings(BaseSettings):
         if self.kafka is None and self.security_protocol != "PLAINTEXT":
             raise ValueError("SEGUE_SECURITY_PROTOCOL needs SEGUE_KAFKA: the local broker is PLAINTEXT")
         return self
+
+    @property
+    def objects_root(self) -> str:
+        """The folder or URL below which objects stand."""
+        return self.objects or str(self.state_dir.with_name(f"{self.state_dir.name}-objects"))
 
     @property
     def bootstrap(self) -> str:

@@ -26,11 +26,13 @@ from processors.app import App
 from streams.calls import CheckCalls, RouteCalls
 from streams.effects import EffectRunner, EffectStage
 from streams.metrics import Metrics
+from streams.objects import Objects
 from streams.provision import provision
 from streams.pure import PureRunner, PureStage
 from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 from streams.supervision import Runner, SupervisedStage
+from streams.sweep import Sweeper
 from topics.errors import BadInput, Unavailable
 from topics.flow import Stage, State
 
@@ -65,6 +67,7 @@ class Worker(Service):
         self.stages = tuple(stages)
         self.slot = Slot(settings)
         self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
+        self.objects = Objects(settings)
         self.running: list[SupervisedStage] = []
         super().__init__()  # pyright: ignore[reportUnknownMemberType] # mode annotates in part
 
@@ -84,10 +87,12 @@ class Worker(Service):
             await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
         settings = self.settings.model_copy(update={"worker": self.slot.name})
         for name in self.stages:
-            runner = _runner(name, self.app, settings, self.slot.name, self.metrics)
+            runner = _runner(name, self.app, settings, self.slot.name, self.metrics, self.objects)
             stage = SupervisedStage(runner)
             self.running.append(stage)
             await self.add_runtime_dependency(stage)
+            if isinstance(runner, PureRunner) and name == "conduct":
+                await self.add_runtime_dependency(Sweeper(settings, self.objects, runner.partitions))
         self._announcing = asyncio.create_task(self._announce())
 
     async def on_stop(self) -> None:
@@ -158,9 +163,11 @@ def _lock(settings: Settings, name: str) -> IO[str] | None:
 # ---------------------------------------------------------------- the stages
 
 
-def _runner(name: str, app: App, settings: Settings, worker: str, metrics: Metrics) -> Runner:
+def _runner(
+    name: str, app: App, settings: Settings, worker: str, metrics: Metrics, objects: Objects
+) -> Runner:
     if name in ("model", "tool", "check"):
-        return EffectRunner(_effects(name, app, metrics), settings, worker, metrics)
+        return EffectRunner(_effects(name, app, metrics, objects), settings, worker, metrics)
     return PureRunner(PureStage(name, _maker(name, app)), settings, worker, metrics)
 
 
@@ -184,17 +191,23 @@ def _maker(name: str, app: App) -> Callable[[State], Stage]:
             return Delays
 
 
-def _effects(name: str, app: App, metrics: Metrics) -> EffectStage:
+def _effects(name: str, app: App, metrics: Metrics, objects: Objects) -> EffectStage:
     match name:
         case "model":
             from streams.executors.model import ModelExecutor
 
-            return EffectStage(name, RouteCalls(name, app, ModelExecutor(app), metrics), MODEL_CALLS_MAX)
+            return EffectStage(
+                name, RouteCalls(name, app, ModelExecutor(app), metrics, objects), MODEL_CALLS_MAX
+            )
         case "tool":
             from streams.executors.tool import ToolExecutor
 
-            return EffectStage(name, RouteCalls(name, app, ToolExecutor(app), metrics), TOOL_CALLS_MAX)
+            return EffectStage(
+                name, RouteCalls(name, app, ToolExecutor(app), metrics, objects), TOOL_CALLS_MAX
+            )
         case _:
             from streams.executors.check import CheckExecutor
 
-            return EffectStage(name, CheckCalls(name, app, CheckExecutor(app), metrics), TOOL_CALLS_MAX)
+            return EffectStage(
+                name, CheckCalls(name, app, CheckExecutor(app), metrics, objects), TOOL_CALLS_MAX
+            )

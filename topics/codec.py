@@ -11,6 +11,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from topics import contracts
+from topics.envelope import why_not_read
 from topics.errors import BadRecord
 from topics.records import VERSION, Record
 
@@ -34,12 +35,21 @@ def decode(topic: str, value: bytes | None) -> Any:
         raise BadRecord(_explain(topic, value, error)) from None
 
 
+def unsealed(value: bytes) -> bytes:
+    """The value, which is no record of a topic. Raises `BadRecord` if it is encrypted still."""
+    if why := why_not_read(value):
+        raise BadRecord(why)
+    return value
+
+
 @cache
 def _validator(topic: str) -> Any:
     return TypeAdapter(contracts.BY_NAME[topic].type).validator
 
 
 def _explain(topic: str, value: bytes, error: ValidationError) -> str:
+    if sealed := why_not_read(value):
+        return sealed
     try:
         text = value.decode()
     except UnicodeDecodeError as bad:

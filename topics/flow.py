@@ -4,7 +4,7 @@ A stage is handed a `Received` and returns a `Decision`; it never touches Kafka,
 in `streams/` and the driver in `tests/` carry out decisions in their own ways.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -14,6 +14,11 @@ Headers = tuple[tuple[str, bytes], ...]
 
 TRACE = ("traceparent", "tracestate")
 """W3C Trace Context: passed on from a record to what it causes."""
+
+TENANT = "segue-tenant"
+"""On whose behalf: passed on as well. It stays clear where records are encrypted, and says with whose key."""
+
+PASSED_ON = (*TRACE, TENANT)
 
 
 class Received(NamedTuple):
@@ -29,7 +34,11 @@ class Received(NamedTuple):
 
 
 def trace_of(record: Received) -> Headers:
-    return tuple(header for header in record.headers if header[0] in TRACE)
+    return tuple(header for header in record.headers if header[0] in PASSED_ON)
+
+
+def tenant_in(headers: Iterable[tuple[str, bytes]]) -> str | None:
+    return next((value.decode(errors="replace") for name, value in headers if name == TENANT), None)
 
 
 class Publish(NamedTuple):
@@ -54,6 +63,8 @@ class Decision:
 
     publish: list[Publish] = field(default_factory=list[Publish])
     write: list[Write] = field(default_factory=list[Write])
+    tenant: str | None = None
+    """On whose behalf; "" is nobody's. None: as the record says that caused it."""
 
 
 class State(Protocol):
@@ -103,5 +114,5 @@ def dead_letter(record: Received, stage: str, reason: str, now_ms: int, task: st
     )
     if task is not None:
         why += (("segue-task", task.encode()),)
-    kept = tuple(header for header in record.headers if not header[0].startswith("segue-"))
+    kept = tuple(h for h in record.headers if h[0] == TENANT or not h[0].startswith("segue-"))
     return Publish("dead-letters", key, record.value or b"", kept + why)

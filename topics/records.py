@@ -402,6 +402,7 @@ class Status(Record):
     workflow: str
     version: int
     state: Literal["running", "waiting", "parked"] | Outcome
+    tenant: Tenant | None = None
     questions: tuple[Question, ...] = ()
     problem: Problem | None = None
     partition: int

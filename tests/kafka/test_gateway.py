@@ -169,9 +169,10 @@ async def test_a_result_is_waited_for_and_found_again(settings: Settings, put: P
 
 
 async def test_what_is_too_large_or_no_id_is_refused(settings: Settings, put: Put) -> None:
+    await put(("status", await status(settings, "t")))
     async with Client(settings) as client:
         with pytest.raises(BadInput, match="are over SEGUE_PAYLOAD_BYTES_MAX"):
-            await client.start("w", "x" * 1_000_000)
+            await client.signal("t", "s", "x" * 1_000_000)
         with pytest.raises(BadInput, match="id: "):
             await client.start("w", id="a\nb")
         with pytest.raises(BadInput, match="can't travel as JSON"):

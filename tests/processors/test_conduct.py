@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from processors import conduct, loop
-from segue import App, BadInput, Task, Workflow, tool, workflow
+from segue import App, BadInput, Task, ToolRoute, Workflow, tool, workflow
 from tests.driver import START_MS, Driver
 from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
+from topics.envelope import MAGIC
+from topics.flow import Write
 from topics.records import Problem, QuestionClosed, Result
 
 
@@ -446,7 +448,7 @@ def test_an_argument_that_does_not_travel_is_refused_where_it_is_given() -> None
             return str(refused)
 
     driver = played(run)
-    assert "pass a reference" in driver.result().result
+    assert "in a Blob, and pass that" in driver.result().result
     assert driver.records("tool-calls") == []
 
 
@@ -458,7 +460,96 @@ def test_a_result_that_does_not_travel_fails_its_task() -> None:
     problem = played(run).result().problem
     assert problem is not None
     assert problem.type == "BadOutput"
-    assert "return a reference" in problem.message
+    assert "write a Blob, and return that" in problem.message
+
+
+REFERENCE = {
+    "kind": "value",
+    "object": f"0/@t/{'0' * 64}",
+    "size_bytes": 5_000_000,
+    "sha256": "0" * 64,
+    "media_type": "application/json",
+    "key": None,
+}
+"""Stands for a text that is in the object store."""
+
+
+@tool
+async def kept() -> Any:
+    return REFERENCE
+
+
+@tool
+async def is_passed_on(text: Any) -> bool:
+    return bool(text == REFERENCE)
+
+
+NOVEL = ToolRoute("novel", [kept], output=str)
+
+
+def test_a_value_that_is_too_large_passes_through_a_workflow_by_its_reference() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        text = await task.tool(NOVEL)
+        assert await task.tool(is_passed_on, text)
+        return await task.child(echo, text)
+
+    @workflow
+    async def echo(task: Task, text: str) -> str:
+        return text
+
+    driver = Driver(App("test", workflows=[run, echo], routes=[NOVEL], tools=[is_passed_on]))
+    driver.submit("run")
+    driver.run()
+    assert driver.result().result == REFERENCE
+
+
+def test_a_workflow_that_looks_into_such_a_value_is_told_what_to_do() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        return (await task.tool(NOVEL)).upper()
+
+    driver = Driver(App("test", workflows=[run], routes=[NOVEL]))
+    driver.submit("run")
+    driver.run()
+    problem = driver.result().problem
+    assert problem is not None
+    assert problem.message == (
+        "'upper' of a value that is too large for a workflow, 5,000,000 bytes: "
+        "pass it on to a tool, which gets the value"
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"object": "0/../etc"}, {"size_bytes": -1}, {"more": 1}])
+def test_what_only_looks_like_a_reference_fails_its_step(wrong: dict[str, Any]) -> None:
+    @tool(name="novel")
+    async def forged() -> Any:
+        return REFERENCE | wrong
+
+    @workflow
+    async def run(task: Task) -> Any:
+        return await task.tool("novel")
+
+    driver = Driver(App("test", workflows=[run], tools=[forged]))
+    driver.submit("run")
+    driver.run()
+    assert driver.result().outcome == "failed"
+
+
+def test_a_task_whose_journal_has_lost_its_key_spares_the_others() -> None:
+    """Its events become dead letters; that it was parked does not stop the stage."""
+    driver = played_until(asks, START_MS + 1)
+    sealed = MAGIC + bytes([3]) + b"old" + bytes(40)
+    memory = driver.state["conduct"]
+    journal = [key for key in memory.entries if key.startswith(b"J")]
+    memory.apply([*(Write(key, sealed) for key in journal), Write(b"Pt", b"0")])
+    driver.restart()
+    answer(driver, "a")
+    driver.submit("asks", task="another")
+    driver.run(until_ms=driver.now_ms + 1)
+    told = "encrypted with key 'old', and there are no keys here: set SEGUE_ENCRYPTION_KEYS"
+    assert driver.reasons() == [told]
+    assert [status.state for status in driver.records("status", "another")] == ["waiting"]
 
 
 def test_a_bad_request_with_the_id_of_a_task_that_has_ended_leaves_its_result_alone() -> None:

@@ -8,6 +8,7 @@ from processors import delay as stage
 from processors.delay import Delays
 from tests.builders import NOW_MS, reason, received
 from tests.driver import Memory
+from topics.envelope import MAGIC
 from topics.flow import Decision, Headers, Publish
 from topics.records import Delay, TimerFired
 
@@ -102,3 +103,14 @@ def test_what_can_not_be_delayed_is_a_dead_letter(body: dict[str, Any]) -> None:
     [letter] = held.stage.handle(received("delays", value), NOW_MS).publish
     assert letter.topic == "dead-letters"
     assert reason(letter)
+
+
+def test_what_is_held_and_can_not_be_decrypted_is_kept_and_keeps_nothing_else_back() -> None:
+    held = Held()
+    held.take(timer(NOW_MS + 10, "sealed"))
+    held.take(timer(NOW_MS + 20))
+    first = min(held.memory.entries)
+    held.memory.entries[first] = MAGIC + bytes([3]) + b"old" + bytes(40)
+    assert held.tick(NOW_MS + 30) == [fires(timer(NOW_MS + 20))]
+    assert list(held.memory.entries) == [first]
+    assert held.stage.due_ms() == NOW_MS + 30 + stage.SEALED_AGAIN_MS

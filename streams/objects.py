@@ -1,0 +1,362 @@
+"""The object store: what is too large for a record, in a folder or whatever else fsspec reaches by URL.
+
+    ROOT / PREFIXobjects / partition / @task / hash
+
+Bytes are spooled to a file while they are hashed, then kept under their hash: written twice they are the same
+object, and whoever writes other bytes, a zombie say, writes another. A crash before the record that refers to
+an object leaves an orphan, which expires with its task (`sweep`).
+
+With encryption on, an object is sealed piece by piece, and its name is a keyed hash: who only sees names
+can't tell whether something known is among them. fsspec blocks, so all of it happens in threads; at any time
+a write or a read holds a few pieces of `CHUNK_BYTES` in memory.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, ParamSpec, TypeVar, cast
+from urllib.parse import quote, unquote
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from processors.blob import Blob, Kind, Readable, Source
+from streams.encryption import Keys, keys_of
+from streams.outbox import partition_of
+from streams.settings import Settings
+from topics.envelope import NONCE_BYTES, SALT_BYTES
+from topics.errors import BadInput, Permanent, Retryable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CHUNK_BYTES = 1024 * 1024
+TAG_BYTES = 16
+NAME_CHARS_MAX = 200
+"""Of one folder: file systems take 255 bytes."""
+
+SPOOL = "spool"
+
+
+class Objects:
+    """The store of these settings. Opened when it is first used: until then it costs nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.payload_bytes_max = settings.payload_bytes_max
+        self._keys = keys_of(settings)
+        self._opened: tuple[Any, str] | None = None
+
+    def shelf(self, task: str, tenant: str | None = None) -> "TaskShelf":
+        return TaskShelf(self, task, tenant)
+
+    # ------------------------------------------------------------ bytes in
+
+    async def put(
+        self, task: str, tenant: str | None, source: Source, media_type: str, kind: Kind = "blob"
+    ) -> Blob:
+        """Raises `Retryable`, `BadInput` for what can't be kept."""
+        folder = folder_of(task, self._settings.partitions)
+        seal = Seal(self._keys, self._keys.newest(tenant), folder) if self._keys is not None else None
+        spool = await self._in_thread(self._spool, seal)
+        try:
+            async for piece in _pieces(source):
+                await self._in_thread(spool.write, piece)
+            name = await self._in_thread(self._keep, spool, folder)
+        finally:
+            await asyncio.to_thread(spool.close)
+        return Blob(
+            object=f"{folder}/{name}",
+            size_bytes=spool.size_bytes,
+            sha256=spool.sha256.hexdigest(),
+            media_type=media_type,
+            key=seal.key_id if seal else None,
+            kind=kind,
+        )
+
+    def _spool(self, seal: "Seal | None") -> "Spool":
+        """Where the store is a folder the spool is in it, and is moved to its place, never copied."""
+        fs, base = self._store()
+        if not _is_folder(fs):
+            return Spool(tempfile.TemporaryFile(), None, seal)
+        (Path(base) / SPOOL).mkdir(parents=True, exist_ok=True)
+        file = tempfile.NamedTemporaryFile(dir=Path(base) / SPOOL, delete=False)  # noqa: SIM115
+        return Spool(file, Path(file.name), seal)
+
+    def _keep(self, spool: "Spool", folder: str) -> str:
+        spool.finish()
+        (fs, base), name = self._store(), spool.name()
+        to = f"{base}/{folder}/{name}"
+        if spool.path is not None:
+            os.fsync(spool.file.fileno())
+            Path(to).parent.mkdir(parents=True, exist_ok=True)
+            spool.path.replace(to)
+            return name
+        spool.file.seek(0)
+        with fs.open(to, "wb") as out:
+            shutil.copyfileobj(spool.file, out, CHUNK_BYTES)
+        return name
+
+    # ------------------------------------------------------------ bytes out
+
+    async def chunks(self, blob: Blob) -> AsyncIterator[bytes]:
+        """Raises `Permanent`, `Retryable`."""
+        hashed, size = hashlib.sha256(), 0
+        file = await self._in_thread(self._open, blob)
+        try:
+            pieces = self._clear(blob, file)
+            while chunk := await self._in_thread(next, pieces, b""):
+                hashed.update(chunk)
+                size += len(chunk)
+                yield chunk
+        finally:
+            await asyncio.to_thread(file.close)
+        if (size, hashed.hexdigest()) != (blob.size_bytes, blob.sha256):
+            raise Permanent(f"object {blob.object} is not what was written: its size or sha256 differs")
+
+    def _open(self, blob: Blob) -> IO[bytes]:
+        fs, base = self._store()
+        try:
+            file: IO[bytes] = fs.open(f"{base}/{blob.object}", "rb")
+        except FileNotFoundError:
+            if _is_folder(fs) and not Path(base).exists():  # a disk that is not mounted, say
+                raise Retryable(f"the object store {self._settings.objects_root} is not there") from None
+            raise
+        return file
+
+    def _clear(self, blob: Blob, file: IO[bytes]) -> Iterator[bytes]:
+        if blob.key is None:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+            return
+        cipher = self._cipher(blob, blob.key, file.read(SALT_BYTES))
+        bound = _bound(blob.object.rpartition("/")[0])
+        for number in itertools.count():
+            if not (text := file.read(CHUNK_BYTES + TAG_BYTES)):
+                return
+            yield cipher.decrypt(number.to_bytes(NONCE_BYTES), text, bound)
+
+    def _cipher(self, blob: Blob, key_id: str, salt: bytes) -> AESGCM:
+        if self._keys is None:
+            raise Permanent(
+                f"object {blob.object} is encrypted with key {key_id!r}: set SEGUE_ENCRYPTION_KEYS"
+            )
+        try:
+            return self._keys.cipher(key_id, salt)
+        except LookupError as unknown:
+            raise Permanent(f"object {blob.object} is {unknown.args[0]}") from None
+
+    # ------------------------------------------------------------ what there is
+
+    def tasks(self, partition: int) -> Iterator[tuple[str, float]]:
+        """Each task with objects there, and when the newest was written, in Unix time. Blocks."""
+        fs, base = self._store()
+        fs.invalidate_cache()
+        newest: dict[str, float] = {}
+        with suppress(FileNotFoundError):
+            for path in fs.find(f"{base}/{partition}"):
+                folder = str(path).removeprefix(f"{base}/").rpartition("/")[0]
+                with suppress(FileNotFoundError):
+                    at_s = fs.modified(path).timestamp()
+                    newest[folder] = max(at_s, newest.get(folder, 0.0))
+        for folder, at_s in newest.items():
+            yield task_of(folder), at_s
+
+    def remove(self, task: str) -> None:
+        """Blocks."""
+        fs, base = self._store()
+        with suppress(FileNotFoundError):
+            fs.rm(f"{base}/{folder_of(task, self._settings.partitions)}", recursive=True)
+
+    def remove_spools(self, before_s: float) -> None:
+        """What writers that died have left. Blocks."""
+        fs, base = self._store()
+        if _is_folder(fs) and (spools := Path(base) / SPOOL).exists():
+            for spool in spools.iterdir():
+                with suppress(FileNotFoundError):
+                    if spool.stat().st_mtime < before_s:
+                        spool.unlink()
+
+    # ------------------------------------------------------------ the store itself
+
+    def _store(self) -> tuple[Any, str]:
+        if self._opened is None:
+            from fsspec import core
+
+            url = f"{self._settings.objects_root.rstrip('/')}/{self._settings.prefix}objects"
+            try:
+                opened: tuple[Any, str] = cast("Any", core).url_to_fs(url)
+            except (ImportError, ValueError) as error:
+                raise BadInput(f"SEGUE_OBJECTS={self._settings.objects_root}: {error}") from None
+            self._opened = opened
+        return self._opened
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._errors():
+            return await asyncio.to_thread(function, *args, **kwargs)
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        """What a store raises, in words; each has errors of its own."""
+        root = self._settings.objects_root
+        try:
+            yield
+        except (BadInput, Permanent, Retryable):
+            raise
+        except FileNotFoundError as error:
+            why = "it has expired, or was written to a store that is not the SEGUE_OBJECTS of this worker"
+            raise Permanent(f"an object is not in {root}: {why} ({error})") from None
+        except InvalidTag:
+            raise Permanent("an object does not open with its key: it was changed, or moved") from None
+        except Exception as error:
+            raise Retryable(f"the object store {root}: {type(error).__name__}: {error}") from error
+
+
+class TaskShelf:
+    """Implements `processors.blob.Shelf`: writes below the task, reads what it is given a reference to."""
+
+    def __init__(self, objects: Objects, task: str, tenant: str | None) -> None:
+        self._objects = objects
+        self._task = task
+        self._tenant = tenant
+
+    @property
+    def payload_bytes_max(self) -> int:
+        return self._objects.payload_bytes_max
+
+    async def put(self, source: Source, media_type: str, kind: Kind = "blob") -> Blob:
+        return await self._objects.put(self._task, self._tenant, source, media_type, kind)
+
+    def chunks(self, blob: Blob) -> AsyncIterator[bytes]:
+        return self._objects.chunks(blob)
+
+
+# ---------------------------------------------------------------- on their way
+
+
+class Seal:
+    """Encrypts the pieces of one object: a key derived for it alone, whose nonces count the pieces."""
+
+    def __init__(self, keys: Keys, key_id: str, folder: str) -> None:
+        self.key_id = key_id
+        self.salt = secrets.token_bytes(SALT_BYTES)
+        self._keys = keys
+        self._cipher = keys.cipher(key_id, self.salt)
+        self._folder = folder
+        self._count = 0
+
+    def __call__(self, piece: bytes) -> bytes:
+        nonce, self._count = self._count.to_bytes(NONCE_BYTES), self._count + 1
+        return self._cipher.encrypt(nonce, piece, _bound(self._folder))
+
+    def name(self, digest: bytes) -> str:
+        return hmac.digest(self._keys.naming(self.key_id), digest, "sha256").hex()
+
+
+class Spool:
+    """The file that an object is collected in, sealed if it is to be, while it is hashed and measured."""
+
+    def __init__(self, file: IO[bytes], path: Path | None, seal: Seal | None) -> None:
+        self.file = file
+        self.path = path
+        self.sha256 = hashlib.sha256()
+        self.size_bytes = 0
+        self._seal = seal
+        self._rest = bytearray()
+        if seal is not None:
+            file.write(seal.salt)
+
+    def write(self, piece: bytes) -> None:
+        self.sha256.update(piece)
+        self.size_bytes += len(piece)
+        if self._seal is None:
+            self.file.write(piece)
+            return
+        self._rest += piece
+        while len(self._rest) >= CHUNK_BYTES:
+            self.file.write(self._seal(bytes(self._rest[:CHUNK_BYTES])))
+            del self._rest[:CHUNK_BYTES]
+
+    def finish(self) -> None:
+        if self._seal is not None and self._rest:
+            self.file.write(self._seal(bytes(self._rest)))
+        self.file.flush()
+
+    def name(self) -> str:
+        return self._seal.name(self.sha256.digest()) if self._seal else self.sha256.hexdigest()
+
+    def close(self) -> None:
+        self.file.close()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+async def _pieces(source: Source) -> AsyncIterator[bytes]:
+    """At most `CHUNK_BYTES` each. What may block is read in a thread."""
+    if isinstance(source, AsyncIterable):
+        async for piece in source:
+            for part in _parts(piece):
+                yield part
+        return
+    pieces = _blocking(source)
+    while part := await asyncio.to_thread(next, pieces, b""):
+        yield part
+
+
+def _blocking(source: bytes | Readable | Iterable[bytes]) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield from _parts(source)
+    elif isinstance(source, Readable):
+        while chunk := source.read(CHUNK_BYTES):
+            yield from _parts(chunk)
+    else:
+        for piece in source:
+            yield from _parts(piece)
+
+
+def _parts(piece: Any) -> Iterator[bytes]:
+    """User code may give anything."""
+    if not isinstance(piece, bytes):
+        raise BadInput(
+            f"a Blob is made of bytes, not of {type(piece).__name__}: encode text, or use Blob.dump"
+        )
+    if 0 < len(piece) <= CHUNK_BYTES:
+        yield piece
+        return
+    for at in range(0, len(piece), CHUNK_BYTES):
+        yield piece[at : at + CHUNK_BYTES]
+
+
+# ---------------------------------------------------------------- names
+
+
+def folder_of(task: str, partitions: int) -> str:
+    """Where a task's objects stand. Any id makes a name of its own, and none leads elsewhere."""
+    name = quote(task, safe="")
+    *first, last = (name[at : at + NAME_CHARS_MAX] for at in range(0, len(name), NAME_CHARS_MAX))
+    return "/".join(
+        (str(partition_of(task.encode(), partitions)), *(f"+{part}" for part in first), f"@{last}")
+    )
+
+
+def task_of(folder: str) -> str:
+    _, *parts = folder.split("/")
+    return unquote("".join(part[1:] for part in parts))
+
+
+def _is_folder(fs: Any) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(fs, LocalFileSystem)
+
+
+def _bound(folder: str) -> bytes:
+    return b"object\0" + folder.encode()

@@ -1,0 +1,71 @@
+"""Around each call: values that it refers to are loaded, and an answer that no record can hold is kept.
+
+A workflow has only the reference of such a value and passes it on, so the journal stays small however large
+the data is; here, where tools and checks run, the reference and the value are exchanged for each other.
+"""
+
+from typing import Any, Protocol
+
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from processors.blob import JSON, SHELF, whole
+from processors.tool import Reply
+from streams.objects import Objects, TaskShelf
+from topics.flow import Received, tenant_in
+from topics.records import CallModel, CallTool, CheckOutput
+
+REFERENCE = b'"kind":"value"'
+"""Stands in a record that refers to a value; looking for it costs less than walking through the arguments."""
+
+
+class Serves(Protocol):
+    async def __call__(self, call: Any, /) -> Any: ...
+
+
+class Desk:
+    """Where one record's call is served, with the task's place in the object store, if there is a store."""
+
+    def __init__(self, objects: Objects | None, record: Received, task: str) -> None:
+        self._objects = objects
+        self._record = record
+        self._task = task
+
+    async def serve(self, executor: Serves, call: Any) -> Any:
+        """Raises what the executor raises, and `Retryable` or `Permanent` for the store.
+
+        An agent looks into what its tools and models answer, so that must fit.
+        """
+        if self._objects is None:
+            return await executor(call)
+        shelf = self._objects.shelf(self._task, tenant_in(self._record.headers))
+        SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
+        refers = REFERENCE in (self._record.value or b"")
+        answer = await executor(await _loaded(call, shelf) if refers else call)
+        return await _kept(answer, shelf) if isinstance(answer, Reply) and not call.agent else answer
+
+
+async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) -> Any:
+    """What is called with; what is published of the call keeps the references."""
+    match call:
+        case CallTool():
+            return call.model_copy(update={"arguments": await whole(call.arguments, shelf)})
+        case CallModel():
+            return call.model_copy(update={"prompt": await whole(call.prompt, shelf)})
+        case CheckOutput():
+            checks = [
+                bound.model_copy(update={"arguments": await whole(bound.arguments, shelf)})
+                for bound in call.call.checks
+            ]
+            asked = call.call.model_copy(update={"checks": tuple(checks)})
+            return call.model_copy(update={"call": asked, "result": await whole(call.result, shelf)})
+
+
+async def _kept(reply: Reply, shelf: TaskShelf) -> Reply:
+    try:
+        body = to_json(reply.result)
+    except PydanticSerializationError:
+        return reply
+    if len(body) <= shelf.payload_bytes_max:
+        return reply
+    kept = await shelf.put(body, JSON, "value")
+    return reply._replace(result=to_jsonable_python(kept))
