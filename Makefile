@@ -69,6 +69,11 @@ chaos: $(VENV)/dev ## break workers, broker, network, disks and clocks under loa
 chaos-planted: $(VENV)/dev ## show that the audit catches planted bugs; minutes each
 	@$(BIN)/pytest -m planted tests/chaos
 
+.PHONY: simulate
+simulate: $(VENV)/dev ## play drawn schedules of the whole system in memory; SEEDS=5000, MINUTES=…, SEED=123 shows one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS), \
+		$(if $(filter command line environment,$(origin MINUTES)),--minutes $(MINUTES))))
+
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 

@@ -59,6 +59,9 @@ EARLY_MS = 2_000
 TaskEvent = StepSucceeded | StepFailed | TimerFired | Answered | SignalReceived | CancelRequested
 """The events of a task that has begun."""
 
+ENDED = b""
+"""The mark of a task that ended: its id starts no other while the mark is there."""
+
 REJECTED = b"r"
 """The mark of a task that never began: its id may start one, only its status is to be forgotten."""
 
@@ -116,7 +119,7 @@ class Conduct(Stage):
         """Try a parked task again, this worker may have other code; forget tasks that ended long ago."""
         if self._parked:
             with suppress(BadRecord):  # of a task whose key is gone there is nothing to try
-                live = self._find(self._parked.pop())
+                live = self._find(self._parked.pop(), now_ms)
                 return self._conclude(live, Decision(), now_ms) if live else Decision()
             return Decision()
         return self._forget(now_ms)
@@ -130,7 +133,7 @@ class Conduct(Stage):
     # ------------------------------------------------------------ events
 
     def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
-        if self._find(event.task) or self._has_ended(event.task, now_ms):
+        if self._find(event.task, now_ms) or self._has_ended(event.task, now_ms):
             return Decision()
         live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
         self._remember(live)
@@ -139,14 +142,14 @@ class Conduct(Stage):
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
     def _reject(self, event: Rejected, record: Received, now_ms: int) -> Decision:
-        if self._find(event.task) or self._has_ended(event.task, now_ms):
+        if self._find(event.task, now_ms) or self._has_ended(event.task, now_ms):
             return Decision()
         result, status = rejection(event, record.partition, record.offset)
         mark = Write(_ended(now_ms // REMEMBERED_MS, event.task), REJECTED)
         return Decision([_publish("results", result), _publish("status", status)], [mark])
 
     def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
-        live = self._find(event.task)
+        live = self._find(event.task, now_ms)
         if live is None:
             return self._stray(event, record, now_ms)
         performance = live.performance
@@ -177,12 +180,12 @@ class Conduct(Stage):
 
     # ------------------------------------------------------------ tasks in memory
 
-    def _find(self, task: str) -> Live | None:
+    def _find(self, task: str, now_ms: int) -> Live | None:
         live = self._live.get(task)
         if live is not None:
             self._live.move_to_end(task)
             return live
-        live = self._rebuild(task)
+        live = self._rebuild(task, now_ms)
         if live is not None:
             self._remember(live)
         return live
@@ -193,10 +196,13 @@ class Conduct(Stage):
             _, evicted = self._live.popitem(last=False)
             evicted.performance.close()
 
-    def _rebuild(self, task: str) -> Live | None:
-        """Play the journal again. What it asks for was published then, but for what a parked task owes."""
+    def _rebuild(self, task: str, now_ms: int) -> Live | None:
+        """Play the journal again. What it asks for was published then, but for what a parked task owes.
+
+        A journal of a task that has ended was written by a zombie since, which nobody fences at least once.
+        """
         first = self._state.get(_journal(task, 0))
-        if first is None:
+        if first is None or self._has_ended(task, now_ms):
             return None
         head, _, begun = codec.unsealed(first).partition(b"\n")
         steps, partition, offset = map(int, head.split())
@@ -262,32 +268,37 @@ class Conduct(Stage):
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
         decision.write += [Write(_journal(submitted.task, seq), None) for seq in range(live.seq)]
-        decision.write.append(Write(_ended(now_ms // REMEMBERED_MS, submitted.task), b""))
+        decision.write.append(Write(_ended(now_ms // REMEMBERED_MS, submitted.task), ENDED))
         del self._live[submitted.task]
         performance.close()
 
     def _has_ended(self, task: str, now_ms: int) -> bool:
-        return b"" in self._marks(task, now_ms)
+        """While its mark is there. It may be of next week: whoever ended it had a clock that was ahead."""
+        return ENDED in self._marks(task, range(-2, 2), now_ms)
 
-    def _marks(self, task: str, now_ms: int) -> list[bytes]:
-        """Also of next week: whoever ended it may have had a clock that was ahead."""
+    def _marks(self, task: str, weeks: range, now_ms: int) -> list[bytes]:
         week = now_ms // REMEMBERED_MS
-        found = (self._state.get(_ended(each, task)) for each in (week, week - 1, week + 1))
+        found = (self._state.get(_ended(week + each, task)) for each in weeks)
         return [mark for mark in found if mark is not None]
 
     def _forget(self, now_ms: int) -> Decision:
-        """The marks of tasks that ended long ago, and with each its status, unless its id was used again."""
+        """Marks of tasks that ended long ago, each with its status and what a zombie wrote of the task since.
+
+        The status stays where the id was used again.
+        """
         decision = Decision()
         self._purge_ms = now_ms + PURGE_EVERY_MS
         oldest = _ended(now_ms // REMEMBERED_MS - 1)
         old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E", self._purged_to))
-        for key, _ in islice(old, PURGED_AT_ONCE_MAX):
-            self._purged_to = key
-            decision.write.append(Write(key, None))
-            task = key[len(oldest) :].decode()
-            if self._state.get(_journal(task, 0)) is None and not self._marks(task, now_ms):
+        marks = list(islice(old, PURGED_AT_ONCE_MAX))
+        for key, mark in marks:
+            self._purged_to, task = key, key[len(oldest) :].decode()
+            journal = [entry for entry, _ in self._state.scan(_journal(task))]
+            left = journal if mark == ENDED else []
+            decision.write += [Write(each, None) for each in (key, *left)]
+            if journal == left and not self._marks(task, range(-1, 2), now_ms):
                 decision.publish.append(Publish("status", task, None))
-        if len(decision.write) == PURGED_AT_ONCE_MAX:
+        if len(marks) == PURGED_AT_ONCE_MAX:
             self._purge_ms = now_ms
         return decision
 

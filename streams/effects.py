@@ -137,12 +137,16 @@ class EffectRunner:
 
     async def _poll(self, group: Group) -> None:
         while not self._stopping:
-            room = self._stage.in_flight_max - len(self._calls) - len(self._finished)
-            if room <= 0:
+            if (room := self._room_left()) <= 0:
                 await self._wait_for_room()
                 continue
             self._receive(await group.poll(POLL_MS_MAX, room))
             self._report_lag(group)
+
+    def _room_left(self) -> int:
+        """A call that waits for its record takes none: only when that is read again can it be published."""
+        delivered = sum(call.delivered for call in self._calls.values())
+        return self._stage.in_flight_max - delivered - len(self._finished)
 
     async def _wait_for_room(self) -> None:
         """The consumer heartbeats by itself meanwhile; what it has fetched waits in its buffer."""
@@ -264,6 +268,7 @@ class EffectRunner:
             progress = self._progress.get(call.at)
             if progress is None or progress.done(call.record.offset):
                 self._forget(call)
+        self._room.set()
         for tp, offset in starts.items():
             self._group.serve(tp, offset)
 

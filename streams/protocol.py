@@ -46,8 +46,8 @@ TRANSACTION_FEATURE = "transaction.version"
 FINALIZED_FEATURES = 2
 """The tag under which `ApiVersions` lists what the whole cluster has switched on."""
 
-_TEXT = CompactString("utf-8")
-_TAGS = ("tags", TaggedFields)
+TEXT = CompactString("utf-8")
+TAGS = ("tags", TaggedFields)
 V = TypeVar("V")
 
 
@@ -85,7 +85,7 @@ class Exactly(Request[RequestStruct]):
         return self.build(self._struct)
 
 
-def _request(key: int, version: int, asked: Schema, answered: Schema) -> type[RequestStruct]:
+def flexible(key: int, version: int, asked: Schema, answered: Schema) -> type[RequestStruct]:
     known = {"API_KEY": key, "API_VERSION": version}
     response = type("FlexibleResponse", (Response,), known | {"SCHEMA": answered})
     flexible = {"FLEXIBLE_VERSION": True, "RESPONSE_TYPE": response, "SCHEMA": asked}
@@ -93,8 +93,8 @@ def _request(key: int, version: int, asked: Schema, answered: Schema) -> type[Re
 
 
 def _topics(*of_partition: tuple[str, Any]) -> tuple[str, Any]:
-    partitions = CompactArray(*of_partition, _TAGS)
-    return ("topics", CompactArray(("topic", _TEXT), ("partitions", partitions), _TAGS))
+    partitions = CompactArray(*of_partition, TAGS)
+    return ("topics", CompactArray(("topic", TEXT), ("partitions", partitions), TAGS))
 
 
 def by_topic(rows: Mapping[TopicPartition, V]) -> list[tuple[str, list[V], dict[int, bytes]]]:
@@ -106,16 +106,16 @@ def by_topic(rows: Mapping[TopicPartition, V]) -> list[tuple[str, list[V], dict[
 
 # ---------------------------------------------------------------- Produce
 
-_REASON = ("error_message", _TEXT)
-_PRODUCE_V12 = _request(
+_REASON = ("error_message", TEXT)
+_PRODUCE_V12 = flexible(
     0,
     12,
     Schema(
-        ("transactional_id", _TEXT),
+        ("transactional_id", TEXT),
         ("acks", Int16),
         ("timeout_ms", Int32),
         _topics(("partition", Int32), ("records", CompactBytes)),
-        _TAGS,
+        TAGS,
     ),
     Schema(
         _topics(
@@ -124,11 +124,11 @@ _PRODUCE_V12 = _request(
             ("base_offset", Int64),
             ("log_append_time_ms", Int64),
             ("log_start_offset", Int64),
-            ("record_errors", CompactArray(("batch_index", Int32), _REASON, _TAGS)),
+            ("record_errors", CompactArray(("batch_index", Int32), _REASON, TAGS)),
             _REASON,
         ),
         ("throttle_time_ms", Int32),
-        _TAGS,
+        TAGS,
     ),
 )
 
@@ -163,24 +163,24 @@ def produced(response: Any) -> Iterable[Written]:
 
 # ---------------------------------------------------------------- TxnOffsetCommit
 
-_OFFSET = (("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", _TEXT))
-_TXN_OFFSET_COMMIT_V3 = _request(
+_OFFSET = (("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", TEXT))
+_TXN_OFFSET_COMMIT_V3 = flexible(
     28,
     3,
     Schema(
-        ("transactional_id", _TEXT),
-        ("group_id", _TEXT),
+        ("transactional_id", TEXT),
+        ("group_id", TEXT),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
         ("generation_id", Int32),
-        ("member_id", _TEXT),
-        ("group_instance_id", _TEXT),
+        ("member_id", TEXT),
+        ("group_instance_id", TEXT),
         _topics(*_OFFSET),
-        _TAGS,
+        TAGS,
     ),
-    Schema(("throttle_time_ms", Int32), _topics(("partition", Int32), ("error_code", Int16)), _TAGS),
+    Schema(("throttle_time_ms", Int32), _topics(("partition", Int32), ("error_code", Int16)), TAGS),
 )
-_TXN_OFFSET_COMMIT_V5 = _request(
+_TXN_OFFSET_COMMIT_V5 = flexible(
     28, 5, _TXN_OFFSET_COMMIT_V3.SCHEMA, _TXN_OFFSET_COMMIT_V3.RESPONSE_TYPE.SCHEMA
 )
 
@@ -202,22 +202,22 @@ def txn_offset_commit(
 
 # ---------------------------------------------------------------- EndTxn
 
-_END_TXN_V5 = _request(
+_END_TXN_V5 = flexible(
     26,
     5,
     Schema(
-        ("transactional_id", _TEXT),
+        ("transactional_id", TEXT),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
         ("committed", Boolean),
-        _TAGS,
+        TAGS,
     ),
     Schema(
         ("throttle_time_ms", Int32),
         ("error_code", Int16),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
-        _TAGS,
+        TAGS,
     ),
 )
 
@@ -229,20 +229,20 @@ def commit_transaction(who: Identified, *, joins: bool) -> Request[Any]:
 
 # ---------------------------------------------------------------- OffsetFetch
 
-_OFFSET_FETCH_V7 = _request(
+_OFFSET_FETCH_V7 = flexible(
     9,
     7,
     Schema(
-        ("group_id", _TEXT),
-        ("topics", CompactArray(("topic", _TEXT), ("partitions", CompactArray(Int32)), _TAGS)),
+        ("group_id", TEXT),
+        ("topics", CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS)),
         ("require_stable", Boolean),
-        _TAGS,
+        TAGS,
     ),
     Schema(
         ("throttle_time_ms", Int32),
         _topics(*_OFFSET, ("error_code", Int16)),
         ("error_code", Int16),
-        _TAGS,
+        TAGS,
     ),
 )
 
@@ -255,18 +255,18 @@ def stable_offsets(group: str, partitions: Iterable[TopicPartition]) -> Exactly:
 # ---------------------------------------------------------------- ApiVersions
 
 _RANGE = (("min_version", Int16), ("max_version", Int16))
-_API_VERSIONS_V3 = _request(
+_API_VERSIONS_V3 = flexible(
     18,
     3,
-    Schema(("client_name", _TEXT), ("client_version", _TEXT), _TAGS),
+    Schema(("client_name", TEXT), ("client_version", TEXT), TAGS),
     Schema(
         ("error_code", Int16),
-        ("apis", CompactArray(("key", Int16), *_RANGE, _TAGS)),
+        ("apis", CompactArray(("key", Int16), *_RANGE, TAGS)),
         ("throttle_time_ms", Int32),
-        _TAGS,
+        TAGS,
     ),
 )
-_FEATURES = CompactArray(("name", _TEXT), ("max_version", Int16), ("min_version", Int16), _TAGS)
+_FEATURES = CompactArray(("name", TEXT), ("max_version", Int16), ("min_version", Int16), TAGS)
 
 
 class _ApiVersions(_API_VERSIONS_V3):  # type: ignore[misc, valid-type]

@@ -13,14 +13,13 @@ from typing import Any
 
 from aiokafka.errors import for_code
 from aiokafka.protocol.abstract import AbstractType
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
+from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Schema
+
+from streams.protocol import NO_TAGS, TAGS, TEXT, Exactly, flexible
 
 ID_BYTES = 16
 ANY_ID = bytes(ID_BYTES)
 """In a request: the topic is meant by its name."""
-
-_TEXT = CompactString("utf-8")
 
 
 class TopicId(AbstractType[bytes]):
@@ -33,77 +32,56 @@ class TopicId(AbstractType[bytes]):
         return data.read(ID_BYTES)
 
 
-_PARTITION = CompactArray(
-    ("error_code", Int16),
-    ("partition", Int32),
-    ("leader", Int32),
-    ("leader_epoch", Int32),
-    ("replicas", CompactArray(Int32)),
-    ("isr", CompactArray(Int32)),
-    ("offline", CompactArray(Int32)),
-    ("tags", TaggedFields),
-)
-
-
-class MetadataResponseV10(Response):
-    API_KEY = 3  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride] # as in aiokafka
-    API_VERSION = 10  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
-    SCHEMA = Schema(
+_METADATA_V10 = flexible(
+    3,
+    10,
+    Schema(
+        ("topics", CompactArray(("topic_id", TopicId), ("name", TEXT), TAGS)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_operations", Boolean),
+        ("include_topic_operations", Boolean),
+        TAGS,
+    ),
+    Schema(
         ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            CompactArray(
-                ("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT), ("tags", TaggedFields)
-            ),
-        ),
-        ("cluster_id", _TEXT),
-        ("controller_id", Int32),
+        ("brokers", CompactArray(("node", Int32), ("host", TEXT), ("port", Int32), ("rack", TEXT), TAGS)),
+        ("cluster_id", TEXT),
+        ("controller", Int32),
         (
             "topics",
             CompactArray(
                 ("error_code", Int16),
-                ("name", _TEXT),
+                ("name", TEXT),
                 ("topic_id", TopicId),
                 ("is_internal", Boolean),
-                ("partitions", _PARTITION),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("in_sync", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        TAGS,
+                    ),
+                ),
                 ("operations", Int32),
-                ("tags", TaggedFields),
+                TAGS,
             ),
         ),
         ("operations", Int32),
-        ("tags", TaggedFields),
-    )
-
-
-class MetadataRequestV10(RequestStruct):
-    API_KEY = 3
-    API_VERSION = 10
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = MetadataResponseV10
-    SCHEMA = Schema(
-        ("topics", CompactArray(("topic_id", TopicId), ("name", _TEXT), ("tags", TaggedFields))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_operations", Boolean),
-        ("include_topic_operations", Boolean),
-        ("tags", TaggedFields),
-    )
-
-
-class MetadataRequest(Request[MetadataRequestV10]):
-    """About the topic of this name alone."""
-
-    API_KEY = 3
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def build(self, request_struct_class: type[MetadataRequestV10]) -> MetadataRequestV10:
-        return request_struct_class([(ANY_ID, self._name, {})], False, False, False, {})
+        TAGS,
+    ),
+)
 
 
 async def topic_id(client: Any, name: str) -> bytes:
     """Asks the cluster that `client`, a connected `AIOKafkaClient`, knows. Raises `KafkaError`."""
-    response = await client.send(client.get_random_node(), MetadataRequest(name))
+    about = [(ANY_ID, name, NO_TAGS)]
+    request = Exactly(_METADATA_V10, about, False, False, False)
+    response = await client.send(client.get_random_node(), request)
     ((code, _, found, *_),) = response.topics
     if code:
         raise for_code(code)(f"can't tell which topic {name} is")

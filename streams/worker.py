@@ -87,7 +87,7 @@ class Worker(Service):
             await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
         settings = self.settings.model_copy(update={"worker": self.slot.name})
         for name in self.stages:
-            runner = _runner(name, self.app, settings, self.slot.name, self.metrics, self.objects)
+            runner = runner_of(name, self.app, settings, self.slot.name, self.metrics, self.objects)
             stage = SupervisedStage(runner)
             self.running.append(stage)
             await self.add_runtime_dependency(stage)
@@ -163,7 +163,7 @@ def _lock(settings: Settings, name: str) -> IO[str] | None:
 # ---------------------------------------------------------------- the stages
 
 
-def _runner(
+def runner_of(
     name: str, app: App, settings: Settings, worker: str, metrics: Metrics, objects: Objects
 ) -> Runner:
     if name in ("model", "tool", "check"):

@@ -147,6 +147,23 @@ async def test_a_call_goes_on_while_another_worker_joins(topics: Settings) -> No
     assert len(executor.asked) + len(joining.asked) <= 2
 
 
+async def test_a_stage_that_is_full_when_another_worker_joins_goes_on(topics: Settings) -> None:
+    release = asyncio.Event()
+
+    async def answer(call: CallTool) -> str:
+        await release.wait()
+        return "done"
+
+    executor, joining = Executor(answer), Executor(answer)
+    async with running(tools(topics, executor, "b", in_flight_max=1)):
+        await feed(topics, "tool-calls", calls(0))
+        await until(lambda: executor.asked == [0])
+        async with running(tools(topics, joining, "a", in_flight_max=1)):
+            release.set()
+            assert await steps(topics, 1) == [0]
+    assert (executor.asked, joining.asked) == ([0], [])
+
+
 async def test_no_more_calls_run_at_once_than_allowed(topics: Settings) -> None:
     at_once, most = 0, 0
 

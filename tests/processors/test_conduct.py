@@ -563,3 +563,23 @@ def test_a_bad_request_with_the_id_of_a_task_that_has_ended_leaves_its_result_al
     assert driver.result().outcome == "succeeded"
     assert [status.state for status in driver.records("status")] == ["succeeded"]
     assert len(driver.reasons()) == 1
+
+
+def test_what_a_zombie_writes_of_a_task_that_has_ended_does_not_bring_it_back() -> None:
+    @workflow
+    async def run(task: Task) -> list[str]:
+        return [await task.tool(search, "a"), await task.tool(search, "b")]
+
+    driver = played(run)
+    written = driver.written("events")
+    journal = [write for act in driver.acts for write in act.write if write.key[:1] == b"J" and write.value]
+    driver.state["conduct"].apply(journal[:1])
+    driver.restart()
+    (first, *_) = [n for n, event in enumerate(driver.records("events")) if event.kind == "step_succeeded"]
+    driver.redeliver("events", first)
+    driver.run()
+    assert driver.written("events") == written
+
+    driver.now_ms += 2 * conduct.REMEMBERED_MS + DAY_MS
+    driver.run()
+    assert driver.state["conduct"].entries == {}

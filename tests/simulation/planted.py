@@ -1,0 +1,125 @@
+"""Bugs of the kinds that the simulation is for: each replaces a piece of the product, in its own process.
+
+The first four are those that the chaos harness must catch too.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiokafka.structs import OffsetAndMetadata
+
+from chaos import planted
+from streams.batches import Outgoing
+from streams.effects import EffectRunner
+from streams.producer import Ends, Offsets
+from streams.progress import Progress
+from streams.protocol import Membership
+from streams.transactions import Acknowledgements, Transactions
+from tests.simulation import requests
+from tests.simulation.broker import Broker
+from tests.simulation.consumer import Consumer
+from tests.simulation.world import Process
+
+
+def zombies_are_not_fenced() -> None:
+    """A transaction does not say in which generation its records were read."""
+    right = Transactions.commit
+
+    async def commit(
+        self: Transactions,
+        records: Iterable[Outgoing],
+        offsets: Offsets,
+        membership: Membership,
+        now_ms: int,
+    ) -> Ends:
+        return await right(self, records, offsets, Membership(membership.group, -1, ""), now_ms)
+
+    Transactions.commit = commit  # type: ignore[method-assign]
+
+
+def pending_offsets_are_not_awaited() -> None:
+    """A new owner begins while a transaction of the old one, with newer offsets, is still to be committed."""
+    key = 9
+    answer, told = requests.ANSWERS[key]
+
+    def any_offsets(broker: Broker, process: Process, asked: Any) -> Any:
+        asked.require_stable = False
+        return answer(broker, process, asked)
+
+    requests.ANSWERS[key] = any_offsets, told
+
+
+def aborted_records_are_read() -> None:
+    right = Consumer.__init__
+
+    def begin(self: Consumer, **options: Any) -> None:
+        right(self, **options | {"isolation_level": "read_uncommitted"})
+
+    Consumer.__init__ = begin  # type: ignore[method-assign]
+
+
+def progress_is_forgotten() -> None:
+    """The metadata of a commit is not read: calls behind an unfinished one are made again."""
+    right = Progress.__init__
+
+    def begin(self: Progress, offset: int, metadata: str = "") -> None:
+        right(self, offset)
+
+    Progress.__init__ = begin  # type: ignore[method-assign]
+
+
+def offsets_pass_unfinished_calls() -> None:
+    Progress.commit = lambda self: OffsetAndMetadata(self.high, "")  # type: ignore[method-assign]
+
+
+def state_is_sent_with_the_outputs() -> None:
+    """At least once: a changelog may say that something happened whose records are lost."""
+
+    async def commit(
+        self: Any, records: Iterable[Outgoing], offsets: Offsets, membership: Membership, now_ms: int
+    ) -> Ends:
+        records = list(records)
+        state = [record for record in records if record.is_state]
+        ends = await right(self, state, {}, membership, now_ms)
+        outputs = [record for record in records if not record.is_state]
+        return ends | await right(self, outputs, offsets, membership, now_ms)
+
+    right = Acknowledgements.commit
+    Acknowledgements.commit = commit  # type: ignore[method-assign]
+
+
+def calls_are_forgotten_in_a_rebalance() -> None:
+    """They go on, but nobody knows of them when their records come again."""
+    runner: Any = EffectRunner
+    right = runner._suspend
+
+    def suspend(self: Any) -> None:
+        right(self)
+        self._calls.clear()
+
+    runner._suspend = suspend
+
+
+def calls_that_wait_take_room() -> None:
+    """A stage that is full when its group rebalances never reads again, and its calls never end."""
+    runner: Any = EffectRunner
+
+    def room_left(self: Any) -> int:
+        return int(self._stage.in_flight_max - len(self._calls) - len(self._finished))
+
+    runner._room_left = room_left
+
+
+BUGS: dict[str, Callable[[], None]] = planted.BUGS | {
+    bug.__name__: bug
+    for bug in (
+        zombies_are_not_fenced,
+        pending_offsets_are_not_awaited,
+        aborted_records_are_read,
+        progress_is_forgotten,
+        offsets_pass_unfinished_calls,
+        state_is_sent_with_the_outputs,
+        calls_are_forgotten_in_a_rebalance,
+        calls_that_wait_take_room,
+    )
+}
