@@ -250,14 +250,18 @@ async def _round(
     made = [started(store, waiting[number]) for number, store in stores.items()]
     for store in stores.values():
         store.close()
+    begun_cpu_s = time.process_time()
     nothing_s, stores = await opened(settings, worker)
+    nothing_cpu_s = time.process_time() - begun_cpu_s
     for store in stores.values():
         store.close()
     return {
         "checkpoint_s": checkpoint_s[-1],
         "nothing_s": nothing_s[-1],
         "nothing_first_partition_s": nothing_s[0],
+        "nothing_cpu_s": nothing_cpu_s,
         "records_per_s": records / nothing_s[-1],
+        "records_per_cpu_s": records / nothing_cpu_s,
         "mb_per_s": size / 1e6 / nothing_s[-1],
         "stage_made_ms": max(made_ms for made_ms, _ in made),
         "first_event_of_a_task_us": statistics.median(first_us for _, first_us in made),
@@ -265,7 +269,7 @@ async def _round(
 
 
 @asynccontextmanager
-async def prepared() -> AsyncGenerator[Settings]:
+async def prepared(**given_too: Any) -> AsyncGenerator[Settings]:
     """Topics and state of its own, which are gone afterwards."""
     given = Settings.load()
     await ensure_broker(given)
@@ -274,6 +278,7 @@ async def prepared() -> AsyncGenerator[Settings]:
             "prefix": f"bench-restore-{time.time_ns()}.",
             "kafka": given.bootstrap,
             "state_dir": Path(directory),
+            **given_too,
         }
         settings = given.model_copy(update=update)
         await provision(settings)

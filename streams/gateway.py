@@ -269,7 +269,7 @@ class Client:
         if starts[self._log(status)] == status.offset:
             return found
         changelog = TopicPartition(self._settings.topic("conduct-state"), status.partition)
-        journal = await journal_of(status.task, reader, changelog)
+        journal = [] if status.state in ENDED else await journal_of(status.task, reader, changelog)
         if not journal and all(record.topic == "status" for record in found):
             raise UnknownName(f"task {status.task!r} {_ended_how(status)}, but its log is no longer kept")
         kept = {record.value for record in found if record.topic == "events"}

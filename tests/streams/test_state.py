@@ -43,6 +43,14 @@ def test_a_scan_of_nothing_sees_everything_and_not_the_offset(store: Store) -> N
     assert [key for key, _ in store.scan(b"")] == [b"a/1", b"a/2", b"a/4", b"b/1"]
 
 
+def test_a_scan_begins_where_it_is_told_and_ends_with_its_prefix(store: Store) -> None:
+    store.pend([Write(b"a/0", b"before"), Write(b"a/3", b"new"), Write(b"b/2", b"beyond")])
+    assert [key for key, _ in store.scan(b"a/", b"a/2")] == [b"a/2", b"a/3", b"a/4"]
+    store.pend([Write(b"a\xff\xff1", b"last")])
+    store.commit(5, NOW_MS)
+    assert [key for key, _ in store.scan(b"a\xff\xff")] == [b"a\xff\xff1"]
+
+
 def test_what_was_not_committed_is_gone_when_the_store_is_opened_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.pend([Write(b"kept", b"1")])
