@@ -124,14 +124,17 @@ def memory_growth(outcome: Outcome) -> tuple[float, float | None]:
 
     The worker that lived longest; by least squares, since stores that come and go make its memory swing.
     """
-    weighed = [member.memory_mb for member in outcome.members if member.memory_mb]
-    longest = max(weighed, key=lambda weights: weights[-1][0]) if weighed else []
-    steady = [(at_s, mb) for at_s, mb in longest if at_s >= STEADY_S]
+    steady = [(at_s, mb) for at_s, mb in _memory_of_the_oldest(outcome) if at_s >= STEADY_S]
     if len(steady) < 2:
         return 0.0, None
     times_s, sizes_mb = zip(*steady, strict=True)
     slope, _ = statistics.linear_regression(times_s, sizes_mb)
     return times_s[-1] - times_s[0], slope * 60
+
+
+def _memory_of_the_oldest(outcome: Outcome) -> list[tuple[float, float]]:
+    weighed = [member.memory_mb for member in outcome.members if member.memory_mb]
+    return max(weighed, key=lambda weights: weights[-1][0]) if weighed else []
 
 
 def text(outcome: Outcome) -> str:
@@ -142,6 +145,8 @@ def text(outcome: Outcome) -> str:
         if recovered_s := recoveries_s(outcome.outside, of_kind):
             p50_s, max_s = statistics.median(recovered_s), max(recovered_s)
             lines.append(f"  {kind:10} work flowed again after {p50_s:5.1f} s, at most {max_s:5.1f} s")
+    by_minute = {int(at_s // 60): f"{mb:.0f}" for at_s, mb in _memory_of_the_oldest(outcome)}
+    lines.append(f"memory of the oldest worker at the end of each minute, MB: {' '.join(by_minute.values())}")
     if outcome.deaths:
         lines.append(f"workers that ended by themselves, by exit code: {dict(Counter(outcome.deaths))}")
     for check, found in vars(outcome.findings).items():
