@@ -40,12 +40,18 @@ class Fleet:
     """`module` is what `python -m` runs: the real worker, or one with a planted bug."""
 
     def __init__(
-        self, folder: Path, machines: int, env: dict[str, str], module: tuple[str, ...] = WORKER
+        self,
+        folder: Path,
+        machines: int,
+        env: dict[str, str],
+        module: tuple[str, ...] = WORKER,
+        has_veteran: bool = True,
     ) -> None:
         self._folder = folder
         self._env = os.environ | env
         self.machines = [Machine(number, folder) for number in range(1, machines + 1)]
         self._module = module
+        self._has_veteran = has_veteran
         self._watching: asyncio.Task[None] | None = None
         self._starting: set[Machine] = set()
         self.members: list[Member] = []
@@ -73,8 +79,9 @@ class Fleet:
 
     @property
     def mortal(self) -> list[Member]:
-        """All but the veteran."""
-        return [member for member in self.members if member.machine is not self.machines[0]]
+        """All but the veteran, if there is one."""
+        veteran = self.machines[0] if self._has_veteran else None
+        return [member for member in self.members if member.machine is not veteran]
 
     async def kill(self, member: Member) -> None:
         self._leave(member)

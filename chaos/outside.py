@@ -84,10 +84,10 @@ class Outside:
         """Whether on every partition a task has ended that was asked for after that moment."""
         return all(asked_s >= at_s for asked_s in self._latest_s)
 
-    async def submit(self, until_s: float) -> None:
-        """At an even pace until that time; a dead broker makes the pace no slower, only the sending later."""
+    async def submit(self) -> None:
+        """At an even pace until cancelled; a dead broker makes the pace no slower, only the sending later."""
         due_s = time.monotonic()
-        while due_s < until_s:
+        while True:
             while due_s <= time.monotonic():
                 due_s += 1 / self._tasks_per_s
                 work = next(self._drawn)

@@ -55,6 +55,8 @@ class Plan:
     only: tuple[faults.Kind, ...] = ()
     """These kinds of faults; all if empty."""
     patience_s: float = PATIENCE_S
+    has_veteran: bool = True
+    """One worker lives as long as the run."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def _settings(plan: Plan, folder: Path, kafka: str) -> Settings:
 @asynccontextmanager
 async def _town(plan: Plan, folder: Path, broker: Broker) -> AsyncGenerator[tuple[Proxy, Fleet]]:
     proxy = Proxy(broker.proxy_port, broker.behind_port)
-    fleet = Fleet(folder, faults.WORKERS_MAX, _environment(plan, folder, broker), plan.worker)
+    env = _environment(plan, folder, broker)
+    fleet = Fleet(folder, faults.WORKERS_MAX, env, plan.worker, plan.has_veteran)
     try:
         await broker.start()
         await proxy.start()
@@ -150,10 +153,11 @@ async def _flowing(outside: Outside, at_s: float) -> None:
 async def _break(
     plan: Plan, skipped: Collection[faults.Kind], outside: Outside, saboteur: Saboteur, say: Say
 ) -> None:
-    until_s = time.monotonic() + plan.minutes * 60
-    load = asyncio.create_task(outside.submit(until_s))
+    """For so many minutes from when work flows."""
+    load = asyncio.create_task(outside.submit())
     await _until(lambda: len(outside.ended_s) > 0, START_S_MAX)
     await asyncio.sleep(WARM_UP_S)
+    until_s = time.monotonic() + plan.minutes * 60
     for fault in faults.drawn(plan.seed):
         if time.monotonic() + fault.peace_s + fault.lasts_s > until_s:
             break
@@ -163,7 +167,8 @@ async def _break(
         await saboteur.make(fault)
         at_s = time.monotonic() - until_s + plan.minutes * 60
         say(f"{at_s:6.1f} s  {saboteur.happened[-1].kind:10}  {len(outside.open)} open")
-    await load
+    await asyncio.sleep(until_s - time.monotonic())
+    load.cancel()
 
 
 async def _finish(outside: Outside, patience_s: float) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.planted
 
 async def audited(bug: str, folder: Path, guarantee: Guarantee, only: tuple[Kind, ...]) -> dict[str, Any]:
     worker = ("chaos.planted", bug, "chaos/app.py")
-    plan = Plan(3, 0.75, guarantee, tasks_per_s=10, worker=worker, only=only, patience_s=20)
+    plan = Plan(3, 1.5, guarantee, 10, worker=worker, only=only, patience_s=20, has_veteran=False)
     return figures(await run(plan, folder, print))
 
 
