@@ -8,21 +8,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from chaos.ledger import Execution
 from chaos.outside import COPY
 from chaos.workload import Work
 from streams.reader import Reader
-from streams.restore import open_restored
 from streams.settings import Settings
 from topics import codec
 from topics.flow import Received
 from topics.records import Rejected, Result, Submitted
 
 READ = ("events", "results", "dead-letters")
-CHANGELOGS = {"conduct-state": "conduct", "delay-state": "delay"}
 VARIES = {"at_ms", "took_ms"}
 """Fields that say when or how long, not what."""
 
@@ -147,55 +144,3 @@ def in_flight(executions: Iterable[Execution], moments_s: Iterable[float], unpub
     """Calls that ran at those moments, or had ended so shortly before that nobody may know of it yet."""
     runs = [(e.began_s, e.ended_s + unpublished_s if e.ended_s else float("inf")) for e in executions]
     return sum(began_s <= moment_s <= ended_s for moment_s in moments_s for began_s, ended_s in runs)
-
-
-# ---------------------------------------------------------------- state
-
-
-async def judge_state(settings: Settings, state_dir: Path, scratch: Path) -> list[str]:
-    """Every store that a worker left, brought to the end of its changelog, is the log folded from nothing.
-
-    Twice from nothing: by the product, which restores an empty store, and by the fold below. The store of the
-    last owner stands at the end already: it is compared as it was left.
-    """
-    wrong: list[str] = []
-    for topic, stage in CHANGELOGS.items():
-        logs = await _folded(settings, topic)
-        anew = {number: scratch / "anew" / f"{stage}-{number}" for number in logs}
-        rebuilt = await _restored(settings, topic, anew)
-        wrong += [
-            f"{stage}-{number} restored from nothing" for number in logs if rebuilt[number] != logs[number]
-        ]
-        for worker in sorted({path.parent for path in state_dir.glob(f"**/{stage}-*")}):  # noqa: ASYNC240 - nothing else runs by then
-            left = {_number(path): path for path in worker.glob(f"{stage}-*")}
-            found = await _restored(settings, topic, left)
-            wrong += [f"{left[number]}" for number in left if found[number] != logs[number]]
-    return wrong
-
-
-def _number(store: Path) -> int:
-    return int(store.name.rpartition("-")[2])
-
-
-async def _restored(
-    settings: Settings, topic: str, paths: Mapping[int, Path]
-) -> dict[int, dict[bytes, bytes]]:
-    """By the code with which a worker takes over partitions."""
-    found: dict[int, dict[bytes, bytes]] = {}
-    async for number, store in open_restored(settings, topic, paths):
-        found[number] = dict(store.scan(b""))
-        store.close()
-    return found
-
-
-async def _folded(settings: Settings, topic: str) -> dict[int, dict[bytes, bytes]]:
-    async with Reader(settings) as reader:
-        places = reader.partitions(topic)
-        states: dict[int, dict[bytes, bytes]] = {place.partition: {} for place in places}
-        async for record in reader.read(await reader.beginnings(places), await reader.ends(places)):
-            state, key = states[record.partition], record.key or b""
-            if record.value is None:
-                state.pop(key, None)
-            else:
-                state[key] = record.value
-        return states

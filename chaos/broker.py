@@ -15,6 +15,9 @@ from streams.kraft import Node
 from streams.settings import Settings
 from topics.errors import Unavailable
 
+UNCOMPACTED = "\nlog.cleaner.min.compaction.lag.ms=86400000\n"
+"""A changelog that is not compacted tells what it said at each offset: see `stores`."""
+
 START_S_MAX = 60.0
 POLL_S = 0.1
 
@@ -62,7 +65,7 @@ class Broker:
             ("listener.security.protocol.map=PLAINTEXT:PLAINTEXT", ",WORKERS:PLAINTEXT"),
         ):
             text = text.replace(f"\n{line}", f"\n{line}{added}")
-        self._node.properties.write_text(text)
+        self._node.properties.write_text(text + UNCOMPACTED)
         self._node.format(jars)
         if self._process is not None and not self._node.ended_cleanly:
             self._node.log.rename(self._node.log.with_suffix(f".{self._process.pid}.log"))

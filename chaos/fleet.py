@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from chaos.machine import Machine
+from chaos.stores import Left, left_on
 
 WORKER = ("streams.cli", "worker", "chaos/app.py")
 STOP_S_MAX = 40.0
@@ -56,6 +57,8 @@ class Fleet:
         self._starting: set[Machine] = set()
         self.members: list[Member] = []
         self.gone: list[Member] = []
+        self.left: list[Left] = []
+        """What workers that were killed left on their disks."""
         self.deaths: list[int] = []
         """Exit codes of workers that nobody asked to end: they are replaced, and told in the report."""
 
@@ -88,6 +91,8 @@ class Fleet:
         with contextlib.suppress(ProcessLookupError):
             member.process.kill()
         await member.process.wait()
+        scratch = self._folder / "killed"
+        self.left += await asyncio.to_thread(left_on, member.machine.disk, scratch)
 
     async def terminate(self, member: Member) -> None:
         """SIGTERM, and SIGKILL for one that does not listen: that counts as a death."""

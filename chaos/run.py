@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from chaos import faults, ledger
-from chaos.audit import Findings, judge, judge_state, records
+from chaos.audit import Findings, judge, records
 from chaos.broker import Broker
 from chaos.faults import Happened, Saboteur
 from chaos.fleet import WORKER, Fleet, Member
 from chaos.ledger import Execution
 from chaos.outside import Outside
 from chaos.proxy import Proxy
+from chaos.stores import judge_stores
 from streams.provision import provision
 from streams.settings import Settings
 
@@ -93,7 +94,9 @@ async def run(plan: Plan, folder: Path, say: Say) -> Outcome:
         executions = ledger.read(folder / "ledger")
         exactly_once = plan.guarantee == "exactly_once"
         findings = judge(outside.works, await records(settings), executions, exactly_once)
-        findings.state += await judge_state(settings, folder / "state", folder / "scratch")
+        # At least once, a zombie may write between the records of a store.
+        left = fleet.left if exactly_once else []
+        findings.state += await judge_stores(settings, folder / "state", folder / "scratch", left)
     return Outcome(plan, outside, saboteur.happened, executions, findings, fleet.gone, fleet.deaths, skipped)
 
 
