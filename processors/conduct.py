@@ -11,8 +11,8 @@ The state of a partition, by the first byte of its keys:
     J task \\0 seq     the journal, insert-only: how many steps had been asked for then, the event's bytes;
                       the first entry also says where in `events` the task's log begins
     P task            parked tasks, with the number of the event at which they are
-    E week task       tasks that ended in that week, so that the same id does not start again,
-                      or that were rejected
+    E week task       tasks that ended in that week, so that the same id does not start again, children marked
+                      as such; and ids that were rejected in it, so that they are told once
 
 A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
 many, rebuilt by playing the journal when an event comes. A redelivered event is known and changes nothing.
@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from processors.app import App
 from processors.performance import UNKNOWN, Entropy, Performance
-from processors.standing import Stands, rejection, result_of, stands_at, status_of, told
+from processors.standing import Stands, rejection, result_of, stands_at, status_of, taken, told
 from topics import codec
 from topics.contracts import DAY_MS
 from topics.errors import BadRecord
@@ -53,6 +53,10 @@ LIVE_TASKS_MAX = 10_000
 REMEMBERED_MS = 7 * DAY_MS
 """For so long, at least, a task's id can't start another task. As long as `tasks` keeps its records."""
 
+REMEMBERED = range(-2, 2)
+"""The weeks, counted from this one, whose marks count. Marks are forgotten in the last but one; one of next
+week is by whoever had a clock that was ahead."""
+
 EARLY_MS = 2_000
 """A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
 
@@ -60,10 +64,11 @@ TaskEvent = StepSucceeded | StepFailed | TimerFired | Answered | SignalReceived 
 """The events of a task that has begun."""
 
 ENDED = b""
-"""The mark of a task that ended: its id starts no other while the mark is there."""
+CHILD = b"child"
+"""Marks of tasks that ended: their ids start no others while the marks are there."""
 
-REJECTED = b"r"
-"""The mark of a task that never began: its id may start one, only its status is to be forgotten."""
+REJECTED = b"rejected"
+"""The mark of a task that never began: it is told once, and its id may start one."""
 
 PURGED_AT_ONCE_MAX = 200
 """A week's marks are due at once: some go with each batch, in all many times as fast as they came."""
@@ -134,15 +139,24 @@ class Conduct(Stage):
 
     def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
         if self._find(event.task, now_ms) or self._has_ended(event.task, now_ms):
-            return Decision()
+            return self._known(event, now_ms)
         live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
         self._remember(live)
         head = b"%d %d %d\n" % (_steps(live), record.partition, record.offset)
         entry = Write(_journal(event.task, 0), head + (record.value or b""))
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
+    def _known(self, event: Submitted, now_ms: int) -> Decision:
+        """The same task once more; or a child whose id somebody outside took, which its parent must learn."""
+        live = self._find(event.task, now_ms)
+        is_child = live.performance.submitted.parent if live else CHILD in self._marks(event.task, now_ms)
+        if event.parent is None or is_child:
+            return Decision()
+        return Decision([Publish("events", event.parent.task, taken(event.parent, event))])
+
     def _reject(self, event: Rejected, record: Received, now_ms: int) -> Decision:
-        if self._find(event.task, now_ms) or self._has_ended(event.task, now_ms):
+        """Once for each id: a request that comes again and again has one result. A better one may follow."""
+        if self._find(event.task, now_ms) or self._marks(event.task, now_ms):
             return Decision()
         result, status = rejection(event, record.partition, record.offset)
         mark = Write(_ended(now_ms // REMEMBERED_MS, event.task), REJECTED)
@@ -171,9 +185,8 @@ class Conduct(Stage):
             return Decision()
         if isinstance(event, Answered | SignalReceived | CancelRequested) and not (ended or event.early):
             later = event.model_copy(update={"early": True})
-            delay = Delay(
-                task=event.task, id=event.id, due_ms=now_ms + EARLY_MS, topic="events", record=later
-            )
+            name = f"{event.kind} {event.id}"  # timers are named by numbers, which a signal's id may be too
+            delay = Delay(task=event.task, id=name, due_ms=now_ms + EARLY_MS, topic="events", record=later)
             return Decision([_publish("delays", delay)])
         reason = f"task {event.task!r} " + ("has ended" if ended else "does not exist")
         return Decision([dead_letter(record, "conduct", reason, now_ms, event.task)])
@@ -268,15 +281,16 @@ class Conduct(Stage):
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
         decision.write += [Write(_journal(submitted.task, seq), None) for seq in range(live.seq)]
-        decision.write.append(Write(_ended(now_ms // REMEMBERED_MS, submitted.task), ENDED))
+        mark = CHILD if submitted.parent else ENDED
+        decision.write.append(Write(_ended(now_ms // REMEMBERED_MS, submitted.task), mark))
         del self._live[submitted.task]
         performance.close()
 
     def _has_ended(self, task: str, now_ms: int) -> bool:
-        """While its mark is there. It may be of next week: whoever ended it had a clock that was ahead."""
-        return ENDED in self._marks(task, range(-2, 2), now_ms)
+        marks = self._marks(task, now_ms)
+        return ENDED in marks or CHILD in marks
 
-    def _marks(self, task: str, weeks: range, now_ms: int) -> list[bytes]:
+    def _marks(self, task: str, now_ms: int, weeks: range = REMEMBERED) -> list[bytes]:
         week = now_ms // REMEMBERED_MS
         found = (self._state.get(_ended(week + each, task)) for each in weeks)
         return [mark for mark in found if mark is not None]
@@ -294,9 +308,9 @@ class Conduct(Stage):
         for key, mark in marks:
             self._purged_to, task = key, key[len(oldest) :].decode()
             journal = [entry for entry, _ in self._state.scan(_journal(task))]
-            left = journal if mark == ENDED else []
+            left = journal if mark != REJECTED else []
             decision.write += [Write(each, None) for each in (key, *left)]
-            if journal == left and not self._marks(task, range(-1, 2), now_ms):
+            if journal == left and not self._marks(task, now_ms, range(-1, 2)):
                 decision.publish.append(Publish("status", task, None))
         if len(marks) == PURGED_AT_ONCE_MAX:
             self._purge_ms = now_ms

@@ -21,9 +21,6 @@ SEALED_AGAIN_MS = 60_000
 TARGETS = ("events", "model-calls", "tool-calls")
 """Where what was delayed may go."""
 
-DUE_MS_MAX = 2**63 - 1
-"""What Kafka's own timestamps can hold."""
-
 
 class Delays(Stage):
     """The delays of one partition."""
@@ -39,8 +36,8 @@ class Delays(Stage):
             delay: Delay = codec.decode(record.topic, record.value)
         except BadRecord as bad:
             return Decision([dead_letter(record, "delay", str(bad), now_ms)])
-        if delay.topic not in TARGETS or delay.due_ms > DUE_MS_MAX:
-            reason = f"can't be published to {delay.topic!r} at {delay.due_ms}"
+        if delay.topic not in TARGETS:
+            reason = f"can't be published to {delay.topic!r}"
             return Decision([dead_letter(record, "delay", reason, now_ms, delay.task)])
         trace = trace_of(record)
         if delay.due_ms <= now_ms:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from processors.blob import Blob
+from topics.codec import DEPTH_MAX, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import StepError
 from topics.records import Outcome, Problem
@@ -39,10 +40,12 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
         if isinstance(result, Blob):
             return Ending("succeeded", to_jsonable_python(result))
         value = output.dump_python(result, mode="json", warnings="error")
-        size = len(to_json(value))
+        body = to_json(value)
     except (PydanticSerializationError, ValueError) as error:
         return _bad_output(f"{type(result).__name__}, which its annotation does not allow: {error}")
-    if size > PAYLOAD_BYTES_MAX:
+    if too_deep(body):
+        return _bad_output(f"lists and objects nested deeper than {DEPTH_MAX}")
+    if (size := len(body)) > PAYLOAD_BYTES_MAX:
         return _bad_output(
             f"{size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: let a tool write a Blob, and return that"
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from topics.codec import DEPTH_MAX, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput
 
@@ -22,4 +23,6 @@ def fits(kind: str, name: str, asked: Any) -> bytes:
             f"{kind} {name!r} is asked with {len(body):,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
             "let a tool keep the data in a Blob, and pass that"
         )
+    if too_deep(body):
+        raise BadInput(f"{kind} {name!r} is asked with lists and objects nested deeper than {DEPTH_MAX}")
     return body

@@ -10,7 +10,7 @@ A task request is JSON (`TaskRequest`) or a CloudEvent, structured or binary: it
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from processors.app import App
 from topics import codec
@@ -51,6 +51,8 @@ class Intake(Stage):
         if size > self._payload_bytes_max:
             limit = f"{self._payload_bytes_max} (payload_bytes_max)"
             raise BadRecord(f"{size} bytes are more than {limit}: send a reference to the data instead")
+        if codec.too_deep(record.value or b""):
+            raise BadRecord(f"lists and objects are nested deeper than {codec.DEPTH_MAX}")
 
     def _request(self, record: Received, now_ms: int) -> Decision:
         request = (
@@ -120,7 +122,8 @@ def _cloud_event(record: Received) -> TaskRequest:
         event = from_kafka(KafkaMessage(dict(record.headers), None, record.value or b""), JSONFormat())
         data = event.get_data()
         given = from_json(data) if isinstance(data, bytes) else data
-        return TaskRequest(id=event.get_id(), workflow=event.get_type(), input=given)
+        request = {"id": event.get_id(), "workflow": event.get_type(), "input": given}
+        return TaskRequest.model_validate_json(to_json(request))  # by JSON, which has no lone surrogates
     except ValidationError as error:
         raise BadRecord(f"a CloudEvent that starts no task: {codec.describe(error)}") from None
     except Exception as error:  # noqa: BLE001 - the library lets through whatever its parsers raise

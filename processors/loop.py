@@ -17,6 +17,7 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import count
+from math import isnan
 from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakSet
 from zlib import crc32
@@ -117,6 +118,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
+        if isnan(when):
+            raise ValueError("a timer can't be set for NaN")
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if when <= self.now_s:
             self._ready.append(handle)

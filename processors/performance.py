@@ -59,6 +59,9 @@ Entropy = Callable[[str], "Random"]
 PLAYING: contextvars.ContextVar["Performance"] = contextvars.ContextVar("segue_performance")
 """Set in a workflow's coroutine and in all that it starts: how an agent knows the task that it runs in."""
 
+DUE_MS_MAX = 2**62
+"""A timer that is set for later, `sleep(inf)` say, is due then: in 146 million years."""
+
 NOW_MS_MAX = 253_402_300_799_999
 """The end of the year 9999: what `datetime` can hold. A record may say anything."""
 
@@ -318,7 +321,7 @@ class Performance:
             self.close_question(step, "ended")
 
     def _arm(self, timer: asyncio.TimerHandle) -> None:
-        due_ms = round(timer.when() * 1000)
+        due_ms = round(min(timer.when() * 1000, DUE_MS_MAX))
         step = self.step("timer", "timer", due_ms)
         step.timer = timer
         fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)
@@ -334,6 +337,6 @@ def _identity(event: Event) -> str:
         case TimerFired():
             return f"{event.step}/timer"
         case Answered() | SignalReceived() | CancelRequested():
-            return event.id
+            return f"{event.kind} {event.id}"  # whoever chose the id must not hit upon a step's
         case Submitted() | Rejected():
             return event.kind

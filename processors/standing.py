@@ -13,6 +13,7 @@ from topics.records import (
     Status,
     StepFailed,
     StepSucceeded,
+    Submitted,
 )
 
 
@@ -108,4 +109,17 @@ def told(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
         problem=result.problem or Problem(type=result.outcome, message=result.outcome, retryable=False),
         by=result.task,
         at_ms=result.at_ms,
+    )
+
+
+def taken(parent: Parent, child: Submitted) -> StepFailed:
+    """What the parent's step learns where the id of its child is another task's, which came from outside."""
+    message = f"{child.task!r} is the id of another task: ids that end in / and a number are for children"
+    return StepFailed(
+        task=parent.task,
+        step=parent.step,
+        print=parent.print,
+        problem=Problem(type="IdTaken", message=message, retryable=False),
+        by=child.task,
+        at_ms=child.at_ms,
     )

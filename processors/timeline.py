@@ -223,10 +223,12 @@ class Timeline:
             return None
         self.workflow, self.version, self.input = event.workflow, event.version, event.input
         self.started_ms = event.at_ms
+        self.state, self.problem, self.ended_ms = "running", None, None  # the same id may have been rejected
         return Moment(event.at_ms, "task", event.workflow, text=preview(event.input))
 
     def _ended(self, record: Rejected | Result) -> Moment | None:
-        if self.ended:
+        """A request that was rejected with the id of a task that runs is not of that task."""
+        if self.ended or (isinstance(record, Rejected) and self.started_ms is not None):
             return None
         self.state = "rejected" if isinstance(record, Rejected) else record.outcome
         self.workflow, self.problem, self.ended_ms = record.workflow, record.problem, record.at_ms

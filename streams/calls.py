@@ -18,7 +18,7 @@ from streams.clock import now_ms
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.payloads import Desk
-from streams.problems import OutputRefused, problem_of
+from streams.problems import OutputRefused, problem_of, redact
 from topics import codec
 from topics.errors import Refused
 from topics.flow import Decision, Received
@@ -129,7 +129,7 @@ class CheckCalls:
         try:
             await _within(_policy(self._app, output.call).timeout_s, desk.serve(self.executor, output))
         except Refused as refusal:
-            return "refused", check.refused(output, str(refusal), now_ms())
+            return "refused", check.refused(output, redact(str(refusal)), now_ms())
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             _raise_if_ours(error)
             problem = problem_of(error)

@@ -27,6 +27,7 @@ from streams.clock import now_ms
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
+from streams.problems import redact
 from streams.progress import UNFINISHED_MAX, Progress
 from streams.settings import Settings
 from streams.transactions import Committer
@@ -194,7 +195,7 @@ class EffectRunner:
             log.exception(
                 "stage %s failed on %s: it goes to the dead letters, the stage goes on", self.name, job.id
             )
-            reason = f"{type(bug).__name__}: {bug}"
+            reason = redact(f"{type(bug).__name__}: {bug}")
             call.decision = Decision([dead_letter(call.record, self.name, reason, now_ms())])
         finally:
             self._metrics.call_ended(self.name)

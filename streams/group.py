@@ -31,6 +31,7 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.structs import TopicPartition
 
 from streams.encryption import keys_of
+from streams.headers import given_values, read_any_header_name
 from streams.protocol import UNSTABLE_OFFSET_COMMIT, Membership, stable_offsets
 from streams.settings import Settings
 from streams.transactions import Committer, committer
@@ -75,6 +76,7 @@ class Group(ConsumerRebalanceListener):
     def __init__(
         self, settings: Settings, stage: str, worker: str, topics: Iterable[str], owner: Owner
     ) -> None:
+        read_any_header_name()
         self._name = settings.group(stage)
         self._stage = stage
         self._names = {settings.topic(name): name for name in topics}
@@ -212,7 +214,7 @@ def _received(topic: str, record: Any) -> Received:
         record.offset,
         record.key,
         record.value,
-        record.headers,
+        given_values(record.headers),
         record.timestamp,
     )
 

@@ -17,6 +17,7 @@ from streams.batches import Outgoing
 from streams.encryption import keys_of
 from streams.settings import Settings
 from topics import codec, contracts
+from topics.codec import RECORD_DEPTH_MAX
 from topics.contracts import RECORD_BYTES_MAX
 from topics.flow import TENANT, Decision, Headers, Publish, Received, Write, tenant_in, trace_of
 from topics.records import Record
@@ -31,7 +32,7 @@ _ONLY_OURS = ((), (codec.CONTENT_TYPE,))
 
 
 class TooLarge(Exception):
-    """A record would be refused by its topic."""
+    """A record would be refused by its topic, or by those who read it."""
 
 
 class Outbox:
@@ -70,6 +71,10 @@ class Outbox:
         key = publish.key.encode()
         to = _target(self._settings.topic(publish.topic), self._partition(key, cause))
         value, headers = _body(publish, passed)
+        if publish.topic != "dead-letters" and codec.too_deep(value or b"", RECORD_DEPTH_MAX):
+            raise TooLarge(
+                f"a record nested deeper than {RECORD_DEPTH_MAX} could not be read from {to.topic!r}"
+            )
         if self._keys is not None:
             record = Outgoing(to, key, *self._keys.sealed(publish.topic, key, value, headers))
         else:

@@ -12,6 +12,7 @@ worker that calls no model loads no model library. Secrets are taken out of ever
 """
 
 import asyncio
+import logging
 import os
 import re
 import traceback
@@ -25,7 +26,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from topics.codec import describe
+from topics import records
+from topics.codec import describe, shortened
 from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
 from topics.records import Critique, Problem
 
@@ -77,7 +79,7 @@ def problem_of(error: BaseException) -> Problem:
     error = sole(error)
     match error:
         case Retryable():
-            return _problem(error, retry_after_s=error.retry_after_s)
+            return _problem(error, retry_after_s=_asked_for(error.retry_after_s))
         case Permanent() | BadInput():
             return _problem(error, retryable=False)
         case Refused() | UnknownName():  # a name unknown here may be known to a newer worker
@@ -100,7 +102,7 @@ def sole(error: BaseException) -> BaseException:
 
 def _problem(error: BaseException, message: str | None = None, **rest: Any) -> Problem:
     text = message if message is not None else str(error)
-    return Problem(type=type(error).__name__, message=redact(_first(text, MESSAGE_CHARS_MAX)), **rest)
+    return Problem(type=type(error).__name__, message=shortened(redact(text), MESSAGE_CHARS_MAX), **rest)
 
 
 def _connection_problem(error: BaseException) -> Problem | None:
@@ -200,6 +202,12 @@ def _within(seconds: float | None) -> float | None:
     return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_S_MAX)
 
 
+def _asked_for(seconds: Any) -> float | None:
+    """What a tool's code asks for is taken as it is, so far as it is a time."""
+    number = _number(str(seconds)) if seconds is not None else None
+    return None if number is None else min(max(number, 0.0), records.RETRY_AFTER_S_MAX)
+
+
 def _now_s() -> float:
     return datetime.now(UTC).timestamp()
 
@@ -225,7 +233,8 @@ _OURS = str(Path(__file__).parent)
 _SECRETS = (
     (re.compile(r"\bsk-[\w*-]{6,}"), "[redacted]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
-    (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), r"\1[redacted]@"),
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1[redacted]@"),
+    (re.compile(r"(?i)([?&](?:key|sig|signature|code|auth)=)[^\s&\"']{4,}"), r"\1[redacted]"),
     (
         re.compile(
             r"(?i)((?:api[-_]?key|authorization|token|secret|password)[\"']?\s*[=:]\s*[\"']?)(?!bearer|basic)[^\s\"'&,)}\[]{4,}"
@@ -233,23 +242,40 @@ _SECRETS = (
         r"\1[redacted]",
     ),
 )
-_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASSWORD)$")
+_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASS|PASSWD|PASSWORD|CREDENTIALS?|AUTHORIZATION|COOKIE)$")
+_known: set[str] = set()
 _SECRET_CHARS_MIN = 8
 """Shorter values of the environment are too common as words to be taken out."""
 
 
+def keep_secret(values: Mapping[str, str]) -> None:
+    """From now on these are taken out too, where their names say that they are secrets."""
+    _known.update(value for name, value in values.items() if _is_secret(name, value))
+
+
 def redact(text: str) -> str:
-    """`text` without API keys, credentials in URLs and headers, and the secrets in this environment."""
-    for name, value in os.environ.items():
-        if len(value) >= _SECRET_CHARS_MIN and _SECRET_NAME.search(name):
-            text = text.replace(value, "[redacted]")
+    """`text` without API keys, credentials in URLs and headers, and the secrets that this process knows.
+
+    Those are the values of its environment whose names end in KEY, TOKEN, SECRET, PASSWORD and the like, and
+    what `keep_secret` was told.
+    """
+    ours = {value for name, value in os.environ.items() if _is_secret(name, value)}
+    for value in sorted(ours | _known, key=len, reverse=True):  # one may be the beginning of another
+        text = text.replace(value, "[redacted]")
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def _first(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"
+def _is_secret(name: str, value: str) -> bool:
+    return len(value) >= _SECRET_CHARS_MIN and _SECRET_NAME.search(name) is not None
+
+
+class Redacting(logging.Formatter):
+    """Of what is logged, by whomever: libraries log URLs, and a bug's traceback shows the error's text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def _first_line(error: BaseException) -> str:

@@ -53,6 +53,9 @@ IDENTITIES = 2
 NOT_THE_COORDINATOR = frozenset({15, 16})
 """Codes that say: ask who it is now."""
 
+UNAUTHORIZED = frozenset({29, 30, 53})
+"""Codes that say: no right to this topic, group or transactional id."""
+
 REPLACED = frozenset({22, 25, 82})
 """Codes that say: the group has gone on without this member."""
 
@@ -151,8 +154,7 @@ class Producer:
                 if written.stamp_ms >= 0:
                     CLOCK.told(written.stamp_ms, sent_ms)
             else:
-                what = f"can't write to {written.to.topic} {written.to.partition}"
-                errors.append(_error(written.code, what))
+                errors.append(_error(written.code, "write to", written.to.topic))
         if errors:
             await self._client.force_metadata_update()
             raise min(errors, key=_may_go_through)
@@ -175,7 +177,7 @@ class Producer:
             answer = await self._ask(self._client.get_random_node(), request)
         else:
             answer = await self._ask_coordinator(CoordinationType.TRANSACTION, name, request)
-        self._check({answer.error_code}, f"can't write as {name or 'anybody'}")
+        self._check({answer.error_code}, "write as", name or "anybody")
         identity.become(answer.producer_id, answer.producer_epoch)
 
     async def _announce(
@@ -192,11 +194,11 @@ class Producer:
     async def _add_partitions(self, identity: Identity, topics: list[tuple[str, list[int]]]) -> None:
         answer = await self._coordinate(identity, AddPartitionsToTxnRequest(*identity.who, topics))
         codes = {code for _, rows in answer.errors for _, code in rows}
-        self._check(codes, f"can't write to {', '.join(topic for topic, _ in topics)} in a transaction")
+        self._check(codes, "write in a transaction to", ", ".join(topic for topic, _ in topics))
 
     async def _add_group(self, identity: Identity, group: str) -> None:
         answer = await self._coordinate(identity, AddOffsetsToTxnRequest(*identity.who, group))
-        self._check({answer.error_code}, f"can't commit offsets of {group} in a transaction")
+        self._check({answer.error_code}, "commit offsets in a transaction of", group)
 
     async def _commit_offsets(self, identity: Identity, offsets: Offsets, membership: Membership) -> None:
         request = protocol.txn_offset_commit(identity.who, membership, offsets, joins=self._joins)
@@ -204,13 +206,13 @@ class Producer:
         codes = {code for _, rows, _ in answer.topics for _, code, _ in rows}
         if codes & REPLACED:
             raise Replaced(f"generation {membership.generation} of group {membership.group} is over")
-        self._check(codes, f"can't commit offsets of {membership.group}")
+        self._check(codes, "commit offsets of", membership.group)
 
     async def _end(self, identity: Identity) -> None:
         answer = await self._coordinate(
             identity, protocol.commit_transaction(identity.who, joins=self._joins)
         )
-        self._check({answer.error_code}, f"can't commit a transaction of {identity.transactional_id}")
+        self._check({answer.error_code}, "commit a transaction of", identity.who[0])
         if self._joins:
             identity.become(answer.producer_id, answer.producer_epoch)
 
@@ -221,27 +223,31 @@ class Producer:
         return await self._ask_coordinator(CoordinationType.TRANSACTION, name, request)
 
     async def _ask_coordinator(self, kind: int, name: str, request: Request[Any]) -> Any:
-        if (kind, name) not in self._coordinators:
-            self._coordinators[kind, name] = await self._client.coordinator_lookup(kind, name)
         try:
+            if (kind, name) not in self._coordinators:
+                self._coordinators[kind, name] = await self._client.coordinator_lookup(kind, name)
             return await self._ask(self._coordinators[kind, name], request, ConnectionGroup.COORDINATION)
-        except KafkaError:
+        except KafkaError as error:
             self._coordinators.clear()
+            code = getattr(error, "errno", None)
+            if code in UNAUTHORIZED:
+                raise _error(code, "find the coordinator of", name) from None
             raise
 
     async def _ask(self, node: Any, request: Request[Any], group: Any = ConnectionGroup.DEFAULT) -> Any:
         return await self._client.send(node, request, group=group)
 
-    def _check(self, codes: set[int], what: str) -> None:
+    def _check(self, codes: set[int], what: str, name: str) -> None:
         if codes & NOT_THE_COORDINATOR:
             self._coordinators.clear()
         for code in codes - {0}:
-            raise _error(code, what)
+            raise _error(code, what, name)
 
 
-def _error(code: int, what: str) -> KafkaError:
-    error: KafkaError = for_code(code)(f"{what} (Kafka's error {code})")
-    return error
+def _error(code: int, what: str, name: str) -> KafkaError:
+    """A right that is missing is told by the name of what it is on, as aiokafka does."""
+    kind: type[KafkaError] = for_code(code)
+    return kind(name if code in UNAUTHORIZED else f"can't {what} {name} (Kafka's error {code})")
 
 
 def _may_go_through(error: BaseException) -> bool:

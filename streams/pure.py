@@ -22,6 +22,7 @@ from streams.encryption import Keys, OpenedState, keys_of
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
+from streams.problems import redact
 from streams.producer import Ends, Offsets
 from streams.restore import open_restored
 from streams.settings import Settings
@@ -86,7 +87,7 @@ class Partition:
                 "stage %s failed on %s/%d at %d: that record goes to the dead letters, the stage goes on",
                 *(self._stage.name, record.topic, record.partition, record.offset),
             )
-            self._put_aside(record, f"{type(bug).__name__}: {bug}", outbox, now_ms)
+            self._put_aside(record, redact(f"{type(bug).__name__}: {bug}"), outbox, now_ms)
 
     def tick(self, outbox: Outbox, now_ms: int) -> bool:
         """True if something was due."""

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from streams.encryption import keys_of
+from streams.headers import given_values, read_any_header_name
 from streams.settings import Settings
 from topics import contracts
 from topics.errors import Unavailable
@@ -62,6 +63,7 @@ class Reader:
         self._cluster: Any = None
 
     async def __aenter__(self) -> Self:
+        read_any_header_name()
         self._consumer = AIOKafkaConsumer(
             **self._settings.client_options(),
             isolation_level="read_committed",
@@ -176,7 +178,7 @@ class Reader:
             record.offset,
             record.key,
             record.value,
-            tuple(record.headers),
+            given_values(tuple(record.headers)),
             record.timestamp,
         )
         return received if self._keys is None else self._keys.opened(received)

@@ -13,6 +13,7 @@ from typing import Protocol, cast
 from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
+from streams.acls import lacking
 from streams.effects import DRAIN_S
 from streams.producer import Replaced
 from topics.errors import SegueError
@@ -97,6 +98,8 @@ class SupervisedStage(Service):
         stage, again = self.runner.name, f"it starts again in {backoff_s:g} s from what is committed"
         if isinstance(error, Replaced | ProducerFenced):
             log.info("stage %s lost its partitions to another worker (%s); %s", stage, error, again)
+        elif isinstance(error, KafkaError) and (right := lacking(error, stage)):
+            log.error("stage %s: %s; %s", stage, right, again)
         elif isinstance(error, KafkaError | SegueError | OSError):
             log.warning("stage %s: %s; %s", stage, str(error) or type(error).__name__, again)
         else:

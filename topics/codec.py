@@ -5,7 +5,9 @@ record, in one line for a person; the bytes themselves stay the caller's, who pu
 """
 
 import json
+import re
 from functools import cache
+from itertools import accumulate
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +16,16 @@ from topics import contracts
 from topics.envelope import why_not_read
 from topics.errors import BadRecord
 from topics.records import VERSION, Record
+
+DEPTH_MAX = 100
+"""Lists and objects within each other, in what comes from outside and in what a workflow passes on."""
+
+RECORD_DEPTH_MAX = 150
+"""The same in a whole record, which has some of its own. pydantic reads 200: what is deeper is not written,
+for no stage could read it again."""
+
+REASON_CHARS_MAX = 2_000
+"""Names of unknown fields stand in the reason, and may be as long as the record."""
 
 CONTENT_TYPE = ("content-type", b"application/json")
 
@@ -64,6 +76,19 @@ def _explain(topic: str, value: bytes, error: ValidationError) -> str:
     return f"not a record of {topic!r}: {describe(error)}"
 
 
+def too_deep(body: bytes, most: int = DEPTH_MAX) -> bool:
+    """Whether JSON text has more than `most` lists and objects within each other."""
+    if body.count(b"[") + body.count(b"{") <= most:
+        return False
+    brackets = _STRING.sub(b"", body).translate(_OPENING, _ALL_BUT_BRACKETS)
+    return max(accumulate(1 if each else -1 for each in brackets), default=0) > most
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_OPENING = bytes.maketrans(b"[{]}", b"\1\1\0\0")
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+
+
 def explain(error: Exception) -> str:
     """The error in words for the one whose input it is about."""
     return describe(error) if isinstance(error, ValidationError) else str(error)
@@ -75,4 +100,8 @@ def describe(error: ValidationError, most: int = 5) -> str:
     lines = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in found[:most]]
     if len(found) > most:
         lines.append(f"and {len(found) - most} more")
-    return "; ".join(lines)
+    return shortened("; ".join(lines), REASON_CHARS_MAX)
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"

@@ -4,6 +4,7 @@ A stage is handed a `Received` and returns a `Decision`; it never touches Kafka,
 in `streams/` and the driver in `tests/` carry out decisions in their own ways.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -33,8 +34,16 @@ class Received(NamedTuple):
     timestamp_ms: int
 
 
+TRACE_VALUE = re.compile(rb"[\x20-\x7e]{1,512}")
+"""What may stand in them: they are kept in state a line each, and come from anywhere."""
+
+
 def trace_of(record: Received) -> Headers:
-    return tuple(header for header in record.headers if header[0] in PASSED_ON)
+    return tuple(header for header in record.headers if header[0] in PASSED_ON and _is_passable(*header))
+
+
+def _is_passable(name: str, value: bytes) -> bool:
+    return TRACE_VALUE.fullmatch(value) is not None if name in TRACE else b"\n" not in value
 
 
 def tenant_in(headers: Iterable[tuple[str, bytes]]) -> str | None:

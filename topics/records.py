@@ -26,12 +26,24 @@ PRIORITY_MAX = 9
 Priority = Annotated[int, Field(ge=0, le=PRIORITY_MAX)]
 """Among tasks that wait to begin the higher goes first; 0 is usual."""
 
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""Counts steps, attempts, candidates: from 0, and never so many."""
+
+Milliseconds = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+"""Since the Unix epoch: what Kafka's own timestamps can hold."""
+
+SignalId = Annotated[str, Field(max_length=200)]
+"""Names a signal within its task: the same one twice counts once."""
+
+RETRY_AFTER_S_MAX = 366 * 24 * 60 * 60.0
+"""A year: who asks to be called again later than that means never."""
+
 Outcome = Literal["succeeded", "failed", "cancelled", "rejected"]
 """How a task ended. `rejected` never began: its workflow is unknown or its input does not validate."""
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     v: Literal[1] = 1
 
@@ -39,7 +51,7 @@ class Record(BaseModel):
 class Part(BaseModel):
     """A piece of a record: no version of its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------- parts
@@ -49,7 +61,7 @@ class Parent(Part):
     """The step of another task that waits for this one."""
 
     task: TaskId
-    step: int
+    step: Number
     print: str
 
 
@@ -67,7 +79,7 @@ class Problem(Part):
     type: str
     message: str
     retryable: bool = True
-    retry_after_s: float | None = None
+    retry_after_s: float | None = Field(default=None, ge=0, le=RETRY_AFTER_S_MAX)
     traceback: str | None = None
 
 
@@ -75,8 +87,8 @@ class Usage(Part):
     """What a model call consumed, in tokens."""
 
     model: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int = Field(default=0, ge=0, le=2**53)
+    output_tokens: int = Field(default=0, ge=0, le=2**53)
 
 
 class Critique(Part):
@@ -119,9 +131,9 @@ class Answer(Record):
     """Topic `signals`: answers a question. `step` may be left out while the task has one open question."""
 
     kind: Literal["answer"] = "answer"
-    id: str | None = None
+    id: SignalId | None = None
     task: TaskId
-    step: int | None = None
+    step: Number | None = None
     value: Any
     by: str | None = None
 
@@ -130,7 +142,7 @@ class Signal(Record):
     """Topic `signals`: an outside event for `Task.signal(name)`. The same `id` twice counts once."""
 
     kind: Literal["signal"] = "signal"
-    id: str | None = None
+    id: SignalId | None = None
     task: TaskId
     name: str
     value: Any = None
@@ -140,7 +152,7 @@ class Cancel(Record):
     """Topic `signals`: cancels a task; its workflow sees `asyncio.CancelledError` and may clean up."""
 
     kind: Literal["cancel"] = "cancel"
-    id: str | None = None
+    id: SignalId | None = None
     task: TaskId
     reason: str = "cancelled on request"
 
@@ -158,7 +170,7 @@ class Submitted(Record):
     priority: Priority = 0
     parent: Parent | None = None
     origin: Origin | None = None
-    at_ms: int
+    at_ms: Milliseconds
 
 
 class Rejected(Record):
@@ -169,7 +181,7 @@ class Rejected(Record):
     workflow: str
     problem: Problem
     origin: Origin | None = None
-    at_ms: int
+    at_ms: Milliseconds
 
 
 class StepSucceeded(Record):
@@ -177,15 +189,15 @@ class StepSucceeded(Record):
 
     kind: Literal["step_succeeded"] = "step_succeeded"
     task: TaskId
-    step: int
+    step: Number
     print: str
     result: Any
-    attempt: int = 1
+    attempt: Number = 1
     route: str | None = None
     by: str | None = None
     took_ms: float = 0.0
     usage: Usage | None = None
-    at_ms: int
+    at_ms: Milliseconds
 
 
 class StepFailed(Record):
@@ -193,32 +205,32 @@ class StepFailed(Record):
 
     kind: Literal["step_failed"] = "step_failed"
     task: TaskId
-    step: int
+    step: Number
     print: str
     problem: Problem
-    attempt: int = 1
+    attempt: Number = 1
     route: str | None = None
     by: str | None = None
-    at_ms: int
+    at_ms: Milliseconds
 
 
 class TimerFired(Record):
     kind: Literal["timer_fired"] = "timer_fired"
     task: TaskId
-    step: int
+    step: Number
     print: str
-    at_ms: int
+    at_ms: Milliseconds
 
 
 class Answered(Record):
     kind: Literal["answered"] = "answered"
     task: TaskId
     id: str
-    step: int | None
+    step: Number | None
     value: Any
     by: str | None = None
     origin: Origin
-    at_ms: int
+    at_ms: Milliseconds
     early: bool = False
     """Came before its task did, and has waited once."""
 
@@ -230,7 +242,7 @@ class SignalReceived(Record):
     name: str
     value: Any
     origin: Origin
-    at_ms: int
+    at_ms: Milliseconds
     early: bool = False
 
 
@@ -240,7 +252,7 @@ class CancelRequested(Record):
     id: str
     reason: str
     origin: Origin | None = None
-    at_ms: int
+    at_ms: Milliseconds
     early: bool = False
 
 
@@ -268,18 +280,18 @@ class Call(Record):
     """
 
     task: TaskId
-    step: int
-    attempt: int = 1
+    step: Number
+    attempt: Number = 1
     print: str
     workflow: str
     route: str
-    candidate: int = 0
-    tries: int = 0
+    candidate: Number = 0
+    tries: Number = 0
     checks: tuple[CheckCall, ...] = ()
     critiques: tuple[Critique, ...] = ()
     agent: AgentOperation | None = None
     """Set where an agent asks: its model's messages, or what a tool of it needs beside the arguments."""
-    at_ms: int
+    at_ms: Milliseconds
 
     @property
     def idempotency_key(self) -> str:
@@ -314,7 +326,7 @@ class CheckOutput(Record):
     by: str
     took_ms: float
     usage: Usage | None = None
-    at_ms: int
+    at_ms: Milliseconds
 
 
 class AttemptFailed(Record):
@@ -327,7 +339,7 @@ class AttemptFailed(Record):
     problem: Problem
     critique: Critique | None = None
     took_ms: float = 0.0
-    at_ms: int
+    at_ms: Milliseconds
 
 
 # ---------------------------------------------------------------- people, time, ends
@@ -338,15 +350,15 @@ class Question(Record):
 
     kind: Literal["question"] = "question"
     task: TaskId
-    step: int
+    step: Number
     workflow: str
     to: str
     text: str
     options: tuple[Option, ...] = ()
     answer: dict[str, Any] | None = None
     """JSON schema of the answer, for forms."""
-    closes_at_ms: int | None = None
-    at_ms: int
+    closes_at_ms: Milliseconds | None = None
+    at_ms: Milliseconds
 
 
 class QuestionClosed(Record):
@@ -354,9 +366,9 @@ class QuestionClosed(Record):
 
     kind: Literal["question_closed"] = "question_closed"
     task: TaskId
-    step: int
+    step: Number
     reason: Literal["answered", "expired", "ended"]
-    at_ms: int
+    at_ms: Milliseconds
 
 
 Delayed = Annotated[
@@ -371,13 +383,13 @@ class Delay(Record):
     kind: Literal["delay"] = "delay"
     task: TaskId
     id: str
-    due_ms: int
+    due_ms: Milliseconds
     topic: str
     record: Delayed
 
 
 class Result(Record):
-    """Topic `results`: a task ended. Exactly one for each task."""
+    """Topic `results`: a task ended. One for each task; an id that was rejected may begin, and end, later."""
 
     kind: Literal["result"] = "result"
     task: TaskId
@@ -386,8 +398,8 @@ class Result(Record):
     result: Any = None
     problem: Problem | None = None
     steps: int = 0
-    started_ms: int
-    at_ms: int
+    started_ms: Milliseconds
+    at_ms: Milliseconds
 
 
 class Status(Record):
@@ -407,8 +419,8 @@ class Status(Record):
     problem: Problem | None = None
     partition: int
     offset: int
-    started_ms: int
-    at_ms: int
+    started_ms: Milliseconds
+    at_ms: Milliseconds
 
 
 Event = (

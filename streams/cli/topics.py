@@ -1,12 +1,14 @@
-"""Command: topics, and topics replay."""
+"""Commands: topics, topics replay and topics acls."""
 
 import click
 from rich.table import Table
 from rich.text import Text
 
 from processors.preview import duration
+from streams import acls
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.render import print_table
+from streams.cli.worker import stages_of
 from streams.refeed import Range, again, feed, parse_bound, records_of
 from streams.settings import Settings
 from streams.survey import TopicSurvey, survey
@@ -71,6 +73,44 @@ async def replay_range(
         emit({"topic": topic, "records": count, "dry_run": dry_run})
     else:
         click.echo(f"{count} records {'would be' if dry_run else 'were'} fed to {topic} again")
+
+
+@topics.command(name="acls")
+@click.option("--principal", metavar="NAME", help="Who the workers are, as in User:segue-worker.")
+@click.option("--stages", help="The stages that they run, with commas between; all if not given.")
+@click.option("--create", is_flag=True, help="They may also create topics that do not exist.")
+@click.option("--upstream", metavar="NAME", multiple=True, help="Starts tasks and sends signals.")
+@click.option("--downstream", metavar="NAME", multiple=True, help="Reads results, questions, dead letters.")
+@click.option(
+    "--operator", metavar="NAME", multiple=True, help="Looks at tasks, and steers them, by `segue`."
+)
+@output_option
+def print_acls(
+    principal: str | None,
+    stages: str | None,
+    create: bool,
+    upstream: tuple[str, ...],
+    downstream: tuple[str, ...],
+    operator: tuple[str, ...],
+    output: str,
+) -> None:
+    """Print the rights that each needs on the cluster, and no more: as commands of kafka-acls.sh, or JSON.
+
+    \b
+    segue topics acls --principal User:segue-worker --upstream User:shop
+    segue topics acls --principal User:segue-tools --stages tool,check
+    """
+    settings = Settings.load()
+    rights = acls.worker(settings, principal, stages_of(stages), create) if principal else []
+    rights += [each for name in upstream for each in acls.upstream(settings, name)]
+    rights += [each for name in downstream for each in acls.downstream(settings, name)]
+    rights += [each for name in operator for each in acls.operator(settings, name)]
+    if not rights:
+        raise click.UsageError("say for whom: --principal, --upstream, --downstream or --operator")
+    if output == "json":
+        emit_document([right._asdict() for right in rights])
+    else:
+        click.echo("\n".join(acls.commands(settings, rights)))
 
 
 def _table(settings: Settings, found: list[TopicSurvey]) -> Table:

@@ -8,6 +8,7 @@ from streams.broker import ensure_broker
 from streams.cli.apps import app_argument, find_app
 from streams.cli.output import asynchronous
 from streams.collector import look_for_garbage_less_often
+from streams.problems import Redacting
 from streams.settings import Settings
 from streams.worker import ALL_STAGES, Worker
 from topics.errors import UnknownName
@@ -24,8 +25,8 @@ async def worker(app: str | None, stages: str | None) -> None:
     segue worker examples/travel
     segue worker travel.app --stages model,tool
     """
-    found, wanted, settings = find_app(app), _stages(stages), Settings.load()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    found, wanted, settings = find_app(app), stages_of(stages), Settings.load()
+    logging.basicConfig(level=logging.INFO, handlers=[_to_stderr()])
     await ensure_broker(settings, lambda line: click.echo(line, err=True))
     running = Worker(found, settings, wanted)
     asked_to_stop = running.stop_on_signals()
@@ -37,7 +38,14 @@ async def worker(app: str | None, stages: str | None) -> None:
         await running.stop()
 
 
-def _stages(given: str | None) -> tuple[str, ...]:
+def _to_stderr() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    return handler
+
+
+def stages_of(given: str | None) -> tuple[str, ...]:
+    """The stages that were named, all if none were. Raises `UnknownName`."""
     names = tuple(name.strip() for name in given.split(",")) if given else ALL_STAGES
     if unknown := [name for name in names if name not in ALL_STAGES]:
         raise UnknownName(f"no stage {unknown[0]!r}: there are {', '.join(ALL_STAGES)}")

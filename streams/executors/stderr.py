@@ -24,11 +24,11 @@ class LastWords:
 
     def add(self, line: str) -> None:
         if line.strip():
-            self._lines.append(line.rstrip()[:LINE_CHARS_MAX])
+            self._lines.append(redact(line.rstrip())[:LINE_CHARS_MAX])
 
     def quoted(self) -> str:
         """`; it last wrote: …`, or nothing."""
-        return f"; it last wrote: {redact(' | '.join(self._lines))}" if self._lines else ""
+        return f"; it last wrote: {' | '.join(self._lines)}" if self._lines else ""
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
 from processors.tool import Reply
 from streams.executors.arguments import bind
 from streams.executors.current import attempting
+from streams.problems import keep_secret
 from topics.codec import describe
 from topics.errors import Permanent, UnknownName
 from topics.records import CallTool
@@ -75,6 +76,8 @@ def _made(server: McpServer) -> "Connection":
     """In a thread, since importing takes long: the loop keeps its heartbeats."""
     from streams.executors.mcp import Connection
 
+    keep_secret(server.env)
+    keep_secret(server.headers)
     return Connection(server)
 
 

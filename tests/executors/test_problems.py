@@ -53,6 +53,13 @@ def test_what_is_known_needs_no_traceback(error: BaseException, expected: Proble
     assert problem_of(error) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "kept"), [(float("inf"), None), (float("nan"), None), (-1, 0), (1e300, 366 * 86400)]
+)
+def test_a_tool_may_ask_to_wait_for_no_more_than_a_year(asked: float, kept: float | None) -> None:
+    assert problem_of(Retryable("busy", retry_after_s=asked)).retry_after_s == kept
+
+
 def test_a_refused_output_carries_its_critique() -> None:
     assert OutputRefused([1], "not JSON").critique == Critique(output=[1], reason="not JSON")
 

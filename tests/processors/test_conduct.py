@@ -583,3 +583,69 @@ def test_what_a_zombie_writes_of_a_task_that_has_ended_does_not_bring_it_back() 
     driver.now_ms += 2 * conduct.REMEMBERED_MS + DAY_MS
     driver.run()
     assert driver.state["conduct"].entries == {}
+
+
+def test_a_request_that_is_rejected_again_and_again_has_one_result_and_a_better_one_begins() -> None:
+    driver = Driver(app(asks))
+    for _ in range(3):
+        driver.submit("no such workflow")
+    driver.run()
+    assert driver.result().outcome == "rejected"
+    assert len(driver.reasons()) == 3
+    driver.submit("asks")
+    driver.run()
+    answer(driver, "a")
+    assert [each.outcome for each in driver.records("results")] == ["rejected", "succeeded"]
+
+
+@pytest.mark.parametrize("given", ["0/timer", "1/1/step_succeeded", "submitted", "0"])
+def test_whatever_the_id_of_a_signal_no_step_is_taken_for_it(given: str) -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        await asyncio.sleep(60)
+        return await task.tool(search, "Faro")
+
+    driver = Driver(app(run))
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go", "id": given})
+    driver.run(until_ms=START_MS)
+    driver.submit("run")
+    driver.run(until_ms=START_MS + 1_000)
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go", "id": given})
+    driver.run()
+    assert driver.result().result == "found Faro"
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "runs"])
+def test_a_parent_learns_that_the_id_of_its_child_is_taken(ended: bool) -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        await asyncio.sleep(60)
+        return await task.child(quick if ended else asks)
+
+    @workflow
+    async def quick(task: Task) -> str:
+        return "done"
+
+    driver = Driver(app(run, quick, asks))
+    driver.submit("quick" if ended else "asks", task="t/1")
+    driver.submit("run")
+    driver.run()
+    problem = driver.result().problem
+    assert problem is not None
+    assert (problem.type, "'t/1' is the id of another task" in problem.message) == ("IdTaken", True)
+
+
+def test_a_timer_for_ever_and_ever_is_set_and_one_for_no_time_is_refused() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        try:
+            await asyncio.sleep(float("nan"))
+        except ValueError:
+            await asyncio.sleep(float("inf"))
+        return "at last"
+
+    driver = Driver(app(run))
+    driver.submit("run")
+    driver.run(until_ms=START_MS + DAY_MS)
+    [delay] = driver.records("delays")
+    assert delay.due_ms == 2**62

@@ -114,3 +114,11 @@ def test_what_is_held_and_can_not_be_decrypted_is_kept_and_keeps_nothing_else_ba
     assert held.tick(NOW_MS + 30) == [fires(timer(NOW_MS + 20))]
     assert list(held.memory.entries) == [first]
     assert held.stage.due_ms() == NOW_MS + 30 + stage.SEALED_AGAIN_MS
+
+
+def test_a_trace_that_is_none_does_not_stay_with_the_delay() -> None:
+    """It is kept a line each: a line break in it would be read as a header."""
+    held, later = Held(), timer(NOW_MS + 5)
+    held.take(later, (("traceparent", b"\xff\n\xfe:\n\n"), ("tracestate", b"")))
+    held.stage = Delays(held.memory)
+    assert held.tick(NOW_MS + 5) == [fires(later)]

@@ -19,6 +19,7 @@ from topics.records import (
     Question,
     QuestionClosed,
     Record,
+    Rejected,
     Result,
     Status,
     StepFailed,
@@ -236,3 +237,22 @@ def test_the_task_begins_and_ends() -> None:
 
 def test_bytes_that_are_no_record_are_passed_over() -> None:
     assert told(Received("events", 0, 1, b"t", b"\xff", (), 0)) == []
+
+
+def test_a_request_that_is_rejected_does_not_end_the_task_whose_id_it_bears() -> None:
+    begun = Submitted(task="t", workflow="trip", version=1, input=None, at_ms=1000)
+    rejected = Rejected(task="t", workflow="nope", problem=Problem(type="BadInput", message="no"), at_ms=1001)
+    timeline = Timeline("t")
+    for event in (begun, rejected):
+        timeline.apply(at("events", event))
+    assert (timeline.state, timeline.workflow, timeline.problem) == ("running", "trip", None)
+
+
+def test_a_task_may_begin_after_a_request_with_its_id_was_rejected() -> None:
+    rejected = Rejected(task="t", workflow="nope", problem=Problem(type="BadInput", message="no"), at_ms=1000)
+    begun = Submitted(task="t", workflow="trip", version=1, input=None, at_ms=1001)
+    timeline = Timeline("t")
+    timeline.apply(at("events", rejected))
+    assert timeline.state == "rejected"
+    timeline.apply(at("events", begun))
+    assert (timeline.state, timeline.ended, timeline.problem) == ("running", False, None)

@@ -1,0 +1,359 @@
+"""Rights on a real broker that asks for them: with those that are printed all works, and no more than that.
+
+The broker has a listener with passwords beside the one in plain text, whose users may do all.
+"""
+
+# aiokafka is annotated only in part.
+# pyright: reportUnknownMemberType=false, reportPrivateUsage=false
+
+import asyncio
+import subprocess
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.protocol.admin import CreateAclsRequest
+from click.testing import CliRunner
+from pydantic import SecretStr, TypeAdapter
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+
+from segue import App, ModelRoute, Permanent, Refused, Retryable, Task, check, current_attempt, tool, workflow
+from streams.acls import Right
+from streams.broker import broker_status
+from streams.cli import main
+from streams.gateway import Client
+from streams.jars import classpath
+from streams.kraft import Node
+from streams.provision import provision
+from streams.reader import Reader
+from streams.settings import Settings
+from streams.survey import survey
+from streams.worker import ALL_STAGES, Worker
+from tests.kafka.conftest import free_port
+from topics.errors import BadInput, Unavailable, UnknownName
+
+_numbers = count(1)
+
+PASSWORD = "correct-horse-battery-staple"
+USERS = ("worker", "tools", "shop", "reader", "operator")
+
+SECURED = """
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+sasl.enabled.mechanisms=PLAIN
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SECURED://127.0.0.1:{secured}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURED://127.0.0.1:{secured}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_PLAINTEXT
+listener.name.secured.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+required {users};
+"""
+
+CODES = {
+    "topic": 2,
+    "group": 3,
+    "transactional-id": 5,
+    "Read": 3,
+    "Write": 4,
+    "Create": 5,
+    "Describe": 8,
+    "DescribeConfigs": 10,
+}
+"""As the protocol numbers resources and operations."""
+
+ALLOW, LITERAL, PREFIXED = 3, 3, 4
+START_S_MAX = 60.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tuple[int, int]]:
+    """Ports of the listener in plain text and of the one with passwords."""
+    port, secured, controller = free_port(), free_port(), free_port()
+    node = Node(tmp_path_factory.mktemp("secured"))
+    node.configure(port, controller)
+    users = " ".join(f'user_{name}="{PASSWORD}"' for name in USERS)
+    with node.properties.open("a") as properties:
+        properties.write(SECURED.format(port=port, controller=controller, secured=secured, users=users))
+    jars = classpath(Settings().cache_dir, print)
+    node.format(jars)
+    broker = _started(node.command(jars), node.console)
+    deadline = monotonic() + START_S_MAX
+    while not (await broker_status(Settings(kafka=f"127.0.0.1:{port}"))).answers:
+        assert monotonic() < deadline, node.console.read_text()
+    yield port, secured
+    broker.terminate()
+    broker.wait()
+
+
+def _started(command: list[str], console: Path) -> "subprocess.Popen[bytes]":
+    with console.open("wb") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output)
+
+
+@pytest.fixture
+def admin(cluster: tuple[int, int], tmp_path: Path) -> Settings:
+    return Settings(
+        kafka=f"127.0.0.1:{cluster[0]}",
+        prefix=f"acl{next(_numbers)}.",
+        partitions=1,
+        replication=1,
+        state_dir=tmp_path,
+        metrics_port=0,
+        session_timeout_ms=6_000,
+    )
+
+
+def user(admin: Settings, cluster: tuple[int, int], name: str, **changes: object) -> Settings:
+    known = {
+        "kafka": f"127.0.0.1:{cluster[1]}",
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_username": name,
+        "sasl_password": SecretStr(PASSWORD),
+    }
+    return admin.model_copy(update=known | changes)
+
+
+def printed(admin: Settings, *options: str) -> list[Right]:
+    """As the command prints them."""
+    env = {"SEGUE_KAFKA": admin.bootstrap, "SEGUE_PREFIX": admin.prefix, "SEGUE_GUARANTEE": admin.guarantee}
+    done = CliRunner().invoke(
+        main, ["topics", "acls", *options, "-o", "json"], env=env, catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    return TypeAdapter(list[Right]).validate_json(done.output)
+
+
+async def grant(admin: Settings, rights: Iterable[Right]) -> None:
+    client = AIOKafkaAdminClient(**admin.client_options())
+    await client.start()
+    for right in rights:
+        for operation in right.operations:
+            request = CreateAclsRequest(
+                CODES[right.resource],
+                right.name,
+                PREFIXED if right.prefixed else LITERAL,
+                right.principal,
+                "*",
+                CODES[operation],
+                ALLOW,
+            )
+            response: Any = await client._send_request(request)
+            assert [code for code, _ in response.creation_responses] == [0]
+    await client.close()
+
+
+# ---------------------------------------------------------------- what runs
+
+
+async def say(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+    return ModelResponse(parts=[TextPart("fine")])
+
+
+@check
+def short(output: str, length: int) -> None:
+    if len(output) > length:
+        raise Refused("too long")
+
+
+@tool(retries=2, backoff_s=0.01)
+async def second_time(text: str) -> str:
+    if current_attempt().attempt == 1:
+        raise Retryable("not yet")
+    return text
+
+
+@tool(retries=0)
+async def never() -> None:
+    raise Permanent("no")
+
+
+@workflow
+async def everything(task: Task) -> str:
+    """Touches every topic: models, checks, retries, timers, questions, dead letters, results."""
+    said = await task.model("say", "a word", check=short(length=10))
+    await task.tool(second_time, said)
+    await task.gather(task.tool(never), failures="return")
+    await asyncio.sleep(0.05)
+    return await task.ask("me", "sure?", options={"yes": "yes", "no": "no"})
+
+
+APP = App(
+    "acls",
+    workflows=[everything],
+    routes=[ModelRoute("say", [FunctionModel(say, model_name="offline")])],
+    tools=[second_time, never],
+    checks=[short],
+)
+
+WORKER = ("--principal", "User:worker")
+
+
+@asynccontextmanager
+async def working(settings: Settings, *stages: str) -> AsyncGenerator[Worker]:
+    worker = Worker(APP, settings, stages or ALL_STAGES)
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.stop()
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_all_works_with_the_rights_that_are_printed(
+    admin: Settings, cluster: tuple[int, int], guarantee: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker creates topics, the shop starts a task, the operator answers, the reader gets the result."""
+    admin = admin.model_copy(update={"guarantee": guarantee})
+    others = ("--upstream", "User:shop", "--downstream", "User:reader", "--operator", "User:operator")
+    await grant(admin, printed(admin, *WORKER, "--create", *others))
+    async with working(user(admin, cluster, "worker")) as worker, asyncio.timeout(60):
+        await worker.ready()
+        async with (
+            Client(user(admin, cluster, "shop")) as shop,
+            Client(user(admin, cluster, "operator")) as me,
+        ):
+            task = await shop.start("everything")
+            await _answered(me, task)
+            async with Client(user(admin, cluster, "reader")) as reader:
+                result = await reader.result(task)
+            assert "results" in {record.topic for record in await me.history(task)}
+        assert [each.partitions for each in await survey(user(admin, cluster, "operator"))]
+    assert (result.outcome, result.result) == ("succeeded", "yes")
+    assert [each.getMessage() for each in caplog.records if each.name.startswith("streams")] == []
+
+
+async def _answered(me: Client, task: str) -> None:
+    while True:
+        with suppress(UnknownName, BadInput):  # it is not there, or does not ask yet
+            return await me.answer(task, "yes")
+        await asyncio.sleep(0.1)
+
+
+async def test_nobody_may_do_more(admin: Settings, cluster: tuple[int, int]) -> None:
+    await provision(admin)
+    rights = printed(admin, "--principal", "User:tools", "--stages", "tool", "--upstream", "User:shop")
+    await grant(admin, [*rights, *printed(admin, "--downstream", "User:reader")])
+    may = {
+        (name, topic): await _may(user(admin, cluster, name), topic)
+        for name, topic in (
+            ("shop", "tasks"),
+            ("shop", "events"),
+            ("reader", "results"),
+            ("reader", "tasks"),
+            ("tools", "tool-calls"),
+            ("tools", "model-calls"),
+            ("tools", "events"),
+            ("tools", "results"),
+        )
+    }
+    assert may == {
+        ("shop", "tasks"): "w",
+        ("shop", "events"): "",
+        ("reader", "results"): "r",
+        ("reader", "tasks"): "",
+        ("tools", "tool-calls"): "r",
+        ("tools", "model-calls"): "",
+        ("tools", "events"): "w",
+        ("tools", "results"): "",
+    }
+
+
+async def _may(settings: Settings, topic: str) -> str:
+    return ("r" if await _may_read(settings, topic) else "") + (
+        "w" if await _may_write(settings, topic) else ""
+    )
+
+
+async def _may_read(settings: Settings, topic: str) -> bool:
+    async with AIOKafkaConsumer(**settings.client_options(), auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition(settings.topic(topic), 0)])
+        try:
+            await consumer.getmany(timeout_ms=300)
+        except TopicAuthorizationFailedError:
+            return False
+        return bool(await _known(settings, topic))
+
+
+async def _known(settings: Settings, topic: str) -> bool:
+    async with Reader(settings) as reader:
+        return reader.exists(topic)
+
+
+async def _may_write(settings: Settings, topic: str) -> bool:
+    options = settings.client_options()
+    async with AIOKafkaProducer(**options, request_timeout_ms=1_000) as producer:
+        try:
+            await producer.send_and_wait(settings.topic(topic), b"{}", partition=0)
+        except KafkaError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "operation", "said"),
+    [
+        (
+            "topic",
+            "tasks",
+            "Read",
+            "stage intake: Kafka does not allow it Read or Write on topic {prefix}tasks: `segue",
+        ),
+        (
+            "topic",
+            "events",
+            "Write",
+            "stage intake: Kafka does not allow it Read or Write on topic {prefix}events: `segue",
+        ),
+        (
+            "group",
+            "segue-intake",
+            "Read",
+            "stage intake: Kafka does not allow it Read on group {prefix}segue-intake: `segue",
+        ),
+        (
+            "transactional-id",
+            "segue-intake-",
+            "Write",
+            "stage intake: Kafka does not allow it Write on transactional id {prefix}segue-intake-",
+        ),
+    ],
+)
+async def test_a_right_that_is_missing_is_named(
+    resource: str,
+    name: str,
+    operation: str,
+    said: str,
+    admin: Settings,
+    cluster: tuple[int, int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await provision(admin)
+    rights = printed(admin, *WORKER, "--stages", "intake")
+    await grant(admin, [_without(right, admin.prefix + name, resource, operation) for right in rights])
+    async with Client(admin) as client:
+        await client.start("everything")
+    said = said.format(prefix=admin.prefix)
+    async with working(user(admin, cluster, "worker"), "intake"), asyncio.timeout(20):
+        while not any(record.getMessage().startswith(said) for record in caplog.records):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert "Traceback" not in caplog.text
+
+
+def _without(right: Right, name: str, resource: str, operation: str) -> Right:
+    if (right.name, right.resource) != (name, resource):
+        return right
+    return right._replace(operations=tuple(each for each in right.operations if each != operation))
+
+
+async def test_a_worker_that_may_not_create_topics_says_so(admin: Settings, cluster: tuple[int, int]) -> None:
+    await grant(admin, printed(admin, *WORKER))
+    with pytest.raises(Unavailable, match=r"Grant CREATE on the topics"):
+        await provision(user(admin, cluster, "worker"))
