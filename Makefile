@@ -54,6 +54,12 @@ benchmark-restore: $(VENV)/run ## measure how fast a worker takes over 100,000 o
 benchmark-churn: $(VENV)/run ## measure that what ended tasks leave on disk does not grow
 	@$(BIN)/python -m benchmarks.churn
 
+TASKS ?= 200000
+
+.PHONY: flood
+flood: $(VENV)/dev ## submit TASKS=200000 tasks at once: a worker's memory, and how long urgent ones wait
+	@$(BIN)/python -m benchmarks.flood --tasks $(TASKS)
+
 .PHONY: picture
 picture: $(VENV)/dev ## draw README's picture from a run of the demo
 	@$(BIN)/python docs/picture.py

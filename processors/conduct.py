@@ -13,9 +13,13 @@ The state of a partition, by the first byte of its keys:
     P task            parked tasks, with the number of the event at which they are
     E week task       tasks that ended in that week, so that the same id does not start again, children marked
                       as such; and ids that were rejected in it, so that they are told once
+    B O T V W         who is busy, and who waits for its turn: see `admission`
 
 A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
 many, rebuilt by playing the journal when an event comes. A redelivered event is known and changes nothing.
+
+A task that must wait for its turn has a journal and no coroutine. What comes for it meanwhile is journaled;
+its turn is an event too, `Admitted`, so that it begins at the same time whenever it is played.
 """
 
 import sys
@@ -25,18 +29,22 @@ from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from typing import NamedTuple
 
+from processors.admission import Admission, Turn
 from processors.app import App
+from processors.limits import LIMITS, Limits
 from processors.performance import UNKNOWN, Entropy, Performance
-from processors.standing import Stands, rejection, result_of, stands_at, status_of, taken, told
+from processors.standing import Stands, queued, rejection, result_of, stands_at, status_of, taken, told
 from topics import codec
 from topics.contracts import DAY_MS
 from topics.errors import BadRecord
-from topics.flow import Decision, Publish, Received, Stage, State, Write, dead_letter
+from topics.flow import Decision, Plain, Publish, Received, Stage, State, Write, dead_letter
 from topics.records import (
+    Admitted,
     Answered,
     CancelRequested,
     Delay,
     Event,
+    Problem,
     Rejected,
     Result,
     SignalReceived,
@@ -46,9 +54,6 @@ from topics.records import (
     Submitted,
     TimerFired,
 )
-
-LIVE_TASKS_MAX = 10_000
-"""Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
 
 REMEMBERED_MS = 7 * DAY_MS
 """For so long, at least, a task's id can't start another task. As long as `tasks` keeps its records."""
@@ -60,8 +65,14 @@ week is by whoever had a clock that was ahead."""
 EARLY_MS = 2_000
 """A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
 
-TaskEvent = StepSucceeded | StepFailed | TimerFired | Answered | SignalReceived | CancelRequested
-"""The events of a task that has begun."""
+TaskEvent = Admitted | StepSucceeded | StepFailed | TimerFired | Answered | SignalReceived | CancelRequested
+"""The events of a task that was submitted."""
+
+QUEUED = b"queued"
+"""Said in the first journal entry of a task that had to wait for its turn."""
+
+FROM_OUTSIDE = ("answered", "signal_received")
+"""Kinds of events that may be refused. Told by name, at half the cost of asking for the class."""
 
 ENDED = b""
 CHILD = b"child"
@@ -80,7 +91,8 @@ PURGE_EVERY_MS = 60 * 60 * 1000
 class Live:
     """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
 
-    `owed` is what a task that was parked should have asked for since; `stands` is what its last status said.
+    `owed` is what a task that was parked should have asked for since; `stands` is what its last status said;
+    `busy` is what the state says.
     """
 
     performance: Performance
@@ -90,15 +102,18 @@ class Live:
     owed: list[Publish] = field(default_factory=list[Publish])
     was_parked: bool = False
     stands: Stands | None = None
+    busy: bool = False
 
 
 class Conduct(Stage):
     """The tasks of one partition."""
 
-    def __init__(self, app: App, state: State, entropy: Entropy) -> None:
+    def __init__(self, app: App, state: State, entropy: Entropy, limits: Limits = LIMITS) -> None:
         self._app = app
         self._state = state
         self._entropy = entropy
+        self._limits = limits
+        self._admission = Admission(state, limits)
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
         self._purge_ms = 0
@@ -118,16 +133,28 @@ class Conduct(Stage):
             return Decision([dead_letter(record, "conduct", str(bad), now_ms)])
 
     def due_ms(self) -> int | None:
-        return 0 if self._parked else self._purge_ms
+        return 0 if self._parked or self._admission.due else self._purge_ms
 
     def tick(self, now_ms: int) -> Decision:
-        """Try a parked task again, this worker may have other code; forget tasks that ended long ago."""
+        """Let tasks begin whose turn it is; try a parked task again, this worker may have other code; forget
+        tasks that ended long ago."""
         if self._parked:
             with suppress(BadRecord):  # of a task whose key is gone there is nothing to try
                 live = self._find(self._parked.pop(), now_ms)
                 return self._conclude(live, Decision(), now_ms) if live else Decision()
             return Decision()
-        return self._forget(now_ms)
+        decision = self._admit(now_ms) if self._admission.due else Decision()
+        if now_ms >= self._purge_ms:
+            self._forget(decision, now_ms)
+        return decision
+
+    def _admit(self, now_ms: int) -> Decision:
+        turns = self._admission.admit()
+        for turn in turns:
+            if (live := self._live.get(turn.task)) is not None:
+                live.busy = True
+        begun = [Publish("events", turn.task, _admitted(turn, now_ms)) for turn in turns]
+        return Decision(begun, self._admission.take())
 
     def close(self) -> None:
         """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
@@ -140,10 +167,13 @@ class Conduct(Stage):
     def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
         if self._find(event.task, now_ms) or self._has_ended(event.task, now_ms):
             return self._known(event, now_ms)
+        if self._admission.must_wait(event):
+            return self._hold(event, record, now_ms)
         live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
         self._remember(live)
         head = b"%d %d %d\n" % (_steps(live), record.partition, record.offset)
         entry = Write(_journal(event.task, 0), head + (record.value or b""))
+        self._admission.opened(event)
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
     def _known(self, event: Submitted, now_ms: int) -> Decision:
@@ -154,12 +184,27 @@ class Conduct(Stage):
             return Decision()
         return Decision([Publish("events", event.parent.task, taken(event.parent, event))])
 
+    def _hold(self, event: Submitted, record: Received, now_ms: int) -> Decision:
+        """The task waits for its turn; one too many of its tenant is rejected, as intake would have."""
+        why = self._admission.objection(event)
+        if why is not None:
+            problem = Problem(type="TooManyTasks", message=why)
+            facts = event.model_dump(include={"task", "workflow", "origin"})
+            rejected = Rejected(**facts, problem=problem, at_ms=now_ms)
+            letter = dead_letter(record, "conduct", why, now_ms, event.task)
+            return Decision([Publish("events", event.task, rejected), letter])
+        head = b"%d %d %d %s\n" % (0, record.partition, record.offset, QUEUED)
+        entry = Write(_journal(event.task, 0), head + (record.value or b""))
+        status = queued(event, record.partition, record.offset)
+        self._admission.hold(event, record.offset)
+        return Decision([_publish("status", status)], [*self._admission.take(), entry])
+
     def _reject(self, event: Rejected, record: Received, now_ms: int) -> Decision:
         """Once for each id: a request that comes again and again has one result. A better one may follow."""
         if self._find(event.task, now_ms) or self._marks(event.task, now_ms):
             return Decision()
         result, status = rejection(event, record.partition, record.offset)
-        mark = Write(_ended(now_ms // REMEMBERED_MS, event.task), REJECTED)
+        mark = Plain(_ended(now_ms // REMEMBERED_MS, event.task), REJECTED)
         return Decision([_publish("results", result), _publish("status", status)], [mark])
 
     def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
@@ -169,19 +214,36 @@ class Conduct(Stage):
         performance = live.performance
         if performance.knows(event):
             return Decision()
-        if isinstance(event, Answered) and not performance.parked:
-            objection = performance.objection(event)
+        if event.kind in FROM_OUTSIDE:
+            objection = self._objection(performance, event)
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event)
         entry = Write(_journal(event.task, live.seq), b"%d\n" % _steps(live) + (record.value or b""))
         live.seq += 1
+        if event.kind == "admitted":
+            self._admission.begun(performance.submitted, live.offset)
         return self._conclude(live, Decision(write=[entry]), now_ms)
+
+    def _objection(self, performance: Performance, event: TaskEvent) -> str | None:
+        """Why what came from outside can't be accepted; None if it can."""
+        if isinstance(event, Answered):
+            return None if performance.parked else performance.objection(event)
+        most = self._limits.early_signals_max
+        if (
+            not isinstance(event, SignalReceived)
+            or performance.holds < most
+            or performance.awaits(event.name)
+        ):
+            return None
+        return f"the task holds {most:,} signals that it has not asked for, and no more (early_signals_max)"
 
     def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
         """An event of a task that is not open. An outcome that its task did not wait for is of no use."""
         ended = self._has_ended(event.task, now_ms)
-        if isinstance(event, TimerFired) or (ended and isinstance(event, StepSucceeded | StepFailed)):
+        if isinstance(event, TimerFired | Admitted) or (
+            ended and isinstance(event, StepSucceeded | StepFailed)
+        ):
             return Decision()
         if isinstance(event, Answered | SignalReceived | CancelRequested) and not (ended or event.early):
             later = event.model_copy(update={"early": True})
@@ -205,7 +267,7 @@ class Conduct(Stage):
 
     def _remember(self, live: Live) -> None:
         self._live[live.performance.task_id] = live
-        if len(self._live) > LIVE_TASKS_MAX:
+        if len(self._live) > self._limits.live_tasks_max:
             _, evicted = self._live.popitem(last=False)
             evicted.performance.close()
 
@@ -218,15 +280,16 @@ class Conduct(Stage):
         if first is None or self._has_ended(task, now_ms):
             return None
         head, _, begun = codec.unsealed(first).partition(b"\n")
-        steps, partition, offset = map(int, head.split())
+        steps, partition, offset, *waits = head.split()
         submitted: Submitted = codec.decode("events", begun)
-        performance = Performance(self._app, submitted, self._entropy)
+        performance = Performance(self._app, submitted, self._entropy, queued=bool(waits))
         parked_at = self._state.get(_parked(task))
-        live = Live(performance, 1, partition, offset, was_parked=parked_at is not None)
-        owed_from = int(codec.unsealed(parked_at)) if parked_at is not None else sys.maxsize
+        live = Live(performance, 1, int(partition), int(offset), was_parked=parked_at is not None)
+        live.busy = self._admission.is_busy(task)
+        owed_from = int(parked_at) if parked_at is not None else sys.maxsize
         live.owed = performance.take() if owed_from == 0 else []
         performance.take()
-        performance.expect(steps)
+        performance.expect(int(steps))
         for _, entry in islice(self._state.scan(_journal(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
             performance.apply(codec.decode("events", happened))
@@ -248,8 +311,14 @@ class Conduct(Stage):
         else:
             self._unpark(live, decision)
         decision.publish += performance.take()
-        if performance.ending and not performance.parked:
+        ends = performance.ending is not None and not performance.parked
+        busy = performance.calls > 0 and not (ends or performance.parked)
+        if busy != live.busy and not performance.queued:
+            live.busy = busy
+            self._admission.busy(performance.task_id, now=busy)
+        if ends:
             self._end(live, decision, now_ms)
+        decision.write += self._admission.take()
         stands = stands_at(performance)
         if stands != live.stands:
             live.stands = stands
@@ -262,7 +331,7 @@ class Conduct(Stage):
             live.was_parked = True
             live.stands = None
             unplayed = b"%d" % (live.seq - 1)
-            decision.write.append(Write(_parked(live.performance.task_id), unplayed))
+            decision.write.append(Plain(_parked(live.performance.task_id), unplayed))
 
     def _unpark(self, live: Live, decision: Decision) -> None:
         if live.was_parked:
@@ -281,8 +350,9 @@ class Conduct(Stage):
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
         decision.write += [Write(_journal(submitted.task, seq), None) for seq in range(live.seq)]
+        self._admission.ended(submitted, live.offset, waited=performance.waited)
         mark = CHILD if submitted.parent else ENDED
-        decision.write.append(Write(_ended(now_ms // REMEMBERED_MS, submitted.task), mark))
+        decision.write.append(Plain(_ended(now_ms // REMEMBERED_MS, submitted.task), mark))
         del self._live[submitted.task]
         performance.close()
 
@@ -295,12 +365,11 @@ class Conduct(Stage):
         found = (self._state.get(_ended(week + each, task)) for each in weeks)
         return [mark for mark in found if mark is not None]
 
-    def _forget(self, now_ms: int) -> Decision:
+    def _forget(self, decision: Decision, now_ms: int) -> None:
         """Marks of tasks that ended long ago, each with its status and what a zombie wrote of the task since.
 
         The status stays where the id was used again.
         """
-        decision = Decision()
         self._purge_ms = now_ms + PURGE_EVERY_MS
         oldest = _ended(now_ms // REMEMBERED_MS - 1)
         old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E", self._purged_to))
@@ -314,12 +383,16 @@ class Conduct(Stage):
                 decision.publish.append(Publish("status", task, None))
         if len(marks) == PURGED_AT_ONCE_MAX:
             self._purge_ms = now_ms
-        return decision
 
 
 def _steps(live: Live) -> int:
     """How many steps its coroutine has asked for; while it is parked nobody can say."""
     return UNKNOWN if live.performance.parked else len(live.performance.steps)
+
+
+def _admitted(turn: Turn, now_ms: int) -> Admitted:
+    waited_ms = max(0, now_ms - turn.since_ms)
+    return Admitted(task=turn.task, priority=turn.priority, waited_ms=waited_ms, at_ms=now_ms)
 
 
 class JournalEntry(NamedTuple):

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from processors.app import App
+from processors.limits import LIMITS, Limits
 from topics import codec
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput, BadRecord, UnknownName
@@ -33,8 +34,9 @@ from topics.records import (
 
 
 class Intake(Stage):
-    def __init__(self, app: App, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
+    def __init__(self, app: App, limits: Limits = LIMITS, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
         self._app = app
+        self._limits = limits
         self._payload_bytes_max = payload_bytes_max
 
     def handle(self, record: Received, now_ms: int) -> Decision:
@@ -75,6 +77,8 @@ class Intake(Stage):
             input=request.input,
             tenant=request.tenant,
             priority=request.priority,
+            steps_max=self._limits.steps_max,
+            open_steps_max=self._limits.open_steps_max,
         )
         return Decision([Publish("events", task, submitted)], tenant=request.tenant)
 

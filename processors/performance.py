@@ -6,6 +6,9 @@ events give the same records, so a coroutine that was lost is rebuilt by playing
 
 A step is known by its number; its outcome echoes the fingerprint of what was asked. Where the two differ the
 workflow's code has changed under its task: the performance is `parked` there, and does no harm.
+
+A task that waits for its turn has a performance that has not begun: signals are kept for it, a cancellation
+ends it, and `Admitted` begins it.
 """
 
 import asyncio
@@ -23,9 +26,10 @@ from processors.loop import WorkflowLoop
 from processors.step import Kind, Step
 from processors.task import Task
 from topics import codec
-from topics.errors import BadInput, StepError, Suspended, UnknownName
+from topics.errors import BadInput, StepError, Suspended, TooManySteps, UnknownName
 from topics.flow import Publish
 from topics.records import (
+    Admitted,
     Answered,
     AttemptFailed,
     CallModel,
@@ -52,6 +56,11 @@ if TYPE_CHECKING:
 UNKNOWN = -1
 """How many steps were asked for, where that is not known."""
 
+CLEAN_UP_STEPS_MAX = 100
+"""Steps that a task may still ask for, after it was told that it asked for too many."""
+
+CALLS = ("model", "tool")
+
 Entropy = Callable[[str], "Random"]
 """Makes a source of randomness from a seed. The shell gives it, since processors draw none themselves."""
 
@@ -67,9 +76,13 @@ NOW_MS_MAX = 253_402_300_799_999
 
 
 class Performance:
-    """A task in play. Whoever applies events takes what the coroutine asked for with `take`."""
+    """A task in play. Whoever applies events takes what the coroutine asked for with `take`.
 
-    def __init__(self, app: "App", submitted: Submitted, entropy: Entropy) -> None:
+    `queued`: the task waits for its turn; `waited`: it did. `calls` are the models and tools that have not
+    answered, `holds` the signals that it has not asked for.
+    """
+
+    def __init__(self, app: "App", submitted: Submitted, entropy: Entropy, *, queued: bool = False) -> None:
         self.app = app
         self.submitted = submitted
         self.entropy = entropy
@@ -79,6 +92,11 @@ class Performance:
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
         self.parked: Problem | None = None
+        self.queued = self.waited = queued
+        self.calls = 0
+        self.holds = 0
+        self._children = 0
+        self._steps_max = submitted.steps_max
         self._asked: list[Publish] = []
         self._open = 0
         self._closed = False
@@ -87,11 +105,12 @@ class Performance:
         self._timers: list[asyncio.TimerHandle] = []
         self._waiting: dict[str, deque[Step]] = {}
         self._early: dict[str, deque[Any]] = {}
-        self._loop = WorkflowLoop(self._timers.append, submitted.task)  # type: ignore[abstract]
-        self._begin()
+        self._loop = WorkflowLoop(self._expect_timer, submitted.task)  # type: ignore[abstract]
+        self._advance(self.submitted.at_ms)
+        if not queued:
+            self._begin()
 
     def _begin(self) -> None:
-        self._advance(self.submitted.at_ms)
         try:
             self._workflow = self.app.workflow(self.submitted.workflow, self.submitted.version)
             arguments = self._workflow.arguments(self.submitted.input)
@@ -128,6 +147,10 @@ class Performance:
         if isinstance(event, StepSucceeded | StepFailed) and event.step < len(self.steps):
             step = self.steps[event.step]
             return (step.settled and step.print == event.print) or _identity(event) in self._seen
+        if isinstance(event, Admitted):
+            return not self.queued
+        if self.queued and isinstance(event, StepSucceeded | StepFailed | TimerFired):
+            return True
         return _identity(event) in self._seen
 
     def apply(self, event: Event) -> None:
@@ -136,8 +159,12 @@ class Performance:
         if self.ending:
             self._park(event, "the workflow now ends before it")
         if self.parked:
+            self.holds += isinstance(event, SignalReceived)
             return
         self._advance(event.at_ms)
+        if self.queued:
+            self._happen_before_it_begins(event)
+            return
         match event:
             case StepSucceeded() | StepFailed() | TimerFired():
                 self._resolve(event)
@@ -147,9 +174,22 @@ class Performance:
                 self._signal(event)
             case CancelRequested():
                 self._task.cancel(event.reason)
-            case Submitted() | Rejected():
+            case Submitted() | Rejected() | Admitted():
                 return
         self._run()
+
+    def _happen_before_it_begins(self, event: Event) -> None:
+        match event:
+            case Admitted():
+                self.queued = False
+                self._begin()
+            case SignalReceived():
+                self._signal(event)
+            case CancelRequested():
+                problem = Problem(type="Cancelled", message=event.reason, retryable=False)
+                self.queued, self.ending = False, Ending("cancelled", problem=problem)
+            case _:
+                pass
 
     def _advance(self, at_ms: int) -> None:
         self.now_ms = min(max(self.now_ms, at_ms), NOW_MS_MAX)
@@ -179,6 +219,8 @@ class Performance:
 
     def _settle(self, step: Step, result: Any = None, error: Exception | None = None) -> None:
         self._open -= 1
+        self.calls -= step.kind in CALLS
+        self._children -= step.kind == "child"
         step.settled = True
         if step.future.done():
             return
@@ -274,11 +316,17 @@ class Performance:
             if not step.future.done():
                 return self._settle(step, event.value)
         self._early.setdefault(event.name, deque()).append(event.value)
+        self.holds += 1
         return None
+
+    def awaits(self, signal: str) -> bool:
+        """Whether somebody in the workflow waits for a signal of that name."""
+        return any(not step.future.done() for step in self._waiting.get(signal, ()))
 
     def expect_signal(self, step: Step) -> None:
         """Give the step the earliest signal of its name that nobody took yet, or the next to come."""
         if early := self._early.get(step.name):
+            self.holds -= 1
             self._settle(step, early.popleft())
         else:
             self._waiting.setdefault(step.name, deque()).append(step)
@@ -288,15 +336,47 @@ class Performance:
     def step(self, kind: Kind, name: str, asked: Any) -> Step:
         """The next step, by the order of asking. `asked` is the JSON value that its fingerprint is of.
 
-        A coroutine that is closed is told so once; if it goes on to ask, it waits for ever.
+        A coroutine that is closed is told so once; if it goes on to ask, it waits for ever. Raises
+        `StepError` for one too many, by the limits that the task was submitted with, so that it always does.
         """
         if self._closed and not self._suspended:
             self._suspended = True
             raise Suspended
+        if len(self.steps) + len(self._timers) >= self._steps_max:
+            raise self._one_too_many(name)
+        step = self._next_step(kind, name, asked)
+        if self.calls + self._children > self.submitted.open_steps_max:
+            self._settle(step)
+            raise self._too_many(name, step.number, "open_steps_max", self.submitted.open_steps_max, "open")
+        return step
+
+    def _next_step(self, kind: Kind, name: str, asked: Any) -> Step:
         step = Step(len(self.steps), kind, name, fingerprint(kind, name, asked), self._loop.create_future())
         self.steps.append(step)
         self._open += 1
+        self.calls += kind in CALLS
+        self._children += kind == "child"
         return step
+
+    def _one_too_many(self, name: str) -> StepError | TooManySteps:
+        """Tell the workflow once, and let it clean up; if it takes that for more of the same, end it."""
+        most = self.submitted.steps_max
+        error = self._too_many(name, len(self.steps), "steps_max", most, "in all")
+        if self._steps_max > most:
+            return TooManySteps(error.problem.message)
+        self._steps_max += CLEAN_UP_STEPS_MAX
+        return error
+
+    def _too_many(self, name: str, number: int, limit: str, most: int, how: str) -> StepError:
+        advice = "give parts of the work to child tasks"
+        message = f"more than {most:,} steps {how} ({limit}): {advice}"
+        return StepError(name, number, Problem(type="TooManySteps", message=message, retryable=False))
+
+    def _expect_timer(self, timer: asyncio.TimerHandle) -> None:
+        """Called where the workflow sets it; it is a step only if it still wants it when it blocks."""
+        if len(self.steps) + len(self._timers) >= self._steps_max:
+            raise self._one_too_many("timer")
+        self._timers.append(timer)
 
     def publish(self, topic: str, record: Record, key: str | None = None) -> None:
         if not self._closed:
@@ -322,7 +402,7 @@ class Performance:
 
     def _arm(self, timer: asyncio.TimerHandle) -> None:
         due_ms = round(min(timer.when() * 1000, DUE_MS_MAX))
-        step = self.step("timer", "timer", due_ms)
+        step = self._next_step("timer", "timer", due_ms)
         step.timer = timer
         fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)
         delay = Delay(task=self.task_id, id=str(step.number), due_ms=due_ms, topic="events", record=fired)
@@ -338,5 +418,5 @@ def _identity(event: Event) -> str:
             return f"{event.step}/timer"
         case Answered() | SignalReceived() | CancelRequested():
             return f"{event.kind} {event.id}"  # whoever chose the id must not hit upon a step's
-        case Submitted() | Rejected():
+        case Submitted() | Rejected() | Admitted():
             return event.kind

@@ -21,7 +21,7 @@ from topics.records import (
 class Stands:
     """What a status says that can change: while it is the same, none is published."""
 
-    state: Literal["running", "waiting", "parked"] | Outcome
+    state: Literal["queued", "running", "waiting", "parked"] | Outcome
     questions: tuple[int, ...] = ()
 
 
@@ -30,6 +30,8 @@ def stands_at(performance: Performance) -> Stands:
         return Stands("parked")
     if performance.ending:
         return Stands(performance.ending.outcome)
+    if performance.queued:
+        return Stands("queued")
     return Stands("waiting" if performance.questions else "running", tuple(performance.questions))
 
 
@@ -48,6 +50,21 @@ def status_of(performance: Performance, partition: int, offset: int) -> Status:
         offset=offset,
         started_ms=submitted.at_ms,
         at_ms=performance.now_ms,
+    )
+
+
+def queued(submitted: Submitted, partition: int, offset: int) -> Status:
+    """Of a task that must wait for its turn."""
+    return Status(
+        task=submitted.task,
+        workflow=submitted.workflow,
+        version=submitted.version,
+        state="queued",
+        tenant=submitted.tenant,
+        partition=partition,
+        offset=offset,
+        started_ms=submitted.at_ms,
+        at_ms=submitted.at_ms,
     )
 
 

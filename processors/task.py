@@ -262,6 +262,8 @@ class Task:
             input=value,
             tenant=performance.submitted.tenant,
             priority=performance.submitted.priority,
+            steps_max=performance.submitted.steps_max,
+            open_steps_max=performance.submitted.open_steps_max,
             parent=Parent(task=self.id, step=step.number, print=step.print),
             at_ms=performance.now_ms,
         )

@@ -18,6 +18,7 @@ from topics import codec
 from topics.errors import BadRecord
 from topics.flow import Received
 from topics.records import (
+    Admitted,
     Answered,
     AttemptFailed,
     CallModel,
@@ -136,6 +137,8 @@ class Timeline:
     input: Any = None
     state: str = "running"
     started_ms: int | None = None
+    began_ms: int | None = None
+    """Of a task that had to wait for its turn."""
     ended_ms: int | None = None
     steps: dict[int, Step] = field(default_factory=dict[int, Step])
     signals: dict[str, SignalReceived] = field(default_factory=dict[str, SignalReceived])
@@ -182,6 +185,8 @@ class Timeline:
         match record:
             case Submitted():
                 return self._submitted(record)
+            case Admitted():
+                return self._admitted(record)
             case Rejected() | Result():
                 return self._ended(record)
             case CallModel() | CallTool():
@@ -225,6 +230,12 @@ class Timeline:
         self.started_ms = event.at_ms
         self.state, self.problem, self.ended_ms = "running", None, None  # the same id may have been rejected
         return Moment(event.at_ms, "task", event.workflow, text=preview(event.input))
+
+    def _admitted(self, event: Admitted) -> Moment | None:
+        if self.began_ms is not None:
+            return None
+        self.began_ms = event.at_ms
+        return Moment(event.at_ms, "task", "turn", text=f"begins after {duration(event.waited_ms)} in line")
 
     def _ended(self, record: Rejected | Result) -> Moment | None:
         """A request that was rejected with the id of a task that runs is not of that task."""

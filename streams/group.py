@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEATS_PER_SESSION = 3
 UNSTABLE_RETRY_S = 0.05
-FETCH_BYTES_MAX = 4 * 1024 * 1024
+FETCH_BYTES_MAX = 1024 * 1024
 """Of one partition, ahead of what is handled: keeps a worker small, and is more than any record of ours."""
 
 POLL_INTERVAL_MS_MAX = 24 * 60 * 60 * 1000

@@ -23,6 +23,7 @@ from streams.series import ATTEMPT_S, BATCH_RECORDS, COMMIT_S, TASK_S, Declare
 from topics import contracts
 from topics.flow import Publish
 from topics.records import (
+    Admitted,
     Answer,
     Answered,
     AttemptFailed,
@@ -84,6 +85,10 @@ class Metrics:
         )
         self._tasks_ended = new.counter("tasks_ended", "Tasks that ended.", "workflow", "outcome")
         self._tasks_parked = new.counter("tasks_parked", "Tasks that no longer fit the code.", "workflow")
+        self._tasks_queued = new.counter("tasks_queued", "Tasks that must wait for their turn.", "workflow")
+        self._waited_seconds = new.histogram(
+            "task_turn_wait_seconds", "What they waited for it.", TASK_S, "priority"
+        )
         self._task_seconds = new.histogram(
             "task_duration_seconds", "From submission to end.", TASK_S, "workflow", "outcome"
         )
@@ -153,6 +158,7 @@ class Metrics:
         for workflow in self._workflows:
             self._tasks_submitted[(workflow,)].inc(0)
             self._tasks_parked[(workflow,)].inc(0)
+            self._tasks_queued[(workflow,)].inc(0)
             for outcome in get_args(Outcome):
                 self._tasks_ended[workflow, outcome].inc(0)
         for route, names in self._candidates.items():
@@ -178,8 +184,7 @@ class Metrics:
             case CallTool() | CallModel():
                 self._called(stage, record)
             case Status():
-                if record.state == "parked":
-                    self._tasks_parked[(self._workflow(record.workflow),)].inc()
+                self._stands(record)
             case Submitted():
                 self._tasks_submitted[(self._workflow(record.workflow),)].inc()
             case Result():
@@ -203,12 +208,20 @@ class Metrics:
             case Answered() | SignalReceived() | CancelRequested():
                 if stage == "intake":  # others hand on what intake let in
                     self._signals[(record.kind,)].inc()
+            case Admitted():
+                self._waited_seconds[(str(record.priority),)].observe(record.waited_ms / 1000)
             case Rejected() | None:
                 pass  # its `Result` counts it; what is forgotten was counted
             case TaskRequest() | Answer() | Signal() | Cancel():
                 pass  # outsiders publish these; the events that come of them are counted
             case _:
                 assert_never(record)
+
+    def _stands(self, record: Status) -> None:
+        if record.state == "parked":
+            self._tasks_parked[(self._workflow(record.workflow),)].inc()
+        elif record.state == "queued":
+            self._tasks_queued[(self._workflow(record.workflow),)].inc()
 
     def _step_succeeded(self, stage: str, record: StepSucceeded) -> None:
         self._steps_ended[stage, record.by or "", "succeeded"].inc()

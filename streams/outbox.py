@@ -19,7 +19,7 @@ from streams.settings import Settings
 from topics import codec, contracts
 from topics.codec import RECORD_DEPTH_MAX
 from topics.contracts import RECORD_BYTES_MAX
-from topics.flow import TENANT, Decision, Headers, Publish, Received, Write, tenant_in, trace_of
+from topics.flow import TENANT, Decision, Headers, Plain, Publish, Received, Write, tenant_in, trace_of
 from topics.records import Record
 
 RECORD_OVERHEAD_BYTES = 100
@@ -85,8 +85,10 @@ class Outbox:
         assert self._keys is not None
         topic, tenant = changelog.topic.removeprefix(self._settings.prefix), tenant_in(passed)
         return [
-            Write(key, None if value is None else self._keys.seal(topic, key, value, tenant))
-            for key, value in writes
+            write
+            if write.value is None or isinstance(write, Plain)
+            else Write(write.key, self._keys.seal(topic, write.key, write.value, tenant))
+            for write in writes
         ]
 
     def _partition(self, key: bytes, cause: Received | None) -> int:

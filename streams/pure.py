@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 BATCH_RECORDS_MAX = 500
 """More makes a transaction's fixed cost no smaller worth mentioning, and the first record wait longer."""
 
+OUTBOX_RECORDS_MAX = 20_000
+"""Records in one commit, from which on it does not wait for the rest of its batch: some fan out widely."""
+
 POLL_MS_MAX = 500
 """How long a stop may go unnoticed by an idle stage."""
 
@@ -191,20 +194,24 @@ class PureRunner:
                 continue  # revoked since it was fetched
             for record in records:
                 partition.handle(record, outbox, now_ms)
-            offsets[tp] = OffsetAndMetadata(records[-1].offset + 1, "")
+                if len(outbox.records) >= OUTBOX_RECORDS_MAX:
+                    offsets[tp] = _after(record)
+                    await self._commit(group, outbox, offsets, now_ms)
+                    outbox, offsets = Outbox(self._settings), {}
+            offsets[tp] = _after(records[-1])
         for tp, partition in self._partitions.items():
             if partition.tick(outbox, now_ms):
                 # No new offset; but without one the group would not check that we still hold the partition.
                 offsets.setdefault(tp, OffsetAndMetadata(self._positions[tp], ""))
         if offsets:
             await self._commit(group, outbox, offsets, now_ms)
-            self._positions.update({tp: at.offset for tp, at in offsets.items()})
 
     async def _commit(self, group: Group, outbox: Outbox, offsets: Offsets, now_ms: int) -> None:
         started_s = time.perf_counter()
         ends = await self._committer.commit(outbox.records, offsets, group.membership, now_ms)
         for partition in self._partitions.values():
             partition.committed(ends, now_ms)
+        self._positions.update({tp: at.offset for tp, at in offsets.items()})
         self._metrics.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(outbox.published), time.perf_counter() - started_s)
 
@@ -258,3 +265,7 @@ class PureRunner:
         for store in self._stores:
             store.close()
         self._stores.clear()
+
+
+def _after(record: Received) -> OffsetAndMetadata:
+    return OffsetAndMetadata(record.offset + 1, "")

@@ -13,7 +13,17 @@ from processors.performance import Performance
 from topics import codec
 from topics.errors import BadInput, UnknownName
 from topics.flow import Publish, Received
-from topics.records import Event, Problem, Rejected, Result, StepFailed, StepSucceeded, Submitted, TimerFired
+from topics.records import (
+    Admitted,
+    Event,
+    Problem,
+    Rejected,
+    Result,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+    TimerFired,
+)
 
 OUTCOMES = (StepSucceeded, StepFailed, TimerFired)
 
@@ -42,7 +52,12 @@ class Replay:
         self.performance: Performance | None = None
 
     def __iter__(self) -> Generator[Played]:
-        self.performance = performance = Performance(self._app, self._submitted, random.Random)
+        self.performance = performance = Performance(
+            self._app,
+            self._submitted,
+            random.Random,
+            queued=any(isinstance(e, Admitted) for e in self._events),
+        )
         yield Played(self._submitted, performance.take())
         for event in self._events:
             if performance.ending or performance.knows(event):

@@ -5,6 +5,7 @@ a workflow does is never here: that is code. A bad value is refused with the var
 """
 
 import ssl
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +13,9 @@ from platformdirs import user_cache_path
 from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from processors.limits import BUSY_TASKS_MAX, EARLY_SIGNALS_MAX, LIVE_TASKS_MAX, Limits
 from topics.errors import BadInput
+from topics.records import OPEN_STEPS_MAX, STEPS_MAX
 
 ENV_PREFIX = "SEGUE_"
 
@@ -52,6 +55,27 @@ class Settings(BaseSettings):
 
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     """Prometheus reads from here; 0 is off. Where it is taken, a free one is chosen and logged."""
+
+    busy_tasks_max: int = Field(default=BUSY_TASKS_MAX, ge=1)
+    """Tasks of each partition with calls in flight; others wait for their turn."""
+
+    live_tasks_max: int = Field(default=LIVE_TASKS_MAX, ge=1)
+    """Tasks of each partition in memory, about 10 KB each; others are read again when something happens."""
+
+    steps_max: int = Field(default=STEPS_MAX, ge=1)
+    """Steps of a task, from its beginning to its end."""
+
+    open_steps_max: int = Field(default=OPEN_STEPS_MAX, ge=1)
+    """Calls and children of a task that have no outcome yet."""
+
+    early_signals_max: int = Field(default=EARLY_SIGNALS_MAX, ge=1)
+    """Signals kept for a task that it has not asked for."""
+
+    open_tasks_per_tenant_max: int | None = Field(default=None, ge=1)
+    """Tasks of a tenant that have begun and not ended: more wait. Each partition has its part of it."""
+
+    waiting_tasks_per_tenant_max: int | None = Field(default=None, ge=1)
+    """Tasks of a tenant that wait for their turn: more are rejected. Each partition has its part of it."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
@@ -126,6 +150,23 @@ class Settings(BaseSettings):
     def bootstrap(self) -> str:
         """Where to connect first, `host:port[,host:port]`."""
         return self.kafka or f"127.0.0.1:{self.local_broker_port}"
+
+    @property
+    def limits(self) -> Limits:
+        """Those of one partition."""
+        return Limits(
+            busy_tasks_max=self.busy_tasks_max,
+            live_tasks_max=self.live_tasks_max,
+            steps_max=self.steps_max,
+            open_steps_max=self.open_steps_max,
+            early_signals_max=self.early_signals_max,
+            open_tasks_per_tenant_max=self._part(self.open_tasks_per_tenant_max),
+            waiting_tasks_per_tenant_max=self._part(self.waiting_tasks_per_tenant_max),
+        )
+
+    def _part(self, most: int | None) -> int | None:
+        """Of one partition, rounded up: no partition knows what others hold."""
+        return None if most is None else ceil(most / self.partitions)
 
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments that every aiokafka consumer, producer and admin client takes."""

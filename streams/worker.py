@@ -23,6 +23,7 @@ from typing import IO
 from mode import Service
 
 from processors.app import App
+from processors.limits import Limits
 from streams.calls import CheckCalls, RouteCalls
 from streams.effects import EffectRunner, EffectStage
 from streams.metrics import Metrics
@@ -168,19 +169,19 @@ def runner_of(
 ) -> Runner:
     if name in ("model", "tool", "check"):
         return EffectRunner(_effects(name, app, metrics, objects), settings, worker, metrics)
-    return PureRunner(PureStage(name, _maker(name, app)), settings, worker, metrics)
+    return PureRunner(PureStage(name, _maker(name, app, settings.limits)), settings, worker, metrics)
 
 
-def _maker(name: str, app: App) -> Callable[[State], Stage]:
+def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
     match name:
         case "intake":
             from processors.intake import Intake
 
-            return lambda _: Intake(app)
+            return lambda _: Intake(app, limits)
         case "conduct":
             from processors.conduct import Conduct
 
-            return lambda state: Conduct(app, state, random.Random)
+            return lambda state: Conduct(app, state, random.Random, limits)
         case "recover":
             from processors.recover import Recover
 

@@ -23,6 +23,7 @@ from processors.check import accepted, refused
 from processors.conduct import Conduct
 from processors.delay import Delays
 from processors.intake import Intake
+from processors.limits import LIMITS, Limits
 from processors.recover import Recover
 from processors.routes import Tool
 from processors.tool import Reply, failed, replied
@@ -89,6 +90,7 @@ class Driver:
         exactly_once: bool = True,
         order: random.Random | None = None,
         duplicated: Collection[str] = (),
+        limits: Limits = LIMITS,
     ) -> None:
         self.app = app
         self.models = models or {}
@@ -96,13 +98,14 @@ class Driver:
         self.exactly_once = exactly_once
         self.order = order
         self.duplicated = duplicated
+        self.limits = limits
         self.now_ms = START_MS
         self.acts: list[Decision] = []
         self.ran: list[str] = []
         self.logs: dict[str, list[Received]] = {name: [] for name in BY_NAME}
         self.offsets: dict[str, int] = defaultdict(int)
         self.state: dict[str, Memory] = defaultdict(Memory)
-        self._conduct = Conduct(app, self.state["conduct"], random.Random)
+        self._conduct = Conduct(app, self.state["conduct"], random.Random, limits)
         self.restart()
 
     # ------------------------------------------------------------ what a test does
@@ -146,9 +149,9 @@ class Driver:
         """All stages anew from what was committed, with other code if given."""
         self.app = app or self.app
         self._conduct.close()
-        self._conduct = Conduct(self.app, self.state["conduct"], random.Random)
+        self._conduct = Conduct(self.app, self.state["conduct"], random.Random, self.limits)
         self._stages: dict[str, Stage] = {
-            "intake": Intake(self.app),
+            "intake": Intake(self.app, self.limits),
             "conduct": self._conduct,
             "recover": Recover(self.app),
             "delay": Delays(self.state["delay"]),

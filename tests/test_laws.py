@@ -3,11 +3,13 @@
 import random
 from collections import Counter
 from functools import cache
+from typing import Any
 
 import pytest
 
-from processors import conduct
 from processors.conduct import Conduct
+from processors.limits import Limits
+from streams.replay import Replay
 from tests.corpus import APP, CASES, MODELS, Case, driver
 from tests.driver import Driver, Memory
 from topics.flow import Decision, Publish
@@ -206,7 +208,71 @@ def test_crashes_in_any_order_of_acts_change_no_result(seed: int) -> None:
 
 
 @pytest.mark.parametrize("live", [1, 2, 5])
-def test_tasks_that_were_evicted_end_the_same(live: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_that_were_evicted_end_the_same(live: int) -> None:
     whole = together(driver()).written()
-    monkeypatch.setattr(conduct, "LIVE_TASKS_MAX", live)
-    assert together(driver()).written() == whole
+    assert together(driver(limits=Limits(live_tasks_max=live))).written() == whole
+
+
+# ---------------------------------------------------------------- tasks that wait for their turn
+
+TIMELESS = [case for case in QUIET if case.name != "sleeps"]
+"""The others end the same whenever they begin."""
+
+CROWDED = Limits(busy_tasks_max=1, open_tasks_per_tenant_max=2)
+"""Whoever is not the first waits; two tenants hold back more than that."""
+
+
+def crowd(played: Driver) -> Driver:
+    for number, case in enumerate(TIMELESS):
+        request = {"workflow": case.name, "input": case.input, "id": case.name}
+        request |= {"tenant": ("ada", "bob", None)[number % 3], "priority": number % 2}
+        played.produce("tasks", request, key=case.name)
+    played.run()
+    return played
+
+
+@cache
+def crowded() -> Driver:
+    return crowd(driver(limits=CROWDED))
+
+
+def ends(played: Driver) -> dict[str, tuple[object, ...]]:
+    return {case.name: how(ended(played, case.name)) for case in TIMELESS}
+
+
+ALONE = {case.name: alone(case) for case in TIMELESS}
+
+
+def test_tasks_that_wait_for_their_turn_end_the_same() -> None:
+    states: list[Status] = crowded().records("status")
+    assert len({status.task for status in states if status.state == "queued"}) >= len(TIMELESS) - 1
+    assert ends(crowded()) == ALONE
+    assert open_state(crowded()) == []
+
+
+def test_a_crash_at_any_point_leaves_no_trace_of_whose_turn_it_was() -> None:
+    for point in range(0, len(crowded().acts), 10):
+        crashed = crowd(driver(limits=CROWDED, crashes={point: 0}))
+        assert crashed.written() == crowded().written(), point
+
+
+def test_a_restart_changes_no_turn() -> None:
+    assert crowd(Restless(APP, MODELS, limits=CROWDED)).written() == crowded().written()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_turns_that_are_given_again_change_no_result(seed: int) -> None:
+    chance = random.Random(seed)
+    crashes = {point: chance.randrange(4) for point in chance.sample(range(600), 60)}
+    options: dict[str, Any] = {"crashes": crashes, "exactly_once": bool(seed % 2), "limits": CROWDED}
+    played = crowd(driver(order=chance, duplicated={"events"} if seed % 3 else (), **options))
+    assert ends(played) == ALONE
+    assert open_state(played) == []
+
+
+def test_the_log_of_a_task_that_waited_plays_again() -> None:
+    for task in {record.key for record in crowded().logs["results"]}:
+        history = [r for topic in ("events", "results") for r in crowded().logs[topic] if r.key == task]
+        replay = Replay(APP, history)
+        assert all(replay)
+        assert (replay.parked, replay.different_ending) == (None, None)

@@ -11,7 +11,8 @@
         ├── Refused                   raise it in a check: the output is wrong; the message is the critique
         └── StepError                 a workflow sees it at its await: the policy gave up on the step
     BaseException
-    └── Suspended                     never seen by users: a workflow that leaves memory
+    ├── Suspended                     never seen by users: a workflow that leaves memory
+    └── TooManySteps                  ends a workflow that goes on asking beyond its limit
 
 Names say who acts next. Expected failures of a step are records on a topic, not exceptions.
 """
@@ -66,6 +67,10 @@ class StepError(SegueError):
         self.name = name
         self.step = step
         self.problem = problem
+
+
+class TooManySteps(BaseException):
+    """The workflow was told that it asks for too many steps, had some more to clean up, and used them up."""
 
 
 class Suspended(BaseException):

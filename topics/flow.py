@@ -66,6 +66,12 @@ class Write(NamedTuple):
     value: bytes | None
 
 
+class Plain(Write):
+    """A change that says nothing of what records hold: it stays readable where others are encrypted."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Decision:
     """What a stage decided: published and written in one transaction with the offset of what caused it."""

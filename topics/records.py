@@ -37,6 +37,11 @@ SignalId = Annotated[str, Field(max_length=200)]
 
 RETRY_AFTER_S_MAX = 366 * 24 * 60 * 60.0
 """A year: who asks to be called again later than that means never."""
+STEPS_MAX = 50_000
+"""Steps that a task may ask for, from its beginning to its end. More is a loop that does not end."""
+
+OPEN_STEPS_MAX = 10_000
+"""Calls and children that a task may have open at once. All that it asks for at once is one transaction."""
 
 Outcome = Literal["succeeded", "failed", "cancelled", "rejected"]
 """How a task ended. `rejected` never began: its workflow is unknown or its input does not validate."""
@@ -168,6 +173,9 @@ class Submitted(Record):
     input: Any
     tenant: Tenant | None = None
     priority: Priority = 0
+    steps_max: int = STEPS_MAX
+    open_steps_max: int = OPEN_STEPS_MAX
+    """A task keeps the limits that it was submitted with: playing it again, it meets them where it did."""
     parent: Parent | None = None
     origin: Origin | None = None
     at_ms: Milliseconds
@@ -181,6 +189,16 @@ class Rejected(Record):
     workflow: str
     problem: Problem
     origin: Origin | None = None
+    at_ms: Milliseconds
+
+
+class Admitted(Record):
+    """A task that had to wait for its turn begins. Its time starts here: one that begins at once has none."""
+
+    kind: Literal["admitted"] = "admitted"
+    task: TaskId
+    priority: Priority = 0
+    waited_ms: Milliseconds
     at_ms: Milliseconds
 
 
@@ -405,15 +423,16 @@ class Result(Record):
 class Status(Record):
     """Topic `status` (compacted): where a task stands, for lists and inboxes.
 
-    `partition` and `offset` say where in `events` its log begins. `state` is one of running, waiting
-    (a question is open), parked (the code no longer matches the log; `problem` says where), or an `Outcome`.
+    `partition` and `offset` say where in `events` its log begins. `state` is one of queued (it waits
+    for its turn), running, waiting (a question is open), parked (the code no longer matches the log;
+    `problem` says where), or an `Outcome`.
     """
 
     kind: Literal["status"] = "status"
     task: TaskId
     workflow: str
     version: int
-    state: Literal["running", "waiting", "parked"] | Outcome
+    state: Literal["queued", "running", "waiting", "parked"] | Outcome
     tenant: Tenant | None = None
     questions: tuple[Question, ...] = ()
     problem: Problem | None = None
@@ -426,6 +445,7 @@ class Status(Record):
 Event = (
     Submitted
     | Rejected
+    | Admitted
     | StepSucceeded
     | StepFailed
     | TimerFired

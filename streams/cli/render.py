@@ -61,6 +61,7 @@ WHAT_STYLE = {
     "result": "bold",
 }
 STATE_STYLE = {
+    "queued": "dim",
     "running": "cyan",
     "waiting": "blue",
     "parked": "bold red",

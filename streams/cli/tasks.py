@@ -23,7 +23,7 @@ from topics import codec
 from topics.errors import BadInput
 from topics.records import Status
 
-STATES = ("running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
+STATES = ("queued", "running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
 TASK_FAILED = 1
 
 

@@ -59,6 +59,18 @@ async def test_a_wrong_clock_learns_the_time_from_the_broker_and_is_not_refused(
     assert abs(hours_ahead.now_ms() - now_ms()) < 60_000
 
 
+async def test_what_grows_too_large_for_one_commit_takes_several(
+    topics: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pure, "OUTBOX_RECORDS_MAX", 8)
+    await feed(topics, "events", [(task, event(task)) for task in "ab" * 50])
+    async with running(tally(topics, "one")):
+        assert await counts(topics, "a", 100) == list(range(1, 51))
+    async with running(tally(topics, "another")):
+        await feed(topics, "events", [("a", event("a")), ("b", event("b"))])
+        assert await counts(topics, "a", 102) == list(range(1, 52))
+
+
 async def test_killed_in_the_middle_again_and_again_each_event_counts_once(topics: Settings) -> None:
     feeding = asyncio.create_task(feed(topics, "events", [("a", event("a"))] * 1500))
     for _ in range(3):

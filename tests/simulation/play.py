@@ -19,7 +19,6 @@ from aiokafka.structs import TopicPartition
 
 import streams.effects
 import streams.pure
-from processors import conduct
 from processors.tool import Reply
 from streams.calls import Calls, CheckCalls, Job, RouteCalls
 from streams.effects import EffectRunner, EffectStage
@@ -83,7 +82,6 @@ class Play:
     def run(self) -> Outcome:
         BROKER[:] = [self.broker]
         Rdict.on_write = self.claims.wrote
-        conduct.LIVE_TASKS_MAX = self.schedule.live_tasks_max
         try:
             self.world.loop.run_until_complete(self._play())
         except Broken as why:
@@ -143,7 +141,7 @@ class Play:
     def _start(self, name: str) -> None:
         process = Process(self.world, name, self._disks.setdefault(name, {}))
         self.world.processes.append(process)
-        settings = settings_of(self.schedule.exactly_once, self.schedule.partitions)
+        settings = settings_of(self.schedule)
         for stage in ALL_STAGES:
             runner = self._runner(stage, settings, name)
             process.runners.append(runner)
@@ -289,14 +287,20 @@ class Watched:
         return decision
 
 
-@cache
-def settings_of(exactly_once: bool, partitions: int) -> Settings:
+def settings_of(schedule: Schedule) -> Settings:
     return Settings(
         kafka="simulated:9092",
-        guarantee="exactly_once" if exactly_once else "at_least_once",
-        partitions=partitions,
-        state_dir=Path(tempfile.mkdtemp(prefix="segue-simulation-")),
+        guarantee="exactly_once" if schedule.exactly_once else "at_least_once",
+        partitions=schedule.partitions,
+        live_tasks_max=schedule.live_tasks_max,
+        busy_tasks_max=schedule.busy_tasks_max,
+        state_dir=_folder(),
     )
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="segue-simulation-"))
 
 
 class _Bugs(logging.Handler):

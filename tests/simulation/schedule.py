@@ -33,6 +33,7 @@ class Schedule:
     workers: int
     in_flight_max: int
     live_tasks_max: int
+    busy_tasks_max: int
     submissions: tuple[Submission, ...]
     faults: tuple[Fault, ...]
 
@@ -52,6 +53,7 @@ class Schedule:
             f"{self.partitions} partitions",
             f"{self.in_flight_max} calls in flight",
             f"{self.live_tasks_max} tasks in memory",
+            f"{self.busy_tasks_max} tasks busy",
         )
         return (
             f"seed {self.seed}: {', '.join(circumstances)}\n"
@@ -70,6 +72,7 @@ def drawn(seed: int) -> Schedule:
         workers=chance.choice((1, 2, 2, 3)),
         in_flight_max=chance.choice((1, 3, 8)),
         live_tasks_max=chance.choice((1, 2, 10_000)),
+        busy_tasks_max=chance.choice((1, 2, 256)),
         submissions=workload.drawn(chance),
         faults=_faults(chance),
     )

@@ -40,6 +40,7 @@ COUNTED = {
     'segue_tasks_ended_total{workflow="book",outcome="succeeded"}': 1,
     'segue_tasks_ended_total{workflow="unknown",outcome="rejected"}': 1,
     'segue_tasks_parked_total{workflow="book"}': 1,
+    'segue_tasks_queued_total{workflow="book"}': 1,
     'segue_tasks_submitted_total{workflow="book"}': 1,
     'segue_timers_total{event="fired"}': 1,
     'segue_timers_total{event="set"}': 1,

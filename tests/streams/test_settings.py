@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from processors.limits import LIMITS, Limits
 from streams.settings import Settings
 from topics.errors import BadInput
 
@@ -110,3 +111,9 @@ def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
     settings = Settings.load(kafka="c:9093", security_protocol="SSL", ssl_cafile=authority)
     with pytest.raises(BadInput, match="certificate or key can't be read"):
         settings.client_options()
+
+
+def test_a_limit_of_the_cluster_is_shared_out_among_its_partitions() -> None:
+    settings = Settings.load(partitions=4, open_tasks_per_tenant_max=10, steps_max=7)
+    assert settings.limits == Limits(open_tasks_per_tenant_max=3, steps_max=7)
+    assert Settings.load().limits == LIMITS

@@ -1,6 +1,6 @@
 """A worker's metrics after it has seen every kind of record: what tests and dashboards are held against."""
 
-from typing import Any
+from typing import Any, Literal
 
 from processors.app import App, workflow
 from processors.routes import McpServer, ModelRoute, ToolRoute
@@ -8,6 +8,7 @@ from processors.task import Task
 from streams.metrics import Metrics
 from topics.flow import Publish, Received, dead_letter
 from topics.records import (
+    Admitted,
     Answered,
     AttemptFailed,
     CallModel,
@@ -75,9 +76,9 @@ def ended(**changes: Any) -> Result:
     return Result(**given)
 
 
-def parked() -> Status:
+def stands(state: Literal["queued", "parked"]) -> Status:
     given: dict[str, Any] = {"workflow": "book", "version": 1, "partition": 0, "offset": 0, "started_ms": 0}
-    return Status(**AT, **given, state="parked")
+    return Status(**AT, **given, state=state)
 
 
 def dead() -> Publish:
@@ -90,6 +91,8 @@ USED = Usage(model="large", input_tokens=120, output_tokens=30)
 
 HISTORY: list[tuple[str, Record]] = [
     ("intake", Submitted(**AT, workflow="book", version=1, input=None)),
+    ("conduct", Admitted(**AT, priority=9, waited_ms=2_000)),
+    ("conduct", stands("queued")),
     ("intake", Rejected(**AT, workflow="t-1 has no such workflow", problem=BUSY)),
     ("intake", ANSWERED),
     ("intake", SignalReceived(**AT, id="s", name="paid", value=1, origin=ORIGIN)),
@@ -100,7 +103,7 @@ HISTORY: list[tuple[str, Record]] = [
     ("conduct", delays(ANSWERED)),
     ("conduct", Question(**AT, step=0, workflow="book", to="customer", text="which?")),
     ("conduct", QuestionClosed(**AT, step=0, reason="answered")),
-    ("conduct", parked()),
+    ("conduct", stands("parked")),
     ("conduct", ended()),
     ("conduct", ended(outcome="rejected", workflow="t-1 has no such workflow")),
     ("model", StepSucceeded(**STEP, result=1, by="openai:large", usage=USED)),

@@ -1,0 +1,48 @@
+"""How much is let in, and how much of it is kept in memory.
+
+Each limit is a setting (`SEGUE_` and its name in capitals), but for those of a call, which are the policy of
+its route. A limit that a task carries (`steps_max`, `open_steps_max`) is that of when it was submitted.
+"""
+
+from dataclasses import dataclass
+
+from topics.records import OPEN_STEPS_MAX, STEPS_MAX
+
+BUSY_TASKS_MAX = 256
+"""In each partition. Enough that the calls in flight of a worker (512 of tools) never lack tasks, with the 4
+partitions that are the default; few enough that what is urgent waits behind no more than that."""
+
+LIVE_TASKS_MAX = 10_000
+"""Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
+
+EARLY_SIGNALS_MAX = 1_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the stages go by."""
+
+    busy_tasks_max: int = BUSY_TASKS_MAX
+    """Tasks of a partition with calls in flight. While there are so many, others wait for their turn."""
+
+    live_tasks_max: int = LIVE_TASKS_MAX
+    """Coroutines of a partition in memory."""
+
+    steps_max: int = STEPS_MAX
+    """Steps of a task, from its beginning to its end."""
+
+    open_steps_max: int = OPEN_STEPS_MAX
+    """Calls and children of a task that have no outcome yet."""
+
+    early_signals_max: int = EARLY_SIGNALS_MAX
+    """Signals kept for a task that it has not asked for."""
+
+    open_tasks_per_tenant_max: int | None = None
+    """Tasks of a tenant in a partition that have begun and not ended, without children: more wait."""
+
+    waiting_tasks_per_tenant_max: int | None = None
+    """Tasks of a tenant in a partition that wait for their turn, without children: more are rejected."""
+
+
+LIMITS = Limits()
+"""Where nobody set any."""
