@@ -7,6 +7,6 @@
 
 `workload` says of every task, before it runs, how it must end and how many effects it must have; `app` holds
 the workflows and tools, which write each execution to the `ledger`, outside of Segue; `faults` draws what
-breaks and when; `run` does it; `audit` compares. `docs/chaos.md` has figures, and `planted` shows that the
-audit catches the bugs that it is for.
+breaks and when; `run` does it; `audit` and `stores` compare. `docs/chaos.md` has figures, and `planted` shows
+that the audit catches the bugs that it is for.
 """
