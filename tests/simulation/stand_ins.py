@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from typing import Any
 
 import aiokafka.client
@@ -16,8 +17,11 @@ REAL_S = time.perf_counter
 class Clocks:
     """In place of the process's own clock: that of the simulated process whose code runs."""
 
-    def __getattr__(self, name: str) -> Any:
-        return lambda *given: getattr(PROCESS.get().clock, name)(*given)  # noqa: PLW0108 - that of each call
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def of_whose_code_runs(*given: Any) -> Any:
+            return getattr(PROCESS.get().clock, name)(*given)
+
+        return of_whose_code_runs
 
 
 def install() -> None:
