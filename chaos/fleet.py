@@ -68,7 +68,7 @@ class Fleet:
         self._watching = asyncio.create_task(self._watch())
 
     async def add(self) -> None:
-        machine = self._free_machine()
+        machine = self._free_machines()[0]
         command = (sys.executable, "-m", "chaos.skewed", *self._module)
         self._starting.add(machine)
         try:
@@ -110,11 +110,11 @@ class Fleet:
 
     async def freeze(self, member: Member, seconds: float) -> None:
         member.frozen = True
-        member.process.send_signal(signal.SIGSTOP)
         try:
+            _signalled(member, signal.SIGSTOP)
             await asyncio.sleep(seconds)
         finally:
-            member.process.send_signal(signal.SIGCONT)
+            _signalled(member, signal.SIGCONT)
             member.frozen = False
 
     async def stop(self) -> None:
@@ -130,10 +130,10 @@ class Fleet:
         for machine in self.machines:
             machine.scrap()
 
-    def _free_machine(self) -> Machine:
-        """The first on which no worker runs: not even one that is about to end."""
+    def _free_machines(self) -> list[Machine]:
+        """Those on which no worker runs: not even one that is about to end."""
         running = {each.machine for each in self.members + self.gone if each.process.returncode is None}
-        return next(each for each in self.machines if each not in running | self._starting)
+        return [each for each in self.machines if each not in running | self._starting]
 
     def _leave(self, member: Member) -> None:
         member.leaving = True
@@ -149,7 +149,8 @@ class Fleet:
                     self._leave(member)
                     self.deaths.append(code)
                     await asyncio.sleep(RESTART_S)
-                    await self.add()
+                    if self._free_machines():  # a fault may have added one meanwhile
+                        await self.add()
                 elif code is None:
                     self._weigh(member)
 
@@ -157,3 +158,9 @@ class Fleet:
         with contextlib.suppress(psutil.Error):
             rss = psutil.Process(member.process.pid).memory_info().rss
             member.memory_mb.append((time.monotonic() - member.began_s, rss / 2**20))
+
+
+def _signalled(member: Member, number: signal.Signals) -> None:
+    """Unless it has ended by itself meanwhile."""
+    with contextlib.suppress(ProcessLookupError):
+        member.process.send_signal(number)

@@ -20,11 +20,18 @@ one begins, so offsets never overtake each other.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import ConcurrentTransactions, KafkaError, LeaderNotAvailableError, for_code
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    KafkaError,
+    LeaderNotAvailableError,
+    RequestTimedOutError,
+    for_code,
+)
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
@@ -42,6 +49,9 @@ from streams.settings import Settings
 REQUEST_TIMEOUT_MS = 10_000
 GIVE_UP_S = 10.0
 """By then the coordinator has most likely ended the transaction."""
+
+WHOLE_S_MAX = 2 * GIVE_UP_S
+"""For all requests of a commit, or of a start: whatever aiokafka may wait for, a stage must go on."""
 
 RETRY_S = 0.002
 """About what the markers of a transaction take. It doubles with each try, for a leader that moves."""
@@ -88,6 +98,10 @@ class Producer:
         """Writing makes a partition part of the transaction, as version 2 of transactions has it."""
 
     async def start(self) -> None:
+        async with _bounded("start"):
+            await self._start()
+
+    async def _start(self) -> None:
         await self._client.bootstrap()
         answer = await self._ask(self._client.get_random_node(), protocol.api_versions())
         self._joins = self._identities[0].transactional_id is not None and protocol.joins(answer)
@@ -100,7 +114,8 @@ class Producer:
     async def write(self, records: Iterable[Outgoing], now_ms: int) -> Ends:
         """Returns when all in-sync replicas have them all."""
         identity = self._identities[0]
-        return await self._write(identity, identity.batches(records, now_ms))
+        async with _bounded("write"):
+            return await self._write(identity, identity.batches(records, now_ms))
 
     async def transact(
         self, records: Iterable[Outgoing], offsets: Offsets, membership: Membership, now_ms: int
@@ -111,12 +126,13 @@ class Producer:
         batches = identity.batches(records, now_ms)
         if not batches and not offsets:
             return {}
-        if not self._joins:
-            await self._announce(identity, batches, membership.group if offsets else None)
-        ends = await self._write(identity, batches)
-        if offsets:
-            await _retried(self._commit_offsets, identity, offsets, membership)
-        await _retried(self._end, identity)
+        async with _bounded("commit"):
+            if not self._joins:
+                await self._announce(identity, batches, membership.group if offsets else None)
+            ends = await self._write(identity, batches)
+            if offsets:
+                await _retried(self._commit_offsets, identity, offsets, membership)
+            await _retried(self._end, identity)
         return ends
 
     # ------------------------------------------------------------ records
@@ -156,7 +172,7 @@ class Producer:
             else:
                 errors.append(_error(written.code, "write to", written.to.topic))
         if errors:
-            await self._client.force_metadata_update()
+            self._client.force_metadata_update()
             raise min(errors, key=_may_go_through)
 
     async def _produce_to(
@@ -253,6 +269,15 @@ def _error(code: int, what: str, name: str) -> KafkaError:
 def _may_go_through(error: BaseException) -> bool:
     """If it is tried again."""
     return isinstance(error, ConcurrentTransactions) or (isinstance(error, KafkaError) and error.retriable)
+
+
+@asynccontextmanager
+async def _bounded(what: str) -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(WHOLE_S_MAX):
+            yield
+    except TimeoutError:
+        raise RequestTimedOutError(f"Kafka did not let us {what} within {WHOLE_S_MAX:g} s") from None
 
 
 async def _retried(attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,12 +1,15 @@
 """Batches and transactions on a real broker, in the older and the newer protocol of transactions."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RequestTimedOutError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+import streams.producer
 from streams import protocol
 from streams.batches import BATCH_BYTES_MAX, Outgoing
 from streams.clock import now_ms
@@ -98,6 +101,20 @@ async def test_more_than_a_batch_for_one_partition_keeps_its_order(
     ends = await producer.transact(sent, {}, nobody(cluster), now_ms())
     assert await texts(cluster) == [(each.value or b"").decode() for each in sent]
     assert ends == {sent[0].to: len(sent)}
+
+
+async def test_a_commit_that_kafka_never_ends_is_given_up(
+    cluster: Settings, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage that waits for ever is one that nobody serves, and nobody is told of."""
+    monkeypatch.setattr(streams.producer, "WHOLE_S_MAX", 0.2)
+    monkeypatch.setattr(AIOKafkaClient, "set_topics", _for_ever)
+    with pytest.raises(RequestTimedOutError, match="did not let us commit"):
+        await producer.transact([record(cluster, "late")], {}, nobody(cluster), now_ms())
+
+
+def _for_ever(*_: object) -> "asyncio.Future[None]":
+    return asyncio.get_running_loop().create_future()
 
 
 async def test_offsets_alone_are_a_transaction_and_nothing_is_none(
