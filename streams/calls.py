@@ -81,7 +81,7 @@ class RouteCalls:
             timeout_s = _policy(self._app, call).timeout_s
             reply: Reply = await _within(timeout_s, desk.serve(self.executor, call))
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            _raise_if_ours(error)
+            raise_if_ours(error)
             took_s = time.perf_counter() - started_s
             self._measure(call, by, "timed_out" if isinstance(error, TimeoutError) else "failed", took_s)
             critique = error.critique if isinstance(error, OutputRefused) else None
@@ -131,7 +131,7 @@ class CheckCalls:
         except Refused as refusal:
             return "refused", check.refused(output, redact(str(refusal)), now_ms())
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
-            _raise_if_ours(error)
+            raise_if_ours(error)
             problem = problem_of(error)
             return "failed", tool.failed(output.call, output.by, problem, output.took_ms, now_ms())
         return "accepted", check.accepted(output, now_ms())
@@ -158,7 +158,7 @@ async def _within(timeout_s: float, call: Awaitable[Any]) -> Any:
         raise
 
 
-def _raise_if_ours(error: BaseException) -> None:
+def raise_if_ours(error: BaseException) -> None:
     """Lets through what is meant for the runner: its own cancellation, and a person's Ctrl-C.
 
     A `CancelledError` that nobody asked of this task, or a tool's `sys.exit()`, is a failure like any other.

@@ -119,9 +119,10 @@ class Group(ConsumerRebalanceListener):
 
     async def poll(self, wait_ms: int, records_max: int) -> Batch:
         """Records of the partitions that are served. Raises what went wrong while partitions were taken."""
-        if self._taking is not None and self._taking.done():
-            self._taking.result()
+        taking = self._taking
+        if taking is not None and taking.done() and not taking.cancelled():  # else the group rebalances
             self._taking = None
+            taking.result()
         fetched: dict[TopicPartition, list[Any]] = await self.consumer.getmany(
             timeout_ms=wait_ms, max_records=records_max
         )

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
 from streams.acls import lacking
+from streams.calls import raise_if_ours
 from streams.effects import DRAIN_S
 from streams.producer import Replaced
 from topics.errors import SegueError
@@ -83,7 +84,8 @@ class SupervisedStage(Service):
             started_s = time.monotonic()
             try:
                 await self.runner.run()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the way back is the same
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the way back is the same
+                raise_if_ours(error)
                 if time.monotonic() - started_s > STEADY_S:
                     backoff_s = BACKOFF_S_MIN
                 self._explain(_first(error), backoff_s)

@@ -1,5 +1,6 @@
 """A stage that ends by itself was asked to; one that fails is started again, and does not chatter."""
 
+import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -52,3 +53,22 @@ async def test_what_fails_on_and_on_says_why_once_in_a_while(caplog: pytest.LogC
     await stage.stop()
     assert runner.runs > 1
     assert caplog.text.count("no room") == 1
+
+
+@dataclass
+class Cancelled(Ending):
+    """By something within, which nobody asked of the stage itself."""
+
+    async def run(self) -> None:
+        await super().run()
+        if self.runs == 1:
+            raise asyncio.CancelledError
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_failure_like_any_other() -> None:
+    runner = Cancelled()
+    stage = SupervisedStage(runner)
+    await stage.start()
+    await stage.sleep(0.5)
+    await stage.stop()
+    assert runner.runs == 2
