@@ -51,11 +51,12 @@ def no_deduplication() -> None:
 
     def begin(self: Any, event: Any, record: Received, now_ms: int) -> Decision:
         self._live.pop(event.task, None)
-        find, ended, self._find, self._has_ended = self._find, self._has_ended, _nothing, _nothing
+        find, ended = self._find, self._marks.has_ended
+        self._find = self._marks.has_ended = _nothing
         try:
             decision: Decision = right(self, event, record, now_ms)
         finally:
-            self._find, self._has_ended = find, ended
+            self._find, self._marks.has_ended = find, ended
         return decision
 
     Conduct._begin = begin  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]

@@ -8,11 +8,9 @@
 
 The state of a partition, by the first byte of its keys:
 
-    J task \\0 seq     the journal, insert-only: how many steps had been asked for then, the event's bytes;
-                      the first entry also says where in `events` the task's log begins
+    J task \\0 seq     the journal, insert-only: see `journal`
     P task            parked tasks, with the number of the event at which they are
-    E week task       tasks that ended in that week, so that the same id does not start again, children marked
-                      as such; and ids that were rejected in it, so that they are told once
+    E week task       tasks that are no more: see `marks`
     B O T V W         who is busy, and who waits for its turn: see `admission`
 
 A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
@@ -26,16 +24,16 @@ import sys
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
-from typing import NamedTuple
+from itertools import islice
 
 from processors.admission import Admission, Turn
 from processors.app import App
+from processors.journal import journal_key
 from processors.limits import LIMITS, Limits
+from processors.marks import CHILD, ENDED, REJECTED, Marks, mark
 from processors.performance import UNKNOWN, Entropy, Performance
 from processors.standing import Stands, queued, rejection, result_of, stands_at, status_of, taken, told
 from topics import codec
-from topics.contracts import DAY_MS
 from topics.errors import BadRecord
 from topics.flow import Decision, Plain, Publish, Received, Stage, State, Write, dead_letter
 from topics.records import (
@@ -55,13 +53,6 @@ from topics.records import (
     TimerFired,
 )
 
-REMEMBERED_MS = 7 * DAY_MS
-"""For so long, at least, a task's id can't start another task. As long as `tasks` keeps its records."""
-
-REMEMBERED = range(-2, 2)
-"""The weeks, counted from this one, whose marks count. Marks are forgotten in the last but one; one of next
-week is by whoever had a clock that was ahead."""
-
 EARLY_MS = 2_000
 """A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
 
@@ -73,18 +64,6 @@ QUEUED = b"queued"
 
 FROM_OUTSIDE = ("answered", "signal_received")
 """Kinds of events that may be refused. Told by name, at half the cost of asking for the class."""
-
-ENDED = b""
-CHILD = b"child"
-"""Marks of tasks that ended: their ids start no others while the marks are there."""
-
-REJECTED = b"rejected"
-"""The mark of a task that never began: it is told once, and its id may start one."""
-
-PURGED_AT_ONCE_MAX = 200
-"""A week's marks are due at once: some go with each batch, in all many times as fast as they came."""
-
-PURGE_EVERY_MS = 60 * 60 * 1000
 
 
 @dataclass(slots=True)
@@ -116,8 +95,7 @@ class Conduct(Stage):
         self._admission = Admission(state, limits)
         self._live: OrderedDict[str, Live] = OrderedDict()
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
-        self._purge_ms = 0
-        self._purged_to = b""
+        self._marks = Marks(state)
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
@@ -133,7 +111,7 @@ class Conduct(Stage):
             return Decision([dead_letter(record, "conduct", str(bad), now_ms)])
 
     def due_ms(self) -> int | None:
-        return 0 if self._parked or self._admission.due else self._purge_ms
+        return 0 if self._parked or self._admission.due else self._marks.due_ms
 
     def tick(self, now_ms: int) -> Decision:
         """Let tasks begin whose turn it is; try a parked task again, this worker may have other code; forget
@@ -144,8 +122,8 @@ class Conduct(Stage):
                 return self._conclude(live, Decision(), now_ms) if live else Decision()
             return Decision()
         decision = self._admit(now_ms) if self._admission.due else Decision()
-        if now_ms >= self._purge_ms:
-            self._forget(decision, now_ms)
+        if now_ms >= self._marks.due_ms:
+            self._marks.forget(decision, now_ms)
         return decision
 
     def _admit(self, now_ms: int) -> Decision:
@@ -165,21 +143,21 @@ class Conduct(Stage):
     # ------------------------------------------------------------ events
 
     def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
-        if self._find(event.task, now_ms) or self._has_ended(event.task, now_ms):
+        if self._find(event.task, now_ms) or self._marks.has_ended(event.task, now_ms):
             return self._known(event, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
         live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
         self._remember(live)
         head = b"%d %d %d\n" % (_steps(live), record.partition, record.offset)
-        entry = Write(_journal(event.task, 0), head + (record.value or b""))
+        entry = Write(journal_key(event.task, 0), head + (record.value or b""))
         self._admission.opened(event)
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
     def _known(self, event: Submitted, now_ms: int) -> Decision:
         """The same task once more; or a child whose id somebody outside took, which its parent must learn."""
         live = self._find(event.task, now_ms)
-        is_child = live.performance.submitted.parent if live else CHILD in self._marks(event.task, now_ms)
+        is_child = live.performance.submitted.parent if live else CHILD in self._marks.of(event.task, now_ms)
         if event.parent is None or is_child:
             return Decision()
         return Decision([Publish("events", event.parent.task, taken(event.parent, event))])
@@ -194,18 +172,18 @@ class Conduct(Stage):
             letter = dead_letter(record, "conduct", why, now_ms, event.task)
             return Decision([Publish("events", event.task, rejected), letter])
         head = b"%d %d %d %s\n" % (0, record.partition, record.offset, QUEUED)
-        entry = Write(_journal(event.task, 0), head + (record.value or b""))
+        entry = Write(journal_key(event.task, 0), head + (record.value or b""))
         status = queued(event, record.partition, record.offset)
         self._admission.hold(event, record.offset)
         return Decision([_publish("status", status)], [*self._admission.take(), entry])
 
     def _reject(self, event: Rejected, record: Received, now_ms: int) -> Decision:
         """Once for each id: a request that comes again and again has one result. A better one may follow."""
-        if self._find(event.task, now_ms) or self._marks(event.task, now_ms):
+        if self._find(event.task, now_ms) or self._marks.of(event.task, now_ms):
             return Decision()
         result, status = rejection(event, record.partition, record.offset)
-        mark = Plain(_ended(now_ms // REMEMBERED_MS, event.task), REJECTED)
-        return Decision([_publish("results", result), _publish("status", status)], [mark])
+        told = [_publish("results", result), _publish("status", status)]
+        return Decision(told, [mark(event.task, REJECTED, now_ms)])
 
     def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
         live = self._find(event.task, now_ms)
@@ -219,7 +197,7 @@ class Conduct(Stage):
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event)
-        entry = Write(_journal(event.task, live.seq), b"%d\n" % _steps(live) + (record.value or b""))
+        entry = Write(journal_key(event.task, live.seq), b"%d\n" % _steps(live) + (record.value or b""))
         live.seq += 1
         if event.kind == "admitted":
             self._admission.begun(performance.submitted, live.offset)
@@ -240,7 +218,7 @@ class Conduct(Stage):
 
     def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
         """An event of a task that is not open. An outcome that its task did not wait for is of no use."""
-        ended = self._has_ended(event.task, now_ms)
+        ended = self._marks.has_ended(event.task, now_ms)
         if isinstance(event, TimerFired | Admitted) or (
             ended and isinstance(event, StepSucceeded | StepFailed)
         ):
@@ -276,8 +254,8 @@ class Conduct(Stage):
 
         A journal of a task that has ended was written by a zombie since, which nobody fences at least once.
         """
-        first = self._state.get(_journal(task, 0))
-        if first is None or self._has_ended(task, now_ms):
+        first = self._state.get(journal_key(task, 0))
+        if first is None or self._marks.has_ended(task, now_ms):
             return None
         head, _, begun = codec.unsealed(first).partition(b"\n")
         steps, partition, offset, *waits = head.split()
@@ -290,7 +268,7 @@ class Conduct(Stage):
         live.owed = performance.take() if owed_from == 0 else []
         performance.take()
         performance.expect(int(steps))
-        for _, entry in islice(self._state.scan(_journal(task)), 1, None):
+        for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
             performance.apply(codec.decode("events", happened))
             performance.expect(int(head))
@@ -349,40 +327,11 @@ class Conduct(Stage):
         if submitted.parent:
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
-        decision.write += [Write(_journal(submitted.task, seq), None) for seq in range(live.seq)]
+        decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(live.seq)]
         self._admission.ended(submitted, live.offset, waited=performance.waited)
-        mark = CHILD if submitted.parent else ENDED
-        decision.write.append(Plain(_ended(now_ms // REMEMBERED_MS, submitted.task), mark))
+        decision.write.append(mark(submitted.task, CHILD if submitted.parent else ENDED, now_ms))
         del self._live[submitted.task]
         performance.close()
-
-    def _has_ended(self, task: str, now_ms: int) -> bool:
-        marks = self._marks(task, now_ms)
-        return ENDED in marks or CHILD in marks
-
-    def _marks(self, task: str, now_ms: int, weeks: range = REMEMBERED) -> list[bytes]:
-        week = now_ms // REMEMBERED_MS
-        found = (self._state.get(_ended(week + each, task)) for each in weeks)
-        return [mark for mark in found if mark is not None]
-
-    def _forget(self, decision: Decision, now_ms: int) -> None:
-        """Marks of tasks that ended long ago, each with its status and what a zombie wrote of the task since.
-
-        The status stays where the id was used again.
-        """
-        self._purge_ms = now_ms + PURGE_EVERY_MS
-        oldest = _ended(now_ms // REMEMBERED_MS - 1)
-        old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E", self._purged_to))
-        marks = list(islice(old, PURGED_AT_ONCE_MAX))
-        for key, mark in marks:
-            self._purged_to, task = key, key[len(oldest) :].decode()
-            journal = [entry for entry, _ in self._state.scan(_journal(task))]
-            left = journal if mark != REJECTED else []
-            decision.write += [Write(each, None) for each in (key, *left)]
-            if journal == left and not self._marks(task, now_ms, range(-1, 2)):
-                decision.publish.append(Publish("status", task, None))
-        if len(marks) == PURGED_AT_ONCE_MAX:
-            self._purge_ms = now_ms
 
 
 def _steps(live: Live) -> int:
@@ -395,32 +344,8 @@ def _admitted(turn: Turn, now_ms: int) -> Admitted:
     return Admitted(task=turn.task, priority=turn.priority, waited_ms=waited_ms, at_ms=now_ms)
 
 
-class JournalEntry(NamedTuple):
-    """`event` is as it stood on `events`; None where the entry was deleted."""
-
-    seq: int
-    event: bytes | None
-
-
-def journal_entry(task: str, key: bytes, value: bytes | None) -> JournalEntry | None:
-    """What the changelog says at `key` of the task's journal; None if it is about anything else."""
-    prefix = _journal(task)
-    if not key.startswith(prefix):
-        return None
-    return JournalEntry(int(key[len(prefix) :], 16), None if value is None else value.partition(b"\n")[2])
-
-
-def _journal(task: str, seq: int | None = None) -> bytes:
-    prefix = b"J" + task.encode() + b"\0"
-    return prefix if seq is None else prefix + b"%08x" % seq
-
-
 def _parked(task: str) -> bytes:
     return b"P" + task.encode()
-
-
-def _ended(week: int, task: str = "") -> bytes:
-    return b"E" + week.to_bytes(4) + task.encode()
 
 
 def _publish(topic: str, record: Delay | Result | Status) -> Publish:

@@ -2,7 +2,7 @@
 
 from aiokafka import TopicPartition
 
-from processors.conduct import journal_entry
+from processors.journal import journal_entry
 from streams.reader import Reader
 from topics import codec
 from topics.flow import Received

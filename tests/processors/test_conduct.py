@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from processors import conduct, loop
+from processors import loop, marks
 from segue import App, BadInput, Task, ToolRoute, Workflow, tool, workflow
 from tests.driver import START_MS, Driver
 from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
@@ -117,7 +117,7 @@ def test_an_id_that_was_used_starts_no_second_task_for_a_week() -> None:
     driver.submit("run")
     driver.run()
     assert len(driver.records("results")) == 1
-    driver.now_ms += 2 * conduct.REMEMBERED_MS + DAY_MS
+    driver.now_ms += 2 * marks.REMEMBERED_MS + DAY_MS
     driver.run()
     assert driver.state["conduct"].entries == {}
     driver.submit("run")
@@ -130,10 +130,10 @@ def test_a_task_that_ended_where_the_clock_was_ahead_is_remembered_where_it_is_r
     async def run(task: Task) -> None: ...
 
     driver = Driver(app(run))
-    driver.now_ms += conduct.REMEMBERED_MS
+    driver.now_ms += marks.REMEMBERED_MS
     driver.submit("run")
     driver.run()
-    driver.now_ms -= conduct.REMEMBERED_MS
+    driver.now_ms -= marks.REMEMBERED_MS
     driver.submit("run")
     driver.run()
     assert len(driver.records("results")) == 1
@@ -580,7 +580,7 @@ def test_what_a_zombie_writes_of_a_task_that_has_ended_does_not_bring_it_back() 
     driver.run()
     assert driver.written("events") == written
 
-    driver.now_ms += 2 * conduct.REMEMBERED_MS + DAY_MS
+    driver.now_ms += 2 * marks.REMEMBERED_MS + DAY_MS
     driver.run()
     assert driver.state["conduct"].entries == {}
 

@@ -1,6 +1,6 @@
 """Tasks that have ended leave: a year of them leaves what two weeks do."""
 
-from processors import conduct
+from processors import marks
 from segue import App, Task, workflow
 from tests.driver import Driver
 from topics.contracts import DAY_MS
@@ -78,7 +78,7 @@ def test_the_status_of_a_task_whose_id_is_used_again_is_not_forgotten() -> None:
 
 def test_more_marks_than_go_at_once_all_go() -> None:
     driver = Driver(APP)
-    for number in range(2 * conduct.PURGED_AT_ONCE_MAX + 1):
+    for number in range(2 * marks.PURGED_AT_ONCE_MAX + 1):
         driver.submit("unknown", None, f"{number}")
     driver.run()
     driver.run(driver.now_ms + DAYS_MAX * DAY_MS)
