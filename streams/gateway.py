@@ -79,12 +79,20 @@ class Client:
         input: Any = None,  # noqa: A002
         id: str | None = None,  # noqa: A002
         version: int | None = None,
+        *,
+        tenant: str | None = None,
+        priority: int = 0,
     ) -> str:
-        """Ask for a task and return its id. The same `id` twice starts one."""
+        """Ask for a task and return its id. The same `id` twice starts one.
+
+        `tenant` says on whose behalf: limits, turns and keys go by it. Where tasks wait for their turn, one
+        of a higher `priority` (0 to 9) goes first.
+        """
         task = id if id is not None else new_id()
-        given = await self._fitting(task, _json(input))
-        request = self._record(TaskRequest, id=task, workflow=workflow, version=version, input=given)
-        self._begun_ms[task] = await self._send("tasks", task, request)
+        given = await self._fitting(task, _json(input), tenant)
+        asked = {"id": task, "workflow": workflow, "version": version, "input": given}
+        request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority)
+        self._begun_ms[task] = await self._send("tasks", task, request, tenant)
         return task
 
     async def answer(
@@ -130,12 +138,12 @@ class Client:
         """The bytes of a blob. Raises `Permanent` if they are gone or not what was written."""
         return self._objects.chunks(blob)
 
-    async def _fitting(self, task: str, value: Any) -> Any:
+    async def _fitting(self, task: str, value: Any, tenant: str | None) -> Any:
         """A JSON value, or the reference to it if no record can hold it."""
         body = to_json(value)
         if len(body) + ENVELOPE_BYTES <= self._settings.payload_bytes_max:
             return value
-        return to_jsonable_python(await self._objects.put(task, None, body, JSON, "value"))
+        return to_jsonable_python(await self._objects.put(task, tenant, body, JSON, "value"))
 
     async def _open(self, task: str) -> Status:
         status = await self.status(task)

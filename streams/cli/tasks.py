@@ -21,7 +21,7 @@ from streams.gateway import Client
 from streams.settings import Settings
 from topics import codec
 from topics.errors import BadInput
-from topics.records import Status
+from topics.records import PRIORITY_MAX, Status
 
 STATES = ("queued", "running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
 TASK_FAILED = 1
@@ -33,6 +33,13 @@ TASK_FAILED = 1
 @click.option("--wait", is_flag=True, help="Follow the task to its end; exit code 1 if it fails.")
 @click.option("--id", "task", help="The task's id. The same id twice starts one task.")
 @click.option("--version", type=int, help="The workflow's version; the newest if not given.")
+@click.option("--tenant", help="On whose behalf: limits, turns and keys go by it.")
+@click.option(
+    "--priority",
+    type=click.IntRange(0, PRIORITY_MAX),
+    default=0,
+    help="Where tasks wait for their turn the higher goes first: 0 to 9.",
+)
 @app_option
 @output_option
 @asynchronous
@@ -42,6 +49,8 @@ async def run(
     wait: bool,
     task: str | None,
     version: int | None,
+    tenant: str | None,
+    priority: int,
     app: str | None,
     output: str,
 ) -> None:
@@ -59,7 +68,7 @@ async def run(
     if found is not None:
         _validate(found.workflow(workflow, version), value)
     async with Client(Settings.load()) as client:
-        started = await client.start(workflow, value, task, version)
+        started = await client.start(workflow, value, task, version, tenant=tenant, priority=priority)
         if not wait:
             emit({"task": started}) if output == "json" else click.echo(started)
             return

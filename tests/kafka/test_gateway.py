@@ -99,6 +99,15 @@ async def test_starting_a_task_publishes_its_request(settings: Settings, put: Pu
     )
 
 
+async def test_a_task_is_started_on_behalf_of_a_tenant_and_urgently(settings: Settings, put: Put) -> None:
+    async with Client(settings) as client:
+        task = await client.start("book", "Lisbon", tenant="acme", priority=9)
+        with pytest.raises(BadInput, match="priority: Input should be less than or equal to 9"):
+            await client.start("book", "Lisbon", priority=10)
+    asked = TaskRequest(id=task, workflow="book", input="Lisbon", tenant="acme", priority=9)
+    assert await only_record(settings, "tasks") == asked
+
+
 async def test_an_answer_is_checked_where_it_enters(settings: Settings, put: Put) -> None:
     await put(("status", await status(settings, "t", "waiting", question("t"))))
     async with Client(settings) as client:
