@@ -114,8 +114,7 @@ class Conduct(Stage):
         return 0 if self._parked or self._admission.due else self._marks.due_ms
 
     def tick(self, now_ms: int) -> Decision:
-        """Let tasks begin whose turn it is; try a parked task again, this worker may have other code; forget
-        tasks that ended long ago."""
+        """Try a parked task again, this worker may have other code; let in who is next; forget old ends."""
         if self._parked:
             with suppress(BadRecord):  # of a task whose key is gone there is nothing to try
                 live = self._find(self._parked.pop(), now_ms)
@@ -143,8 +142,9 @@ class Conduct(Stage):
     # ------------------------------------------------------------ events
 
     def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
-        if self._find(event.task, now_ms) or self._marks.has_ended(event.task, now_ms):
-            return self._known(event, now_ms)
+        known = self._find(event.task, now_ms)
+        if known or self._marks.has_ended(event.task, now_ms):
+            return self._again(event, known, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
         live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
@@ -154,9 +154,8 @@ class Conduct(Stage):
         self._admission.opened(event)
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
-    def _known(self, event: Submitted, now_ms: int) -> Decision:
+    def _again(self, event: Submitted, live: Live | None, now_ms: int) -> Decision:
         """The same task once more; or a child whose id somebody outside took, which its parent must learn."""
-        live = self._find(event.task, now_ms)
         is_child = live.performance.submitted.parent if live else CHILD in self._marks.of(event.task, now_ms)
         if event.parent is None or is_child:
             return Decision()

@@ -13,25 +13,13 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar
 
+from processors.loop import WorkflowTask
+
 T = TypeVar("T")
 
 
 class Deadlock(Exception):
     """Nothing is ready and no timer is set: whoever waits, waits for ever."""
-
-
-class NumberedTask(asyncio.Task[T]):
-    """Hashes by its number, since asyncio keeps tasks in sets, whose order must not be one of addresses."""
-
-    def __init__(
-        self, number: int, coro: Coroutine[Any, Any, T], context: contextvars.Context, **options: Any
-    ) -> None:
-        self.number = number
-        self.context = context
-        super().__init__(coro, context=context, **options)
-
-    def __hash__(self) -> int:
-        return self.number
 
 
 class Handle:
@@ -132,7 +120,7 @@ class Loop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, T], *, context: contextvars.Context | None = None, **options: Any
     ) -> asyncio.Task[T]:
         context = context or contextvars.copy_context()
-        return NumberedTask(next(self._numbers), coro, context, loop=self, **options)
+        return WorkflowTask(next(self._numbers), coro, context, loop=self, **options)
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any

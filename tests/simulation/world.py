@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from aiokafka.errors import RequestTimedOutError
 
+from processors.loop import WorkflowTask
 from streams.clock import Clock
-from tests.simulation.loop import Loop, NumberedTask
+from tests.simulation.loop import Loop
 
 T = TypeVar("T")
 
@@ -170,7 +171,7 @@ class Process:
                 release.set_result(None)
         self._frozen = self._silent = None
         for task in sorted(asyncio.all_tasks(self.world.loop), key=hash):
-            if isinstance(task, NumberedTask) and task.context.get(PROCESS) is self:
+            if isinstance(task, WorkflowTask) and task.context.get(PROCESS) is self:
                 task.cancel()
         self._expire()
 
