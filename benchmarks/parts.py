@@ -28,6 +28,7 @@ from processors.conduct import Conduct
 from streams.batches import BATCH_BYTES_MAX, Outgoing
 from streams.calls import RouteCalls
 from streams.clock import now_ms
+from streams.collector import look_for_garbage_less_often
 from streams.encryption import keys_of
 from streams.executors.tool import ToolExecutor
 from streams.metrics import Metrics
@@ -145,6 +146,7 @@ def _filled(records: list[Outgoing]) -> None:
 
 async def measure(tasks: int, rounds: int) -> dict[str, float]:
     clock = Clock()
+    look_for_garbage_less_often()  # as `segue worker` does
     with tempfile.TemporaryDirectory() as directory:
         stages = Stages(Path(directory), clock)
         for number in range(rounds):

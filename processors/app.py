@@ -174,16 +174,17 @@ class App:
 
     def workflow(self, name: str, version: int | None = None) -> Workflow[Any, Any]:
         """The workflow of that name and version; without a version the newest. Raises `UnknownName`."""
+        if version is not None and (found := self.workflows.get((name, version))) is not None:
+            return found
         versions = [v for n, v in self.workflows if n == name]
         if not versions:
             known = ", ".join(sorted({n for n, _ in self.workflows}))
             raise UnknownName(f"no workflow {name!r} here; there are: {known}")
-        found = self.workflows.get((name, version or max(versions)))
-        if found is None:
+        if version is not None:
             raise UnknownName(
                 f"workflow {name!r} has no version {version} here; there are: {sorted(versions)}"
             )
-        return found
+        return self.workflows[name, max(versions)]
 
     def model_route(self, name: str) -> ModelRoute:
         route = self.routes.get(name)

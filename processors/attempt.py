@@ -1,11 +1,10 @@
 """What a running tool or check may know about the call that it serves."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try of a step. `idempotency_key` is the same for every attempt of the step: send it to services."""
 
     task: str

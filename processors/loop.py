@@ -25,6 +25,8 @@ from zlib import crc32
 from topics.errors import BadInput, Suspended
 
 T = TypeVar("T")
+A = TypeVar("A")
+R = TypeVar("R")
 
 CALLBACKS_MAX = 1_000_000
 """So many callbacks between two events (about 2 s) never end: the coroutine would hold its worker."""
@@ -74,8 +76,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def drain(self) -> bool:
         """Run until nothing is ready. False if that does not come to an end by itself."""
-        with _InPlaceOfTheRunningLoop(self):
-            return self._run_ready(CALLBACKS_MAX)
+        return _in_place_of_the_running_loop(self, self._run_ready, CALLBACKS_MAX)
 
     def _run_ready(self, most: int) -> bool:
         for _ in range(most):
@@ -92,15 +93,18 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         What one waits for ends with `Suspended`, so that its own clean-up runs, and async generators and
         cancel scopes are left by the task that entered them. Those that still wait after that are closed.
         """
-        with _InPlaceOfTheRunningLoop(self):
-            left = [task for task in sorted(self._tasks, key=hash) if not task.done()]
-            for task in left:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                _suspend(task)
-            self._run_ready(UNWINDING_MAX)
-            for task in left:
-                if not task.done():
-                    task.context.run(_close, task)
+        left = [task for task in sorted(self._tasks, key=hash) if not task.done()]
+        if left:
+            _in_place_of_the_running_loop(self, self._unwind, left)
+
+    def _unwind(self, left: list[WorkflowTask[Any]]) -> None:
+        for task in left:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _suspend(task)
+        self._run_ready(UNWINDING_MAX)
+        for task in left:
+            if not task.done():
+                task.context.run(_close, task)
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -226,25 +230,19 @@ for _name in dir(asyncio.AbstractEventLoop):
         setattr(WorkflowLoop, _name, _forbid(_name))
 
 
-class _InPlaceOfTheRunningLoop:
-    """A class and no generator, for it is entered at every event."""
-
-    __slots__ = ("_hooks", "_loop", "_outer", "_task")
-
-    def __init__(self, loop: WorkflowLoop) -> None:
-        self._loop = loop
-
-    def __enter__(self) -> None:
-        self._outer = events._get_running_loop()
-        self._task = _swap_task(self._outer, None)
-        self._hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, None)
-        events._set_running_loop(self._loop)
-
-    def __exit__(self, *_: object) -> None:
-        events._set_running_loop(self._outer)
-        sys.set_asyncgen_hooks(*self._hooks)
-        _swap_task(self._outer, self._task)
+def _in_place_of_the_running_loop(loop: WorkflowLoop, run: Callable[[A], R], argument: A) -> R:
+    """`run(argument)`. A function and no context manager, for it is called at every event."""
+    outer = events._get_running_loop()
+    task = _swap_task(outer, None)
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    events._set_running_loop(loop)
+    try:
+        return run(argument)
+    finally:
+        events._set_running_loop(outer)
+        sys.set_asyncgen_hooks(*hooks)
+        _swap_task(outer, task)
 
 
 def _swap_task(loop: Any, task: Any) -> Any:

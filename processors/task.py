@@ -30,6 +30,7 @@ from topics.records import (
     Record,
     Submitted,
 )
+from topics.trusted import trusted
 
 if TYPE_CHECKING:
     from random import Random
@@ -89,7 +90,7 @@ class Task:
         arguments = target.arguments(args, kwargs) if isinstance(target, Tool) else to_jsonable_python(kwargs)
         step = self._performance.step("tool", route.name, arguments)
         step.accept = route.accept
-        call = CallTool(**self._call(step, ()), arguments=arguments)
+        call = trusted(CallTool, **self._call(step, ()), arguments=arguments)
         self._performance.publish("tool-calls", call)
         return await step.future
 

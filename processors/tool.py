@@ -20,6 +20,7 @@ from topics.records import (
     StepSucceeded,
     Usage,
 )
+from topics.trusted import trusted
 
 
 class Reply(NamedTuple):
@@ -46,7 +47,8 @@ def replied(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: in
 
 
 def succeeded(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: int) -> StepSucceeded:
-    return StepSucceeded(
+    return trusted(
+        StepSucceeded,
         task=call.task,
         step=call.step,
         print=call.print,

@@ -15,6 +15,7 @@ from processors.app import App
 from processors.routes import Policy
 from processors.tool import Reply
 from streams.clock import now_ms
+from streams.deadlines import Deadlines
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.payloads import Desk
@@ -69,6 +70,7 @@ class RouteCalls:
         self._app = app
         self._metrics = metrics
         self._objects = objects
+        self._deadlines = Deadlines()
 
     def job(self, record: Received) -> Job:
         call: AnyCall = codec.decode(record.topic, record.value)
@@ -79,7 +81,7 @@ class RouteCalls:
         by, started_s = self.executor.candidate(call), time.perf_counter()
         try:
             timeout_s = _policy(self._app, call).timeout_s
-            reply: Reply = await _within(timeout_s, desk.serve(self.executor, call))
+            reply: Reply = await self._deadlines.within(timeout_s, desk.serve(self.executor, call))
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
             took_s = time.perf_counter() - started_s
@@ -109,6 +111,7 @@ class CheckCalls:
         self._app = app
         self._metrics = metrics
         self._objects = objects
+        self._deadlines = Deadlines()
 
     def job(self, record: Received) -> Job:
         output: CheckOutput = codec.decode(record.topic, record.value)
@@ -127,7 +130,8 @@ class CheckCalls:
 
     async def _checked(self, output: CheckOutput, desk: Desk) -> tuple[str, Decision]:
         try:
-            await _within(_policy(self._app, output.call).timeout_s, desk.serve(self.executor, output))
+            timeout_s = _policy(self._app, output.call).timeout_s
+            await self._deadlines.within(timeout_s, desk.serve(self.executor, output))
         except Refused as refusal:
             return "refused", check.refused(output, redact(str(refusal)), now_ms())
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
@@ -145,17 +149,6 @@ def _policy(app: App, call: AnyCall) -> Policy:
     """A route that this worker does not know fails by its executor; until then any time-out will do."""
     route = app.routes.get(call.route)
     return route.policy if route is not None else Policy()
-
-
-async def _within(timeout_s: float, call: Awaitable[Any]) -> Any:
-    timer = asyncio.timeout(timeout_s)
-    try:
-        async with timer:
-            return await call
-    except TimeoutError:
-        if timer.expired():
-            raise TimeoutError(f"no answer within {timeout_s:g} s") from None
-        raise
 
 
 def raise_if_ours(error: BaseException) -> None:

@@ -95,6 +95,7 @@ class EffectRunner:
         self._group: Group | None = None
         self._progress: dict[TopicPartition, Progress] = {}
         self._calls: dict[str, Begun] = {}
+        self._running = 0
         self._finished: list[Begun] = []
         self._remembered: OrderedDict[str, None] = OrderedDict()
         self._some_finished = asyncio.Event()
@@ -111,6 +112,7 @@ class EffectRunner:
         return self._group is not None and self._group.ready.is_set()
 
     async def open(self) -> None:
+        self._metrics.in_flight(self.name, lambda: self._running)
         await self._stage.calls.executor.start()
 
     async def run(self) -> None:
@@ -188,7 +190,7 @@ class EffectRunner:
     # ------------------------------------------------------------ calls
 
     async def _call(self, call: Begun, job: Job) -> None:
-        self._metrics.call_started(self.name)
+        self._running += 1
         try:
             call.decision = await job.perform()
         except Exception as bug:
@@ -198,7 +200,7 @@ class EffectRunner:
             reason = redact(f"{type(bug).__name__}: {bug}")
             call.decision = Decision([dead_letter(call.record, self.name, reason, now_ms())])
         finally:
-            self._metrics.call_ended(self.name)
+            self._running -= 1
         if call.delivered:
             self._finish(call)
 

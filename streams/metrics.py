@@ -262,11 +262,9 @@ class Metrics:
 
     # ------------------------------------------------------------ what happens now
 
-    def call_started(self, stage: str) -> None:
-        self._in_flight[(stage,)].inc()
-
-    def call_ended(self, stage: str) -> None:
-        self._in_flight[(stage,)].dec()
+    def in_flight(self, stage: str, calls: Callable[[], int]) -> None:
+        """`calls` is asked whenever the metrics are read."""
+        self._in_flight[(stage,)].set_function(calls)
 
     def attempt(self, stage: str, route: str, candidate: str, outcome: str, seconds: float) -> None:
         """A call ended. `outcome` is one word: `succeeded`, or how it failed; for a check what it decided."""

@@ -25,7 +25,8 @@ from topics.records import Record
 RECORD_OVERHEAD_BYTES = 100
 """Offsets, lengths and the batch's own header, generously."""
 
-CACHED_KEYS_MAX = 65_536
+CACHED_KEYS_MAX = 8_192
+"""A task's key is asked for often while it runs, and never again: more would be memory that only grows."""
 
 _ONLY_OURS = ((), (codec.CONTENT_TYPE,))
 """The headers of most records: nothing in them to pass on."""

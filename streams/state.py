@@ -18,7 +18,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self, cast
 
-from rocksdict import BlockBasedOptions, DBRecoveryMode, Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteBufferManager,
+)
 
 from streams.disk import StateFailed, failed, is_refusal
 from topics.contracts import TOMBSTONES_KEPT_MS
@@ -29,6 +38,11 @@ log = logging.getLogger(__name__)
 
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 """RocksDB's default of 64 MB for each of many partitions would be most of a worker's memory."""
+
+WRITE_BUFFERS = WriteBufferManager(4 * WRITE_BUFFER_BYTES, allow_stall=False)
+BLOCKS = Cache(16 * 1024 * 1024)
+"""What has not been written to a file yet, and what was read from one: of all stores of the process together,
+so that a worker with many partitions is no larger than one with few."""
 
 BLOOM_BITS = 10
 """Of each key: whether an id was used before is asked for each new task, and the answer is mostly no."""
@@ -260,9 +274,11 @@ def _options() -> Options:
     options.create_if_missing(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(2)
+    options.set_write_buffer_manager(WRITE_BUFFERS)
     options.set_keep_log_file_num(1)
     options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
     tables = BlockBasedOptions()
     tables.set_bloom_filter(BLOOM_BITS, block_based=False)
+    tables.set_block_cache(BLOCKS)
     options.set_block_based_table_factory(tables)
     return options

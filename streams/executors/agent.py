@@ -13,7 +13,7 @@ from pydantic_ai.durable_exec import DurableOperation, durable_unit_scope
 from processors.agent_parameters import Body
 from processors.app import App
 from processors.tool import Reply
-from streams.executors.current import attempting
+from streams.executors.current import serve_as_current
 from streams.executors.provider import meaning
 from topics.errors import UnknownName
 from topics.records import CallModel, CallTool, Usage
@@ -32,7 +32,8 @@ async def request(app: App, call: CallModel, by: str) -> Reply:
 async def perform(app: App, call: CallModel | CallTool, changes: Body | None = None) -> Any:
     operation, body = _operation(app, call)
     params = operation.parameter_transport.load(body | (changes or {}), runtime=None)
-    with attempting(call), durable_unit_scope():
+    serve_as_current(call)
+    with durable_unit_scope():
         return operation.result_codec.dump(await operation.handler(params))
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from processors.app import App, Check
 from streams.executors.arguments import bind, fit
-from streams.executors.current import attempting
+from streams.executors.current import serve_as_current
 from topics.codec import describe
 from topics.errors import Refused
 from topics.records import CheckCall, CheckOutput
@@ -27,9 +27,9 @@ class CheckExecutor:
 
     async def __call__(self, record: CheckOutput) -> None:
         """Raises `Refused` with the critique, or whatever else a check raised."""
-        with attempting(record.call):
-            for call in record.call.checks:
-                await _run(self._app.check(call.name), call, record)
+        serve_as_current(record.call)
+        for call in record.call.checks:
+            await _run(self._app.check(call.name), call, record)
 
 
 async def _run(check: Check[Any, ...], call: CheckCall, record: CheckOutput) -> None:

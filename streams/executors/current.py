@@ -1,16 +1,9 @@
 """Tells user code which attempt it serves: `current_attempt()` inside of tools and checks."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 from processors.attempt import CURRENT, Attempt
 from topics.records import Call
 
 
-@contextmanager
-def attempting(call: Call) -> Generator[None]:
-    token = CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))
-    try:
-        yield
-    finally:
-        CURRENT.reset(token)
+def serve_as_current(call: Call) -> None:
+    """Until the asyncio task ends: each call has one of its own, and so a context of its own."""
+    CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))

@@ -10,7 +10,7 @@ from processors.app import App
 from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
 from processors.tool import Reply
 from streams.executors.arguments import bind
-from streams.executors.current import attempting
+from streams.executors.current import serve_as_current
 from streams.problems import keep_secret
 from topics.codec import describe
 from topics.errors import Permanent, UnknownName
@@ -87,8 +87,8 @@ async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
     except (PydanticUserError, NameError) as error:
         raise Permanent(f"tool {tool.name!r} has an annotation that has no JSON: {error}") from None
     arguments = bind(f"tool {tool.name!r}", tool.signature.parameters.values(), parameters, call.arguments)
-    with attempting(call):
-        returned = await tool.function(**arguments)
+    serve_as_current(call)
+    returned = await tool.function(**arguments)
     try:
         return output.dump_python(output.validate_python(returned), mode="json")
     except ValidationError as error:

@@ -124,8 +124,9 @@ def test_a_revoked_partition_has_no_lag_here() -> None:
 
 
 def test_a_call_that_ended_is_no_longer_in_flight() -> None:
-    metrics = worked()
-    metrics.call_ended("tool")
+    metrics, running = worked(), {"a call"}
+    metrics.in_flight("tool", lambda: len(running))
+    running.clear()
     assert samples(metrics)['segue_calls_in_flight{stage="tool"}'] == 0
 
 

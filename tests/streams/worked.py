@@ -128,7 +128,7 @@ def worked() -> Metrics:
     for stage, record in HISTORY:
         metrics.published(stage, [Publish("…", "t-1", record)])
     metrics.published("intake", [dead()])
-    metrics.call_started("tool")
+    metrics.in_flight("tool", lambda: 1)
     metrics.attempt("tool", "search", "hotels.search", "succeeded", 0.02)
     metrics.batch("conduct", 40, 0.006)
     metrics.lag("conduct", "events", 2, 17)
