@@ -100,9 +100,9 @@ class Partition:
         self._accept(self.object.tick(now_ms), None, outbox)
         return True
 
-    def committed(self, ends: Ends, now_ms: int) -> None:
+    def committed(self, ends: Ends, now_ms: int, *, fenced: bool) -> None:
         if self.store is not None and self.changelog is not None and self.changelog in ends:
-            self.store.commit(ends[self.changelog], now_ms)
+            self.store.commit(ends[self.changelog], now_ms, fenced=fenced)
 
     def _accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
         writes = outbox.add(decision, cause, self.changelog)
@@ -210,7 +210,7 @@ class PureRunner:
         started_s = time.perf_counter()
         ends = await self._committer.commit(outbox.records, offsets, group.membership, now_ms)
         for partition in self._partitions.values():
-            partition.committed(ends, now_ms)
+            partition.committed(ends, now_ms, fenced=self._settings.guarantee == "exactly_once")
         self._positions.update({tp: at.offset for tp, at in offsets.items()})
         self._metrics.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(outbox.published), time.perf_counter() - started_s)

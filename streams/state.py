@@ -103,6 +103,7 @@ class Store:
         self._damaged = False
         self._db = Rdict(str(path), _options())
         self._pending: dict[bytes, bytes | None] = {}
+        self._written = 0
         try:
             self.mark = Mark.unpack(self._db.get(_MARK))
         except Exception:
@@ -128,13 +129,21 @@ class Store:
         stored = self._stored(prefix, max(prefix, start))
         return _merged(iter(pending), stored) if pending else stored
 
-    def pend(self, writes: Iterable[Write]) -> None:
+    def pend(self, writes: list[Write]) -> None:
         self._pending.update(writes)
+        self._written += len(writes)
 
-    def commit(self, offset: int, at_ms: int) -> None:
-        """The pending writes stand on the changelog, which ends at `offset`; their batch began at `at_ms`."""
+    def commit(self, offset: int, at_ms: int, *, fenced: bool = True) -> None:
+        """The pending writes stand on the changelog, which ends at `offset`; their batch began at `at_ms`.
+
+        Unless transactions fence off a worker that was replaced, what it still wrote may stand between them:
+        raises `StateFailed`, for then the store must be read on from where it ends.
+        """
+        if not fenced and self.offset + self._written != offset:
+            raise StateFailed(f"another worker wrote to the changelog of {self._path}: it is read from there")
         self._write(self._pending.items(), self.mark._replace(offset=offset, at_ms=at_ms))
         self._pending.clear()
+        self._written = 0
 
     def restore(self, writes: Iterable[tuple[bytes, bytes | None]], mark: Mark) -> None:
         """What the changelog says up to `mark`."""

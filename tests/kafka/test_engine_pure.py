@@ -138,6 +138,25 @@ async def test_state_is_restored_from_the_changelog_alone(topics: Settings, tmp_
     assert _entries(elsewhere, "two") == {b"a": b"4", b"b": b"2", b"c": b"2"}
 
 
+async def test_at_least_once_the_state_is_what_the_changelog_says_even_if_another_wrote_there(
+    topics: Settings,
+) -> None:
+    settings = topics.model_copy(update={"guarantee": "at_least_once"})
+    async with running(tally(settings, "one")):
+        await feed(topics, "events", [("a", event("a"))])
+        assert await counts(topics, "a", 1) == [1]
+        await feed(topics, "conduct-state", [("a", b"8")])
+        await feed(topics, "events", [("a", event("a"))])
+        assert await counts(topics, "a", 2) == [1, 2]
+        await feed(topics, "conduct-state", [("a", b"8")])
+        await feed(topics, "events", [("b", event("b"))] * 8)
+        await read(topics, "results", 10, quiet_s=0.5)
+    elsewhere = settings.model_copy(update={"state_dir": topics.state_dir / "elsewhere"})
+    async with running(tally(elsewhere, "two")):
+        pass
+    assert _entries(topics, "one") == _entries(elsewhere, "two")
+
+
 async def test_a_damaged_store_is_rebuilt(topics: Settings) -> None:
     async with running(tally(topics, "one")):
         await feed(topics, "events", [("a", event("a"))] * 3)
