@@ -1,7 +1,7 @@
 """Time-outs of many calls, of which nearly all answer in time: as `asyncio.timeout`, at a fifth of its cost.
 
-Calls with the same time-out end in the order in which they began, so the earliest needs a timer and the others
-none: a call that answers takes itself off the list, and the timer looks at whoever is first by then.
+Calls with the same time-out are due in the order in which they began, so the first needs a timer and the
+others none: a call that answers takes itself off the list, and the timer looks at whoever is first by then.
 """
 
 import asyncio

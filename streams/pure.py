@@ -100,7 +100,7 @@ class Partition:
         self._accept(self.object.tick(now_ms), None, outbox)
         return True
 
-    def committed(self, ends: Ends, now_ms: int, *, fenced: bool) -> None:
+    def committed(self, ends: Ends, now_ms: int, *, fenced: bool = True) -> None:
         if self.store is not None and self.changelog is not None and self.changelog in ends:
             self.store.commit(ends[self.changelog], now_ms, fenced=fenced)
 

@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Record)
 
 
 def trusted(kind: Callable[P, R], *_: P.args, **fields: P.kwargs) -> R:
-    """As `kind(**fields)`, checked by the type checkers alone: every field that has no default must be there."""
+    """As `kind(**fields)`, checked by the type checkers alone."""
     record = object.__new__(cast("type[R]", kind))
     values = _defaults(kind).copy()
     values.update(fields)
