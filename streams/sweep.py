@@ -10,11 +10,11 @@ Workers that run `conduct` do it, each for the partitions that it serves.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable
 
 from mode import Service
 
+from streams.clock import now_ms
 from streams.gateway import ENDED
 from streams.objects import Objects
 from streams.reader import Reader
@@ -65,7 +65,7 @@ class Sweeper(Service):
 
 async def sweep(settings: Settings, objects: Objects, partitions: Iterable[int]) -> int:
     """Removes what has expired on these partitions, and returns of how many tasks."""
-    before_s = time.time() - settings.objects_kept_s
+    before_s = now_ms() / 1000 - settings.objects_kept_s
     old = await asyncio.to_thread(_old, objects, list(partitions), before_s)
     if not old:
         return 0
