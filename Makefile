@@ -91,6 +91,10 @@ lock: $(VENV)/dev ## resolve anew what pyproject.toml permits, and Kafka's jars
 		--constraint locks/dev.txt --output-file locks/run.txt
 	@$(BIN)/python -m streams.jars > streams/jars.lock.new && mv streams/jars.lock.new streams/jars.lock
 
+.PHONY: compatibility
+compatibility: $(VENV)/dev ## call MCP servers from the registries, and write the table in docs/tools.md; needs npm
+	@$(BIN)/python -m tests.compatibility
+
 .PHONY: clean
 clean: ## remove the environment and caches; the state of the demo stays in .segue
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -22,7 +22,7 @@ from typing import (
 from pydantic import TypeAdapter
 
 from processors.annotations import adapter_of, parameters_of
-from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute, route_of
+from processors.routes import AnyRoute, LoneTool, ModelRoute, ToolRoute, route_of
 from processors.step import read
 from processors.task import BoundCheck, Task
 from topics.errors import BadInput, UnknownName
@@ -154,7 +154,7 @@ class App:
         *,
         workflows: Iterable[Workflow[Any, Any]],
         routes: Iterable[AnyRoute] = (),
-        tools: Iterable[Tool[..., Any]] = (),
+        tools: Iterable[LoneTool] = (),
         checks: Iterable[Check[Any, ...]] = (),
         agents: Iterable[NamedAgent] = (),
         services: Iterable[Service] = (),

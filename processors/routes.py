@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from processors.annotations import adapter_of, parameters_of
 from processors.blob import Blob
+from processors.openapi import OpenApiTool
 from processors.step import reader
 from topics.errors import BadInput
 
@@ -32,6 +33,8 @@ class Policy:
     `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service asked
     for by Retry-After. Then the next candidate is tried; after the last, the workflow gets a `StepError`.
     An output that a check refuses goes back to the candidate with the critique, at most `critiques` times.
+    A result over `result_bytes_max`, as JSON, is a failure that no retry mends; one below it that fits no
+    record is kept by reference.
     """
 
     timeout_s: float = 60.0
@@ -39,8 +42,11 @@ class Policy:
     backoff_s: float = 0.2
     backoff_s_max: float = 60.0
     critiques: int = 2
+    result_bytes_max: int = 32_000_000
 
     def __post_init__(self) -> None:
+        if self.result_bytes_max < 1:
+            raise BadInput(f"result_bytes_max must be positive: {self}")
         if self.timeout_s <= 0 or self.backoff_s < 0 or self.backoff_s_max < self.backoff_s:
             raise BadInput(f"times must be positive and backoff_s_max at least backoff_s: {self}")
         if self.retries < 0 or self.critiques < 0:
@@ -123,7 +129,8 @@ def tool(function: Any = None, /, *, name: str | None = None, **policy: Any) -> 
 class McpServer:
     """An MCP server, by `command` (stdio) or by `url` (streamable HTTP).
 
-    `env` is added to the few variables that a stdio server inherits; `headers` go with each HTTP request.
+    `env` is added to the few variables that a stdio server inherits; `headers` go with each HTTP request. A
+    worker makes at most `calls_max` calls of it at once: more wait, and their time-outs run.
     """
 
     name: str
@@ -132,8 +139,11 @@ class McpServer:
     env: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     cwd: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    calls_max: int = 64
 
     def __post_init__(self) -> None:
+        if self.calls_max < 1:
+            raise BadInput(f"MCP server {self.name!r} needs calls_max of at least 1, not {self.calls_max}")
         if bool(self.command) == bool(self.url):
             raise BadInput(f"MCP server {self.name!r} needs a command or a url, and only one of them")
 
@@ -167,7 +177,7 @@ class ModelInstance(Protocol):
     def model_name(self) -> str: ...
 
 
-ToolCandidate = Tool[..., Any] | McpTool | AgentTool
+ToolCandidate = Tool[..., Any] | McpTool | OpenApiTool | AgentTool
 ModelCandidate = str | ModelInstance
 
 
@@ -230,10 +240,16 @@ class ModelRoute:
 AnyRoute = ToolRoute[Any] | ModelRoute
 
 
-def route_of(declared: Tool[..., Any]) -> ToolRoute[Any]:
+LoneTool = Tool[..., Any] | McpTool | OpenApiTool
+"""What may be called without a route of the user's."""
+
+
+def route_of(declared: LoneTool) -> ToolRoute[Any]:
     """The route that a tool has by itself, with its own policy."""
-    route: ToolRoute[Any] = ToolRoute(declared.name, [declared], policy=declared.policy)
-    route.__dict__["adapter"] = declared.output
+    policy = None if isinstance(declared, McpTool) else declared.policy
+    route: ToolRoute[Any] = ToolRoute(declared.name, [declared], policy=policy or Policy())
+    if isinstance(declared, Tool):
+        route.__dict__["adapter"] = declared.output
     return route
 
 

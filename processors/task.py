@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cas
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from processors.routes import ModelRoute, Tool, ToolRoute
+from processors.openapi import OpenApiTool
+from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.step import Step, reader
 from topics.errors import BadInput, StepError
 from topics.records import (
@@ -83,7 +84,7 @@ class Task:
     @overload
     async def tool(self, target: ToolRoute[R], /, **arguments: Any) -> R: ...
     @overload
-    async def tool(self, target: str, /, **arguments: Any) -> Any: ...
+    async def tool(self, target: McpTool | OpenApiTool | str, /, **arguments: Any) -> Any: ...
     async def tool(self, target: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a tool, or whichever tool of a route answers. Raises `StepError` when the route gives up."""
         route = self._performance.app.tool_route(target if isinstance(target, str) else target.name)

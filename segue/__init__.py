@@ -11,6 +11,7 @@ check_that_none_is_shadowed()
 from processors.app import App, Check, Service, Workflow, check, workflow
 from processors.attempt import Attempt, current_attempt
 from processors.blob import Blob
+from processors.openapi import OpenApi
 from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
 from processors.task import Task
 from topics.errors import (
@@ -36,6 +37,7 @@ __all__ = [
     "McpServer",
     "ModelCandidate",
     "ModelRoute",
+    "OpenApi",
     "Option",
     "Permanent",
     "Policy",

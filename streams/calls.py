@@ -74,7 +74,7 @@ class RouteCalls:
 
     def job(self, record: Received) -> Job:
         call: AnyCall = codec.decode(record.topic, record.value)
-        desk = Desk(self._objects, record, call.task)
+        desk = Desk(self._objects, record, call.task, _policy(self._app, call).result_bytes_max)
         return Job(_id(call), lambda: self._perform(call, desk), lambda reason: self._too_large(call, reason))
 
     async def _perform(self, call: AnyCall, desk: Desk) -> Decision:

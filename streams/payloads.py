@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 from processors.blob import JSON, SHELF, whole
 from processors.tool import Reply
 from streams.objects import Objects, TaskShelf
+from topics.errors import Permanent
 from topics.flow import Received, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput
 
@@ -25,10 +26,13 @@ class Serves(Protocol):
 class Desk:
     """Where one record's call is served, with the task's place in the object store, if there is a store."""
 
-    def __init__(self, objects: Objects | None, record: Received, task: str) -> None:
+    def __init__(
+        self, objects: Objects | None, record: Received, task: str, bytes_max: int | None = None
+    ) -> None:
         self._objects = objects
         self._record = record
         self._task = task
+        self._bytes_max = bytes_max
 
     async def serve(self, executor: Serves, call: Any) -> Any:
         """Raises what the executor raises, and `Retryable` or `Permanent` for the store.
@@ -41,7 +45,9 @@ class Desk:
         SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
         refers = REFERENCE in (self._record.value or b"")
         answer = await executor(await _loaded(call, shelf) if refers else call)
-        return await _kept(answer, shelf) if isinstance(answer, Reply) and not call.agent else answer
+        if not isinstance(answer, Reply) or call.agent:
+            return answer
+        return await _kept(answer, shelf, self._bytes_max)
 
 
 async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) -> Any:
@@ -60,12 +66,17 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) ->
             return call.model_copy(update={"call": asked, "result": await whole(call.result, shelf)})
 
 
-async def _kept(reply: Reply, shelf: TaskShelf) -> Reply:
+async def _kept(reply: Reply, shelf: TaskShelf, bytes_max: int | None) -> Reply:
     try:
         body = to_json(reply.result)
     except PydanticSerializationError:
         return reply
     if len(body) <= shelf.payload_bytes_max:
         return reply
+    if bytes_max is not None and len(body) > bytes_max:
+        raise Permanent(
+            f"{reply.by} answered with {len(body):,} bytes, "
+            f"over the {bytes_max:,} of its policy's result_bytes_max"
+        )
     kept = await shelf.put(body, JSON, "value")
     return reply._replace(result=to_jsonable_python(kept))

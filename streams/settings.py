@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     payload_bytes_max: int = Field(default=900_000, ge=1_000, le=900_000)
     """The largest input, argument or result; with the rest of its record it stays under Kafka's 1 MB."""
 
+    mcp_token: SecretStr | None = None
+    """What each request to `segue mcp --http` must bear. Needed where others than this machine reach it."""
+
     session_timeout_ms: int = Field(default=10_000, ge=1_000, le=300_000)
     """A worker silent for so long loses its partitions to others. Clusters usually refuse less than 6,000."""
 

@@ -11,7 +11,7 @@ def test_the_public_names_are_sorted_and_there() -> None:
 def test_the_public_names_are_exact() -> None:
     assert segue.__all__ == [
         "App", "Attempt", "BadInput", "BadRecord", "Blob", "Check", "McpServer", "ModelCandidate",
-        "ModelRoute", "Option", "Permanent", "Policy", "Problem", "Refused", "Result", "Retryable",
-        "SegueError", "Service", "Status", "StepError", "Task", "Tool", "ToolRoute", "Unavailable",
-        "UnknownName", "Workflow", "check", "current_attempt", "tool", "workflow",
+        "ModelRoute", "OpenApi", "Option", "Permanent", "Policy", "Problem", "Refused", "Result",
+        "Retryable", "SegueError", "Service", "Status", "StepError", "Task", "Tool", "ToolRoute",
+        "Unavailable", "UnknownName", "Workflow", "check", "current_attempt", "tool", "workflow",
     ]  # fmt: skip

@@ -25,6 +25,7 @@ COMMANDS = {
     "replay": ("replay:replay", "Run a task's workflow again over its log, without effects."),
     "topics": ("topics:topics", "Topics: what they hold, who reads them, lag; replay a range."),
     "dead-letters": ("dead_letters:dead_letters", "What could not be processed: list, show, replay."),
+    "mcp": ("mcp:mcp", "Serve an app's workflows as tools to MCP clients."),
     "keys": ("keys:keys", "Keys to encrypt with."),
     "completion": ("completion:completion", "Print the shell's completion script."),
 }

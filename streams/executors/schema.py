@@ -1,6 +1,7 @@
 """Does a JSON value fit a JSON schema, and if not, what is wrong: in words that a model can act on.
 
 Formats are checked as Pydantic reads them, so that a value that passes here also passes the workflow's types.
+A schema may come from anybody, so nothing is fetched for a reference in it.
 """
 
 from datetime import date, datetime, time, timedelta
@@ -10,6 +11,7 @@ from uuid import UUID
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError as Mismatch
 from pydantic import TypeAdapter, ValidationError
+from referencing.jsonschema import EMPTY_REGISTRY
 
 FAULTS_MAX = 5
 FAULT_CHARS_MAX = 300
@@ -35,9 +37,14 @@ for _name, _type in {
     _check_format(_name, TypeAdapter(_type))
 
 
-def faults(schema: dict[str, Any], value: Any) -> str | None:
-    """What is wrong with `value`, as `place.to: what; …`; None if nothing is."""
-    validator: Any = Draft202012Validator(schema, format_checker=_FORMATS)
+def faults(
+    schema: dict[str, Any], value: Any, dialect: Any = Draft202012Validator, registry: Any = EMPTY_REGISTRY
+) -> str | None:
+    """What is wrong with `value`, as `place.to: what; …`; None if nothing is.
+
+    `registry` has the documents that the schema may refer to. Raises `Unresolvable` for any other.
+    """
+    validator = dialect(schema, format_checker=_FORMATS, registry=registry)
     found: list[Mismatch] = sorted(
         validator.iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path))
     )

@@ -1,4 +1,7 @@
-"""Calls tools: typed Python functions, and those of MCP servers, whose library the first call loads."""
+"""Calls tools: typed Python functions, those of MCP servers, and operations of services by OpenAPI documents.
+
+The libraries for the latter two are loaded by the first call that needs them.
+"""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -7,6 +10,7 @@ from pydantic import PydanticUserError, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from processors.app import App
+from processors.openapi import OpenApi, OpenApiTool
 from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
 from processors.tool import Reply
 from streams.executors.arguments import bind
@@ -18,21 +22,26 @@ from topics.records import CallTool
 
 if TYPE_CHECKING:
     from streams.executors.mcp import Connection
+    from streams.executors.openapi import Service
 
 
 class ToolExecutor:
-    """One connection for each MCP server, opened when it is first needed and kept."""
+    """One connection for each MCP server and each service, opened when it is first needed and kept."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._connections: dict[McpServer, Connection] = {}
+        self._services: dict[OpenApi, Service] = {}
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
         for connection in self._connections.values():
             await connection.stop()
+        for service in self._services.values():
+            await service.stop()
         self._connections.clear()
+        self._services.clear()
 
     def candidate(self, call: CallTool) -> str:
         if call.agent is not None:
@@ -49,6 +58,9 @@ class ToolExecutor:
         if isinstance(candidate, McpTool):
             connection = await self._connection(candidate.server)
             result = await connection.call(candidate.tool, call.arguments, call.idempotency_key)
+        elif isinstance(candidate, OpenApiTool):
+            service = await self._service(candidate.api)
+            result = await service.call(candidate.operation, call.arguments, call.idempotency_key)
         else:
             result = await _call(candidate, call)
         return Reply(result, by=candidate.name)
@@ -65,6 +77,12 @@ class ToolExecutor:
             self._connections.setdefault(server, made)
         return self._connections[server]
 
+    async def _service(self, api: OpenApi) -> "Service":
+        if api not in self._services:
+            made = await asyncio.to_thread(_service_of, api)
+            self._services.setdefault(api, made)
+        return self._services[api]
+
 
 async def _of_agent(app: App, call: CallTool) -> Any:
     from streams.executors.agent import perform
@@ -79,6 +97,12 @@ def _made(server: McpServer) -> "Connection":
     keep_secret(server.env)
     keep_secret(server.headers)
     return Connection(server)
+
+
+def _service_of(api: OpenApi) -> "Service":
+    from streams.executors.openapi import Service
+
+    return Service(api)
 
 
 async def _call(tool: Tool[..., Any], call: CallTool) -> Any:

@@ -45,7 +45,7 @@ def test_every_command_has_help(name: str) -> None:
     assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)
 
 
-TELL_NOTHING = {"worker", "completion", "broker", "dead-letters", "keys"}
+TELL_NOTHING = {"worker", "completion", "broker", "dead-letters", "keys", "mcp"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - TELL_NOTHING))

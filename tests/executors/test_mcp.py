@@ -165,7 +165,7 @@ async def test_an_unknown_tool_is_refused_with_those_there_are(connection: Conne
     assert await problem(connection, "nope", {}) == Problem(
         type="Permanent",
         message="MCP server 'hotels': no tool 'nope'; there are: "
-        "die, fail, hopeless, hotel, hotels, key, learn, picture, slow, text",
+        "change, die, fail, hopeless, hotel, hotels, key, learn, picture, slow, take, text",
         retryable=False,
     )
 
@@ -182,6 +182,36 @@ async def test_a_tool_that_appeared_later_is_found(connection: Connection) -> No
     await problem(connection, "learned", {})
     await connection.call("learn", {}, "t/1")
     assert await connection.call("learned", {}, "t/2") == "I know"
+
+
+async def test_a_tool_that_has_changed_is_known_as_it_is_now(connection: Connection) -> None:
+    """What the kept listing would let through is refused by the new one: the server has told of it."""
+    assert await connection.call("take", {"what": 1}, "t/1") == "1"
+    await connection.call("change", {}, "t/2")
+    async with asyncio.timeout(10):
+        while (found := await problem(connection, "take", {"what": 1})).retryable:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert found.message.endswith("tool 'take' can't be called: what: 1 is not of type 'string'")
+    assert await connection.call("take", {"what": "x"}, "t/3") == "x"
+
+
+async def test_many_calls_at_once_read_the_listing_once(at_stdio: Connection, log: Path) -> None:
+    await asyncio.gather(*(at_stdio.call("hotels", {"count": 0}, f"t/{n}") for n in range(20)))
+    assert len(noted(log, "listed")) == 1
+
+
+async def test_a_server_is_asked_no_more_at_once_than_it_may(log: Path) -> None:
+    connection = Connection(McpServer("hotels", command=stdio(log).command, env=HERE, calls_max=2))
+    calls = [asyncio.create_task(connection.call("slow", {"seconds": 60}, f"t/{n}")) for n in range(3)]
+    await until(lambda: len(noted(log, "began")) == 2)
+    await asyncio.sleep(0.3)
+    assert len(noted(log, "began")) == 2
+    calls[0].cancel()
+    await until(lambda: len(noted(log, "began")) == 3)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    await connection.stop()
 
 
 # ---------------------------------------------------------------- cancellation
@@ -229,6 +259,39 @@ async def test_a_server_that_died_while_idle_costs_no_attempt(at_stdio: Connecti
     assert await at_stdio.call("hotels", {"count": 0}, "t/2") == []
 
 
+async def test_a_session_that_is_over_leaves_nothing_behind(at_stdio: Connection, log: Path) -> None:
+    for _ in range(3):
+        await at_stdio.call("hotels", {"count": 0}, "t/1")
+        os.kill(noted(log, "started")[-1], signal.SIGKILL)
+        await until(lambda: at_stdio._session is None or at_stdio._session.ended)  # pyright: ignore[reportPrivateUsage]
+    await at_stdio.call("hotels", {"count": 0}, "t/2")
+    await until(lambda: [each.get_name() for each in asyncio.all_tasks()].count("mcp-hotels") == 1)
+
+
+async def test_a_server_that_hangs_in_a_call_is_killed_and_started_again(log: Path) -> None:
+    """It stands still, alive: nothing but silence tells of it."""
+    connection = Connection(stdio(log), alive_s_max=1)
+    await connection.call("hotels", {"count": 0}, "t/1")
+    (pid,) = noted(log, "started")
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(connection.call("hotels", {"count": 0}, "t/2"), 0.5)
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+    assert await connection.call("hotels", {"count": 0}, "t/3") == []
+    assert len(noted(log, "started")) == 2
+    await connection.stop()
+
+
+async def test_a_server_that_is_only_slow_is_left_alone(log: Path) -> None:
+    connection = Connection(stdio(log), alive_s_max=1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(connection.call("slow", {"seconds": 60}, "t/1"), 5)
+    await asyncio.sleep(1.5)
+    assert await connection.call("hotels", {"count": 0}, "t/2") == []
+    assert len(noted(log, "started")) == 1
+    await connection.stop()
+
+
 async def test_an_http_server_killed_in_a_call_is_found_again(http: HttpServer, log: Path) -> None:
     connection = Connection(McpServer("hotels", url=http.url))
     call = asyncio.create_task(problem(connection, "slow", {"seconds": 60}))
@@ -243,11 +306,20 @@ async def test_an_http_server_killed_in_a_call_is_found_again(http: HttpServer, 
     await connection.stop()
 
 
-async def test_a_server_that_hangs_at_its_start_is_retried(log: Path) -> None:
-    connection = Connection(stdio(log, "hang"), connect_s_max=1)
+HANGS = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+async def test_a_server_that_hangs_at_its_start_is_killed_and_retried(log: Path) -> None:
+    connection = Connection(McpServer("hotels", (sys.executable, "-c", HANGS, str(log))), connect_s_max=3)
     assert await problem(connection, "hotel", {}) == Problem(
-        type="Retryable", message="MCP server 'hotels' did not answer within 1 s of its start"
+        type="Retryable", message="MCP server 'hotels' did not answer within 3 s of its start"
     )
+    await until(lambda: not Path(f"/proc/{log.read_text()}").exists())
     await connection.stop()
 
 

@@ -92,8 +92,37 @@ async def learn(context: Context[Any, Any]) -> str:
         return "I know"
 
     server.add_tool(learned)
-    await context.request_context.session.send_tool_list_changed()
     return "learned"
+
+
+def take(what: int) -> str:
+    return str(what)
+
+
+server.add_tool(take)
+
+
+@server.tool()
+async def change(context: Context[Any, Any]) -> str:
+    """From now on `take` takes text; said in the way of 2026-07-28, and in that of before."""
+
+    def take(what: str) -> str:
+        return what
+
+    server.remove_tool("take")
+    server.add_tool(take)
+    await context.notify_tools_changed()
+    await context.request_context.session.send_tool_list_changed()
+    return "changed"
+
+
+async def note_listings(ctx: Any, call_next: Any) -> Any:
+    if ctx.method == "tools/list":
+        note(listed=os.getpid())
+    return await call_next(ctx)
+
+
+server._lowlevel_server.middleware.append(note_listings)  # pyright: ignore[reportPrivateUsage]
 
 
 if __name__ == "__main__":
@@ -103,8 +132,6 @@ if __name__ == "__main__":
             server.run("stdio")
         case ["http", port, _]:
             server.run("streamable-http", port=int(port))
-        case ["hang", _]:
-            sys.stdin.read()
         case ["crash", _]:
             sys.exit("no database here")
         case _:

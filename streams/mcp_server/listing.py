@@ -1,0 +1,150 @@
+"""What a client is told that it can call: name, description, input schema and output schema of each tool.
+
+An input that is an object gives the tool its arguments; any other is one argument, named as the workflow
+names it. A result must be an object in MCP, so any other stands under `result`.
+"""
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mcp_types import Tool
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from processors.app import App, Workflow
+from topics.codec import describe
+from topics.errors import BadInput
+
+TASK_ID = "task_id"
+
+RESULT, ANSWER, CANCEL = "segue_result", "segue_answer", "segue_cancel"
+
+Schema = dict[str, Any]
+
+_NAMED: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 200,
+    "description": "Names this piece of work, if it may have to be asked for again: the same id gives the "
+    "result of the same task, and starts no second one. Without an id, the task is cancelled with its call.",
+}
+_KNOWN: Schema = {"type": "string", "description": "The id of the task."}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A workflow as a tool."""
+
+    workflow: Workflow[Any, Any]
+
+    @cached_property
+    def tool(self) -> Tool:
+        return Tool(
+            name=self.workflow.name,
+            description=inspect.getdoc(self.workflow.function) or f"Runs the workflow {self.workflow.name}.",
+            input_schema=self._arguments,
+            output_schema=self._result,
+        )
+
+    def input_of(self, arguments: dict[str, Any]) -> Any:
+        """The workflow's input as a JSON value. Raises `BadInput` naming what does not fit."""
+        given = {name: value for name, value in arguments.items() if name != TASK_ID}
+        if not self.workflow.takes_input:
+            self._refuse_all_but(set(), given)
+            return None
+        if self._only is None:
+            value: Any = given
+        else:
+            self._refuse_all_but({self._only}, given)
+            value = given.get(self._only)
+        try:
+            self.workflow.input.validate_json(to_json(value))
+        except ValidationError as error:
+            raise BadInput(f"the arguments do not fit {self.workflow.name}: {describe(error)}") from None
+        return value
+
+    def _refuse_all_but(self, taken: set[str], given: dict[str, Any]) -> None:
+        if unknown := sorted(given.keys() - taken):
+            raise BadInput(f"{self.workflow.name} takes no argument {unknown[0]!r}")
+
+    def structured(self, value: Any) -> Any:
+        return value if self._returns_object else {"result": value}
+
+    @cached_property
+    def _only(self) -> str | None:
+        """The one argument that the whole input is, unless the input is an object of arguments."""
+        schema = _schema(self.workflow.input, "validation")
+        if schema.get("type") == "object" and TASK_ID not in schema.get("properties", {TASK_ID: {}}):
+            return None
+        _, parameter = inspect.signature(self.workflow.function).parameters
+        return "input" if parameter == TASK_ID else parameter
+
+    @cached_property
+    def _arguments(self) -> Schema:
+        if not self.workflow.takes_input:
+            return {"type": "object", "properties": {TASK_ID: _NAMED}}
+        schema = _schema(self.workflow.input, "validation")
+        if self._only is None:
+            return schema | {"properties": schema["properties"] | {TASK_ID: _NAMED}}
+        return _object({self._only: schema}, required=[self._only], optional={TASK_ID: _NAMED})
+
+    @cached_property
+    def _result(self) -> Schema:
+        schema = _schema(self.workflow.output, "serialization")
+        return schema if self._returns_object else _object({"result": schema}, ["result"]) | WRAPPED
+
+    @cached_property
+    def _returns_object(self) -> bool:
+        return _schema(self.workflow.output, "serialization").get("type") == "object"
+
+
+WRAPPED: Schema = {"x-fastmcp-wrap-result": True}
+"""How FastMCP says that `result` is all there is: clients that know it, Segue's own too, unwrap it."""
+
+
+def offers_of(app: App) -> dict[str, Offer]:
+    """The newest version of each workflow. Raises `BadInput` if one has the name of a tool of Segue's."""
+    names = {name for name, _ in app.workflows}
+    if taken := sorted(names & {RESULT, ANSWER, CANCEL}):
+        raise BadInput(f"workflow {taken[0]!r} has the name of a tool that every Segue has: rename it")
+    return {name: Offer(app.workflow(name)) for name in sorted(names)}
+
+
+def tools_for_tasks() -> list[Tool]:
+    """Three tools for tasks that are known by their id: for who lost a call, or can't be asked by a form."""
+    step: Schema = {"type": "integer", "description": "Which question, where the task asks several."}
+    reason: Schema = {"type": "string", "description": "What the task is told."}
+    return [
+        Tool(
+            name=RESULT,
+            description="Waits for a task that was started before, and returns its result.",
+            input_schema=_object({TASK_ID: _KNOWN}, [TASK_ID]),
+        ),
+        Tool(
+            name=ANSWER,
+            description="Answers what a task asks: with an option's label, or any value that fits.",
+            input_schema=_object({TASK_ID: _KNOWN, "answer": {}}, [TASK_ID, "answer"], {"step": step}),
+        ),
+        Tool(
+            name=CANCEL,
+            description="Asks a task to stop: it may clean up before it ends.",
+            input_schema=_object({TASK_ID: _KNOWN}, [TASK_ID], {"reason": reason}),
+        ),
+    ]
+
+
+def _schema(adapter: TypeAdapter[Any], mode: Any) -> Schema:
+    return adapter.json_schema(mode=mode)
+
+
+def _object(properties: Schema, required: list[str], optional: Schema | None = None) -> Schema:
+    """An object of these. What a property's schema refers to stands at the root, where `#/$defs` points."""
+    defined: Schema = {}
+    own: Schema = {}
+    for name, schema in properties.items():
+        defined |= schema.get("$defs", {})
+        own[name] = {key: value for key, value in schema.items() if key != "$defs"}
+    whole: Schema = {"type": "object", "properties": own | (optional or {}), "required": required}
+    return whole | ({"$defs": defined} if defined else {})

@@ -1,0 +1,52 @@
+"""What tools do that they must not: each is on record, the policy is applied, and nothing is stuck."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from streams.gateway import Client
+from streams.provision import provision
+from streams.settings import Settings
+from tests.executors.servers.rude_server import INSTRUCTION
+from tests.kafka.conftest import worker_environment
+from topics import codec
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 180.0
+"""20 MB go through a pipe, and a library that was not made for it."""
+
+
+async def test_bad_answers_fail_their_steps_and_nothing_else(settings: Settings) -> None:
+    await provision(settings)
+    env = worker_environment(settings) | {
+        "RUDE_SERVER": str(ROOT / "tests/executors/servers/rude_server.py"),
+    }
+    command = (sys.executable, "-m", "streams.cli", "worker", "tests/kafka/rude")
+    worker = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT)
+    try:
+        async with Client(settings) as client:
+            task = await client.start("meet")
+            result = await client.result(task, PATIENCE_S)
+            history = await client.history(task)
+    finally:
+        worker.terminate()
+        await worker.wait()
+    assert result.outcome == "succeeded", result.problem
+    assert result.result.pop("forbidden").startswith("failed: forbidden: tool 'forbidden' returned str, not ")
+    assert result.result.pop("forbidden_by_mcp").startswith(
+        "failed: forbidden_by_mcp: rude.forbidden: Invalid structured content returned by tool forbidden"
+    )
+    assert result.result == {
+        "large": "failed: large: large answered with 50,000,002 bytes, "
+        "over the 32,000,000 of its policy's result_bytes_max",
+        "large_by_mcp": "failed: large_by_mcp: rude.large answered with 20,000,002 bytes, "
+        "over the 10,000,000 of its policy's result_bytes_max",
+        "instructs_by_mcp": INSTRUCTION,  # data, like any other: what a model makes of it is the next step's
+        "dies_by_mcp": "good",
+        "hangs_by_mcp": "good",
+    }
+    failures = [codec.decode("failures", each.value) for each in history if each.topic == "failures"]
+    told = {(each.call.route, each.call.attempt): each.problem.message for each in failures}
+    assert told["dies_by_mcp", 1] == told["dies_by_mcp", 2] == "MCP server 'rude' ended during the call"
+    assert told["hangs_by_mcp", 1] == "no answer within 2 s"
+    assert sum(each.topic == "dead-letters" for each in history) == 4
