@@ -166,6 +166,27 @@ class Task:
         self, to: str, text: str, *, options: Mapping[str, T], within: timedelta, otherwise: D
     ) -> T | D: ...
     @overload
+    async def ask(
+        self,
+        to: str,
+        text: str,
+        *,
+        options: Mapping[str, T],
+        answer: type[R],
+        within: timedelta | None = None,
+    ) -> T | R: ...
+    @overload
+    async def ask(
+        self,
+        to: str,
+        text: str,
+        *,
+        options: Mapping[str, T],
+        answer: type[R],
+        within: timedelta,
+        otherwise: D,
+    ) -> T | R | D: ...
+    @overload
     async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta | None = None) -> T: ...
     @overload
     async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta, otherwise: D) -> T | D: ...
@@ -179,11 +200,13 @@ class Task:
         text: str,
         *,
         options: Mapping[str, Any] | None = None,
-        answer: Any = str,
+        answer: Any = None,
         within: timedelta | None = None,
         otherwise: Any = _NOBODY,
     ) -> Any:
         """Ask a person and wait, however long: for one of `options` (label to value), or for any `answer`.
+
+        With both, for an option or something else of that type: "send it", "discard it", or a note.
 
         After `within` the question closes and `otherwise` is the answer; without one a `StepError` is raised.
         """
@@ -207,9 +230,8 @@ class Task:
             raise BadInput(f"ask({to!r}): there are no options to choose from")
         performance = self._performance
         offered = tuple(Option(label=k, value=to_jsonable_python(v)) for k, v in (options or {}).items())
-        accept, schema = _shape(answer)
         step = performance.step("ask", to, [text, offered])
-        step.accept = _choice(offered, list(options.values())) if options else accept or _as_it_is
+        step.accept, schema = _answer(offered, options, answer)
         step.question = Question(
             task=self.id,
             step=step.number,
@@ -217,7 +239,7 @@ class Task:
             to=to,
             text=text,
             options=offered,
-            answer=None if options else schema,
+            answer=schema,
             closes_at_ms=performance.now_ms + round(within.total_seconds() * 1000) if within else None,
             at_ms=performance.now_ms,
         )
@@ -307,13 +329,28 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _choice(options: tuple[Option, ...], values: list[Any]) -> Callable[[Any], Any]:
-    """One of the options, by its value or by its label."""
+def _answer(
+    offered: tuple[Option, ...], options: Mapping[str, Any] | None, answer: Any
+) -> tuple[Callable[[Any], Any], dict[str, Any] | None]:
+    """What reads an answer, and the JSON schema of one that is no option, where there may be such."""
+    if options and answer is None:
+        return _choice(offered, list(options.values())), None
+    accept, schema = _shape(str if answer is None else answer)
+    accept = accept or _as_it_is
+    return (_choice(offered, list(options.values()), accept) if options else accept), schema
+
+
+def _choice(
+    options: tuple[Option, ...], values: list[Any], other: Callable[[Any], Any] | None = None
+) -> Callable[[Any], Any]:
+    """One of the options, by its value or by its label; what is none of them goes to `other`."""
 
     def choose(answer: Any) -> Any:
         for option, value in zip(options, values, strict=True):
             if answer in (option.value, option.label):
                 return value
+        if other is not None:
+            return other(answer)
         raise BadInput(f"{answer!r} is none of the options: {', '.join(option.label for option in options)}")
 
     return choose

@@ -25,10 +25,11 @@ def question_for(status: Status, step: int | None) -> Question:
 
 def check_answer(question: Question, value: Any) -> None:
     """Raises `BadInput` that names what the question allows. `value` is a JSON value."""
-    if question.options:
-        if value not in [option.value for option in question.options]:
-            raise BadInput(f"{_shown(value)} is not among the options: {_options(question)}")
-    elif question.answer is not None:
+    if value in [option.value for option in question.options]:
+        return
+    if question.options and question.answer is None:
+        raise BadInput(f"{_shown(value)} is not among the options: {_options(question)}")
+    if question.answer is not None:
         errors = cast("Any", Draft202012Validator(question.answer)).iter_errors(value)
         problem = next(iter(errors), None)
         if problem is not None:
@@ -39,7 +40,8 @@ def check_answer(question: Question, value: Any) -> None:
 def chosen(question: Question, text: str) -> Any:
     """What a person meant who typed `text`: an option's number (from 1) or label, else JSON, else the text.
 
-    An option whose label or value is itself a number is chosen by that, before any position.
+    An option whose label or value is itself a number is chosen by that, before any position. Where the answer
+    is to be text, a number or `true` is the text that was typed.
     """
     value = json_or_text(text)
     for option in question.options:
@@ -47,7 +49,8 @@ def chosen(question: Question, text: str) -> Any:
             return option.value
     if question.options and text.strip().isdecimal() and 1 <= int(text) <= len(question.options):
         return question.options[int(text) - 1].value
-    return value
+    takes_text = question.answer is not None and question.answer.get("type") == "string"
+    return text if takes_text and not isinstance(value, str) else value
 
 
 def json_or_text(text: str) -> Any:

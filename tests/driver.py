@@ -260,8 +260,11 @@ class Driver:
         for bound in record.call.checks:
             check = self.app.check(bound.name)
             output, *_ = check.parameters
+            given = {output: record.result, **bound.arguments}
             try:
-                check.function(check.parameters[output].validate_python(record.result), **bound.arguments)
+                check.function(
+                    **{name: check.parameters[name].validate_python(v) for name, v in given.items()}
+                )
             except Refused as reason:
                 return refused(record, str(reason), self.now_ms)
             except ValidationError as error:

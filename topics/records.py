@@ -374,7 +374,7 @@ class Question(Record):
     text: str
     options: tuple[Option, ...] = ()
     answer: dict[str, Any] | None = None
-    """JSON schema of the answer, for forms."""
+    """JSON schema of an answer that is none of `options`, for forms."""
     closes_at_ms: Milliseconds | None = None
     at_ms: Milliseconds
 

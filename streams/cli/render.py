@@ -107,12 +107,13 @@ class Screen:
         """One line, and more for a question's options or a long reason. What came out is for `result`."""
         line = self._moment_line(moment)
         text = "" if moment.what == "result" and moment.mark == "ok" else moment.text
+        text, _, more = text.partition("\n") if moment.what == "ask" else (text, "", "")
         reason = Text(text, style=TEXT_STYLE[moment.mark])
         fits = line.cell_len + reason.cell_len <= self.console.width
         self._line(line + reason if fits or moment.mark != "failed" else line)
         if moment.mark == "failed" and not fits:
             self._reason(reason)
-        for line in self._options(moment.options):
+        for line in (*self._below(more), *self._options(moment.options)):
             self._line(line)
 
     def note(self, text: str) -> None:
@@ -182,10 +183,19 @@ class Screen:
 
     def _reason(self, reason: Text) -> None:
         """Why something failed is never cut: it goes under the line."""
-        indent = " " * (self.columns.clock + self.columns.what + 9)
-        lines = reason.wrap(self.console, self.console.width - len(indent))
+        lines = reason.wrap(self.console, self.console.width - len(self._indent))
         for line in lines[:REASON_LINES_MAX]:
-            self._line(Text(indent) + line)
+            self._line(Text(self._indent) + line)
+
+    @property
+    def _indent(self) -> str:
+        return " " * (self.columns.clock + self.columns.what + 9)
+
+    def _below(self, text: str) -> Iterable[Text]:
+        """What a question says beyond its first line, whole: a person decides by it."""
+        for line in text.splitlines():
+            parts = Text(line).wrap(self.console, self.console.width - len(self._indent))
+            yield from (Text(self._indent) + part for part in parts) if line else [Text()]
 
     def _append_call(self, line: Text, name: str, by: str, attempt: int | None) -> None:
         """A tool that is its own route is named once."""
@@ -195,10 +205,8 @@ class Screen:
         )
 
     def _options(self, options: Iterable[Option]) -> Iterable[Text]:
-        widths = self.columns
-        indent = " " * (widths.clock + widths.what + 9)
         for number, option in enumerate(options, 1):
-            yield Text(indent).append(f"{number:>2}  ", style="bold blue").append(option.label)
+            yield Text(self._indent).append(f"{number:>2}  ", style="bold blue").append(option.label)
 
     def _attempt(self, attempt: int | None) -> str:
         if attempt is None:
@@ -244,6 +252,7 @@ class Screen:
         for position, number in enumerate(sorted(step.attempts)):
             yield self._row(step, step.attempts[number], first=position == 0)
         if step.question is not None and step.outcome == "waiting":
+            yield from self._below(step.question.text.partition("\n")[2])
             yield from self._options(step.question.options)
 
     def _row(self, step: Step, attempt: Attempt | None, first: bool) -> Text:
@@ -304,8 +313,10 @@ def moment_of(at_ms: int) -> str:
 
 
 def question_line(question: Question) -> str:
+    """Its first line says what is asked; the rest is for who looks closer."""
     labels = " / ".join(option.label for option in question.options)
-    return f"{question.text} ({labels})" if labels else question.text
+    asked = question.text.partition("\n")[0]
+    return f"{asked} ({labels})" if labels else asked
 
 
 def _running(timeline: Timeline) -> RenderableType:
@@ -354,7 +365,7 @@ def _told(step: Step, attempt: Attempt | None) -> str:
     if step.problem is not None:
         return step.problem.message
     if step.question is not None and step.outcome != "succeeded":
-        return step.question.text
+        return step.question.text.partition("\n")[0]
     return preview(step.result)
 
 

@@ -114,6 +114,8 @@ def at_the_terminal(screen: Screen) -> Answerer | None:
             try:
                 value = chosen(question, text)
                 check_answer(question, value)
+                if question.options and not text:
+                    raise BadInput("nothing was typed")
             except BadInput as error:
                 screen.note(_refusal(question, text) or str(error))
             else:
@@ -144,12 +146,14 @@ def picking(screen: Screen, number: int) -> Answerer:
 
 
 def _prompt(question: Question) -> str:
-    return f"  pick 1 to {len(question.options)}: " if question.options else "  your answer: "
+    if not question.options:
+        return "  your answer: "
+    return f"  pick 1 to {len(question.options)}{', or say what else' if question.answer else ''}: "
 
 
 def _refusal(question: Question, text: str) -> str | None:
     """The options stand on the screen already; what a question without any allows, the error says."""
-    if not question.options:
+    if not question.options or (question.answer and text):
         return None
     return f"{text!r} is none of them" if text else "type the number of one, or Ctrl-C"
 

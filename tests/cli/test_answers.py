@@ -46,6 +46,26 @@ def test_an_option_that_is_a_number_is_chosen_by_value_not_by_place() -> None:
     assert chosen(nights, "1") == 1
 
 
+REVIEW = CHOICE.model_copy(
+    update={"options": (Option(label="Send it", value="send"),), "answer": {"type": "string"}}
+)
+"""Options, or something else."""
+
+
+def test_options_may_leave_room_for_something_else() -> None:
+    for typed, meant in {"1": "send", "SEND IT": "send", "friendlier, please": "friendlier, please"}.items():
+        assert chosen(REVIEW, typed) == meant
+        check_answer(REVIEW, meant)
+    with pytest.raises(BadInput, match="7 is not of type 'string'"):
+        check_answer(REVIEW, 7)
+
+
+@pytest.mark.parametrize("typed", ["1042", "true", '{"a": 1}'])
+def test_a_number_is_text_where_text_is_asked_for(typed: str) -> None:
+    assert chosen(NUMBER.model_copy(update={"answer": {"type": "string"}}), typed) == typed
+    assert chosen(REVIEW, typed) == typed
+
+
 def test_text_that_is_no_json_is_text() -> None:
     assert chosen(NUMBER, "many") == "many"
 

@@ -71,6 +71,7 @@ async def people(task: Task, hotel: Hotel, day: timedelta) -> None:
         await task.ask("ada", "which?", options={"a": hotel}, within=day, otherwise=None), Hotel | None
     )
     assert_type(await task.ask("ada", "how many?", answer=int), int)
+    assert_type(await task.ask("ada", "which?", options={"a": hotel}, answer=str), Hotel | str)
     assert_type(await task.signal("go"), Any)
     assert_type(await task.signal("go", int), int)
 
