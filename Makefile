@@ -46,6 +46,10 @@ format: $(VENV)/dev ## format the code, and mend what lint can
 benchmark: $(VENV)/run ## measure steps per second and latency beside plain Kafka, for both guarantees
 	@$(BIN)/python -m benchmarks.steps
 
+.PHONY: benchmark-agent
+benchmark-agent: $(VENV)/run ## measure what durability adds to an agent's step, for both guarantees
+	@$(BIN)/python -m benchmarks.agent
+
 .PHONY: benchmark-restore
 benchmark-restore: $(VENV)/run ## measure how fast a worker takes over 100,000 open tasks
 	@$(BIN)/python -m benchmarks.restore

@@ -15,6 +15,8 @@ from pydantic_ai.durable_exec import (
     DurabilityEngineSpec,
     DurableRunContext,
     DynamicToolsetCallToolParams,
+    ModelCancelSuspendedResponseParams,
+    ModelCompactMessagesParams,
     ModelRequestParams,
     ParameterTransport,
     ParameterTransports,
@@ -22,8 +24,8 @@ from pydantic_ai.durable_exec import (
     ToolsetGetToolsParams,
     revalidate_function_call,
 )
-from pydantic_ai.messages import ModelMessage
-from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters
 from pydantic_ai.tools import RunContext, ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, DynamicToolset, FunctionToolset
 from pydantic_ai.toolsets.function import FunctionToolsetTool
@@ -88,20 +90,46 @@ class Transports(ParameterTransports):
 
     def model_request(self, result_type: object) -> Transport[ModelRequestParams]:
         def dump(params: ModelRequestParams) -> Body:
-            return self._context(params.run_context) | {
-                "model": params.model_id,
-                "messages": JSON_CODEC.dump(list[ModelMessage], params.messages),
-                "settings": to_jsonable_python(params.model_settings),
-                "parameters": JSON_CODEC.dump(ModelRequestParameters, params.model_request_parameters),
-            }
+            return self._context(params.run_context) | {"model": params.model_id} | _conversation(params)
 
         def load(body: Body) -> ModelRequestParams:
-            return ModelRequestParams(
+            return ModelRequestParams(body["model"], run_context=self._ctx(body), **_spoken(body))
+
+        return Transport(dump, load)
+
+    def compact_messages(self) -> Transport[ModelCompactMessagesParams]:
+        def dump(params: ModelCompactMessagesParams) -> Body:
+            asked = params.request_context
+            more = {
+                "model": params.model_id,
+                "streaming": asked.streaming,
+                "instructions": params.instructions,
+            }
+            return self._context(params.run_context) | more | _conversation(asked)
+
+        def load(body: Body) -> ModelCompactMessagesParams:
+            unset = cast("Model", None)  # whoever performs it sets the model
+            asked = ModelRequestContext(model=unset, **_spoken(body))
+            asked.model_id, asked.streaming = body["model"], body["streaming"]
+            return ModelCompactMessagesParams(
                 body["model"],
-                messages=JSON_CODEC.load(list[ModelMessage], body["messages"]),
-                model_settings=body["settings"],
-                model_request_parameters=JSON_CODEC.load(ModelRequestParameters, body["parameters"]),
+                request_context=asked,
+                instructions=body["instructions"],
                 run_context=self._ctx(body),
+            )
+
+        return Transport(dump, load)
+
+    def cancel_suspended_response(self) -> Transport[ModelCancelSuspendedResponseParams]:
+        def dump(params: ModelCancelSuspendedResponseParams) -> Body:
+            assert params.run_context is not None
+            response = JSON_CODEC.dump(ModelResponse, params.response)
+            return self._context(params.run_context) | {"model": params.model_id, "response": response}
+
+        def load(body: Body) -> ModelCancelSuspendedResponseParams:
+            response = JSON_CODEC.load(ModelResponse, body["response"])
+            return ModelCancelSuspendedResponseParams(
+                body["model"], response=response, run_context=self._ctx(body)
             )
 
         return Transport(dump, load)
@@ -178,12 +206,6 @@ class Transports(ParameterTransports):
 
     # ------------------------------------------------------------ what is no step
 
-    def compact_messages(self) -> Transport[Any]:
-        return _refused("message compaction")
-
-    def cancel_suspended_response(self) -> Transport[Any]:
-        return _refused("cancelling a suspended response")
-
     def event_stream_handler(self) -> Transport[Any]:
         return _refused("an event stream handler")
 
@@ -205,6 +227,22 @@ class Transports(ParameterTransports):
             )
 
         return Transport(dump, load)
+
+
+def _conversation(asked: ModelRequestParams | ModelRequestContext) -> Body:
+    return {
+        "messages": JSON_CODEC.dump(list[ModelMessage], asked.messages),
+        "settings": to_jsonable_python(asked.model_settings),
+        "parameters": JSON_CODEC.dump(ModelRequestParameters, asked.model_request_parameters),
+    }
+
+
+def _spoken(body: Body) -> dict[str, Any]:
+    return {
+        "messages": JSON_CODEC.load(list[ModelMessage], body["messages"]),
+        "model_settings": body["settings"],
+        "model_request_parameters": JSON_CODEC.load(ModelRequestParameters, body["parameters"]),
+    }
 
 
 def _refused(what: str) -> Transport[Any]:

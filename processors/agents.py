@@ -27,20 +27,20 @@ from pydantic_ai.durable_exec import (
     DurableOperationId,
     JournalOperationNamer,
     ModelRequestId,
-    ModelRequestParams,
     OperationConfigRole,
     RegisteredOperationBackend,
     ToolsetCallToolId,
     ToolsetGetToolsId,
     conversation_id_from_run_id,
 )
-from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
+from pydantic_ai.messages import ToolCallPart
 from pydantic_ai.models import Model
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 from pydantic_ai.toolsets import FunctionToolset
 
 from processors.agent_parameters import SPEC, Body, Transports
+from processors.agent_requests import ModelParams, as_asked, shape_of
 from processors.fingerprint import fits
 from processors.performance import PLAYING, Performance
 from processors.preview import preview
@@ -126,6 +126,9 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     def get_run_clock(self) -> Callable[[], datetime] | None:
         return PLAYING.get().task.now if self.in_durable_context else None
 
+    def get_wrapper_model(self, model: Model) -> Model | None:
+        return as_asked(model)
+
     async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: WrapRunHandler) -> AgentRunResult[Any]:
         """Within a workflow there are no threads, and sleeping is the task's."""
         if not self.in_durable_context:
@@ -186,6 +189,9 @@ class Operations(RegisteredOperationBackend[bool]):
     def find(self, name: str) -> DurableOperation[Any, Body, Any] | None:
         return self._by_name.get(name)
 
+    def names(self) -> Collection[str]:
+        return self._by_name
+
     def tools(self) -> set[str]:
         """What the tool routes are named after."""
         names: set[str] = set()
@@ -229,16 +235,16 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         performance = PLAYING.get()
         if self._agent not in performance.app.agents:
             raise BadInput(f"agent {self._agent!r} is unknown to the app: add it, App(…, agents=[…])")
-        if isinstance(params, ModelRequestParams):
+        if isinstance(params, ModelParams):
             step = self._request(performance, params)
         else:
             step = self._call(performance, params)
         return cast("R", await step.future)
 
-    def _request(self, performance: Performance, params: ModelRequestParams) -> Step:
+    def _request(self, performance: Performance, params: ModelParams) -> Step:
         """The fingerprint is of the conversation's shape: a prompt that was reworded since parks no task."""
         body = self._body(params)
-        step = self._step(performance, "model", self._agent, [self._name, _shape(params.messages)], body)
+        step = self._step(performance, "model", self._agent, [self._name, shape_of(params)], body)
         name = params.model_id or performance.app.model_route(self._agent).names[0]
         call = CallModel(**self._facts(performance, step, name, body))
         performance.publish("model-calls", call)
@@ -278,19 +284,6 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
             "agent": AgentOperation(agent=self._agent, operation=self._name, name=name, body=body),
             "at_ms": performance.now_ms,
         }
-
-
-def _shape(messages: list[ModelMessage]) -> list[list[str]]:
-    """Who spoke, in which kinds of parts, of which tools: nothing that a clock or a wording decides."""
-    return [
-        ["response" if isinstance(message, ModelResponse) else "request", *map(_kind, message.parts)]
-        for message in messages
-    ]
-
-
-def _kind(part: Any) -> str:
-    tool: str | None = getattr(part, "tool_name", None)
-    return f"{part.part_kind} {tool}" if tool else str(part.part_kind)
 
 
 def _place(of: DurableOperationId) -> str | None:

@@ -11,19 +11,22 @@ from pydantic_ai import exceptions as ai
 from pydantic_ai.durable_exec import DurableOperation, durable_unit_scope
 
 from processors.agent_parameters import Body
+from processors.agent_requests import asked_once
 from processors.app import App
 from processors.tool import Reply
 from streams.executors.current import serve_as_current
-from streams.executors.provider import meaning
+from streams.executors.provider import meaning, request_key
 from topics.errors import UnknownName
 from topics.records import CallModel, CallTool, Usage
 
 
 async def request(app: App, call: CallModel, by: str) -> Reply:
     """Asks the agent's own model, or the spare that the call has come to."""
-    asked = {"model": app.model_route(call.route).names[call.candidate]} if call.candidate else {}
+    route = app.model_route(call.route)
+    asked = {"model": route.names[call.candidate]} if call.candidate else {}
     try:
-        response = await perform(app, call, asked)
+        with asked_once(request_key(call), route.policy.timeout_s):
+            response = await perform(app, call, asked)
     except (ai.AgentRunError, ai.UserError) as error:
         raise meaning(error, by) from error
     return Reply(response, by, _usage(response))
@@ -50,7 +53,10 @@ def _operation(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[A
     return operation, asked.body | arguments
 
 
-def _usage(response: Body) -> Usage:
+def _usage(response: Body | None) -> Usage | None:
+    """None for what is no answer: the cancellation of one."""
+    if response is None:
+        return None
     usage = response["usage"]
     return Usage(
         model=response["model_name"],

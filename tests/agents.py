@@ -1,0 +1,60 @@
+"""Agents for tests: models that say what they are told, and workflows played with all stages in memory."""
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Any
+
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+
+from segue import App, Task, workflow
+from tests.driver import Driver
+
+
+def text(said: str) -> ModelResponse:
+    return ModelResponse(parts=[TextPart(said)])
+
+
+def calls(tool: str, *arguments: dict[str, Any]) -> ModelResponse:
+    return ModelResponse(parts=[ToolCallPart(tool, each) for each in arguments])
+
+
+def scripted(*answers: ModelResponse) -> FunctionModel:
+    """Says one after the other, by how much was said before; streamed, a word at a time."""
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        return answers[sum(isinstance(message, ModelResponse) for message in messages)]
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterable[Any]:
+        for part in answer(messages, info).parts:
+            assert isinstance(part, TextPart)
+            for word in part.content.split(" "):
+                yield f"{word} "
+
+    return FunctionModel(answer, stream_function=stream)  # type: ignore[arg-type]
+
+
+def played(
+    run: Callable[[Task], Awaitable[Any]], *agents: Agent[Any, Any], crashes: dict[int, int] | None = None
+) -> Driver:
+    """The workflow that awaits `run(task)`, crashed in these acts."""
+
+    @workflow
+    async def ask(task: Task) -> Any:
+        return await run(task)
+
+    driver = Driver(App("one", workflows=[ask], agents=agents), crashes=crashes)
+    driver.submit("ask")
+    driver.run()
+    return driver
+
+
+def asked(driver: Driver) -> list[str]:
+    """Which operations were asked for, in order."""
+    commands = [*driver.records("model-calls"), *driver.records("tool-calls")]
+    return [call.agent.operation for call in sorted(commands, key=lambda call: call.step)]
+
+
+def content_told_last(driver: Driver) -> list[Any]:
+    parts = driver.records("model-calls")[-1].agent.body["messages"][-1]["parts"]
+    return [part["content"] for part in parts]
