@@ -22,18 +22,22 @@ from typing import (
 from pydantic import TypeAdapter
 
 from processors.annotations import adapter_of, parameters_of
-from processors.routes import AnyRoute, LoneTool, ModelRoute, ToolRoute, route_of
+from processors.routes import AnyRoute, LoneTool, ModelRoute, Tool, ToolRoute, route_of, with_undos
 from processors.step import read
 from processors.task import BoundCheck, Task
 from topics.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from processors.agents import Durable
+    from processors.schedules import Schedule
 
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 T = TypeVar("T")
+
+OURS = "segue."
+"""How the names of workflows and tools begin that every app has."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +161,18 @@ class App:
         tools: Iterable[LoneTool] = (),
         checks: Iterable[Check[Any, ...]] = (),
         agents: Iterable[NamedAgent] = (),
+        schedules: Iterable["Schedule"] = (),
         services: Iterable[Service] = (),
         notice: str | None = None,
         sample: tuple[Workflow[Any, Any], Any] | None = None,
     ) -> None:
         self.name = name
-        self.workflows = _by("workflow", workflows, lambda w: (w.name, w.version))
+        keeper, clock = _of_schedules()
+        self.workflows = _by("workflow", [*workflows, keeper], lambda w: (w.name, w.version))
+        self.schedules = _by("schedule", schedules, lambda s: s.name)
         self.agents: dict[str, Durable[Any]] = _by("agent", map(_durable, agents), lambda a: a.name)
         of_agents = [route for agent in self.agents.values() for route in agent.routes()]
-        declared = [*routes, *map(route_of, tools), *of_agents]
+        declared = with_undos([*routes, *map(route_of, (*tools, clock)), *of_agents])
         self.routes: dict[str, AnyRoute] = _by("route", declared, lambda r: r.name)
         self.checks = _by("check", checks, lambda c: c.name)
         self.services = tuple(services)
@@ -178,7 +185,7 @@ class App:
             return found
         versions = [v for n, v in self.workflows if n == name]
         if not versions:
-            known = ", ".join(sorted({n for n, _ in self.workflows}))
+            known = ", ".join(sorted({n for n, _ in self.workflows if not n.startswith(OURS)}))
             raise UnknownName(f"no workflow {name!r} here; there are: {known}")
         if version is not None:
             raise UnknownName(
@@ -202,6 +209,13 @@ class App:
         if name not in self.checks:
             raise UnknownName(f"no check {name!r} in app {self.name!r}: add it to its checks")
         return self.checks[name]
+
+
+def _of_schedules() -> tuple[Workflow[Any, Any], Tool[..., Any]]:
+    """The workflow of schedules, and its tool: any app may be told of a schedule."""
+    from processors.schedules import clock, keeper  # noqa: PLC0415 - it is declared by what stands here
+
+    return keeper, clock
 
 
 def _durable(agent: NamedAgent) -> "Durable[Any]":

@@ -3,14 +3,26 @@
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from topics.records import Call, CallTool
+
 
 class Attempt(NamedTuple):
-    """One try of a step. `idempotency_key` is the same for every attempt of the step: send it to services."""
+    """One try of a step. `idempotency_key` is the same for every attempt of the step: send it to services.
+
+    `undoes` is that of the step that this one undoes, where it undoes one.
+    """
 
     task: str
     step: int
     attempt: int
     idempotency_key: str
+    undoes: str | None = None
+
+
+def attempt_of(call: Call) -> Attempt:
+    undoes = call.undoes if isinstance(call, CallTool) else None
+    undone = None if undoes is None else f"{call.task}/{undoes}"
+    return Attempt(call.task, call.step, call.attempt, call.idempotency_key, undone)
 
 
 CURRENT: ContextVar[Attempt] = ContextVar("segue_attempt")

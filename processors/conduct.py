@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from processors.admission import Admission, Turn
+from processors.again import abandoned, next_run
 from processors.app import App
 from processors.journal import journal_key
 from processors.limits import LIMITS, Limits
@@ -200,7 +201,7 @@ class Conduct(Stage):
         live.seq += 1
         if event.kind == "admitted":
             self._admission.begun(performance.submitted, live.offset)
-        return self._conclude(live, Decision(write=[entry]), now_ms)
+        return self._conclude(live, Decision(write=[entry]), now_ms, record.offset)
 
     def _objection(self, performance: Performance, event: TaskEvent) -> str | None:
         """Why what came from outside can't be accepted; None if it can."""
@@ -279,15 +280,21 @@ class Conduct(Stage):
 
     # ------------------------------------------------------------ what follows
 
-    def _conclude(self, live: Live, decision: Decision, now_ms: int) -> Decision:
-        """What the coroutine asked for, where the task stands if that changed, and its end if it ended."""
-        performance = live.performance
-        decision.tenant = performance.submitted.tenant or ""
-        if performance.parked:
+    def _conclude(self, live: Live, decision: Decision, now_ms: int, offset: int | None = None) -> Decision:
+        """What the coroutine asked for, where the task stands if that changed, and its end if it ended.
+
+        `offset` is that of the event which did it, where there is one.
+        """
+        decision.tenant = live.performance.submitted.tenant or ""
+        if live.performance.parked:
             self._park(live, decision)
         else:
             self._unpark(live, decision)
-        decision.publish += performance.take()
+        decision.publish += live.performance.take()
+        if (following := next_run(live.performance)) is not None:
+            live.offset = live.offset if offset is None else offset
+            self._run_again(live, following, decision)
+        performance = live.performance
         ends = performance.ending is not None and not performance.parked
         busy = performance.calls > 0 and not (ends or performance.parked)
         if busy != live.busy and not performance.queued:
@@ -301,6 +308,25 @@ class Conduct(Stage):
             live.stands = stands
             decision.publish.append(_publish("status", status_of(performance, live.partition, live.offset)))
         return decision
+
+    def _run_again(self, live: Live, begins: Submitted, decision: Decision) -> None:
+        """A fresh journal for the next run; and for the one after it, if signals that it held end that."""
+        decision.write += [
+            Write(journal_key(live.performance.task_id, seq), None) for seq in range(1, live.seq)
+        ]
+        following: Submitted | None = begins
+        while following is not None:
+            decision.publish += abandoned(live.performance)
+            live.performance.close()
+            live.performance = Performance(self._app, following, self._entropy)
+            decision.publish.append(Publish("events", following.task, following))
+            decision.publish += live.performance.take()
+            following = next_run(live.performance)
+        live.seq, live.stands, begun = 1, None, live.performance.submitted
+        head = b"%d %d %d\n" % (_steps(live), live.partition, live.offset)
+        decision.write.append(Write(journal_key(begun.task, 0), head + codec.encode(begun)))
+        if live.performance.parked:
+            self._park(live, decision)
 
     def _park(self, live: Live, decision: Decision) -> None:
         """Remember from which event on the coroutine has not played."""

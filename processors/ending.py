@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from processors.again import Again
 from processors.blob import Blob
 from topics.codec import DEPTH_MAX, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
@@ -25,6 +26,8 @@ class Ending:
     outcome: Outcome
     result: Any = None
     problem: Problem | None = None
+    again: Again | None = None
+    """Set where the task does not end, but its run."""
 
 
 def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
@@ -34,6 +37,8 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
     except asyncio.CancelledError as cancelled:
         reason = str(cancelled) or "cancelled"
         return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
+    except Again as again:
+        return Ending("succeeded", again=again)
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
         return Ending("failed", problem=_problem(error))
     try:

@@ -15,14 +15,16 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from processors.again import of_an_earlier_run, too_much_held
 from processors.blob import taken
 from processors.ending import Ending, ending_of
 from processors.fingerprint import fingerprint
 from processors.loop import WorkflowLoop
+from processors.saga import undone_if_it_fails
 from processors.step import Kind, Step
 from processors.task import Task
 from topics import codec
@@ -37,6 +39,7 @@ from topics.records import (
     Critique,
     Delay,
     Event,
+    NotUndone,
     Problem,
     QuestionClosed,
     Record,
@@ -95,18 +98,26 @@ class Performance:
         self.queued = self.waited = queued
         self.calls = 0
         self.holds = 0
+        self.not_undone: list[NotUndone] = []
+        self.view: Any = None
+        run = submitted.run
+        self.first_step = run.first_step if run else 0
+        self.heard = run.heard if run else -1
         self._children = 0
         self._steps_max = submitted.steps_max
         self._asked: list[Publish] = []
         self._open = 0
-        self._closed = False
+        self.closed = False
         self._suspended = False
         self._seen: set[str] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self._waiting: dict[str, deque[Step]] = {}
-        self._early: dict[str, deque[Any]] = {}
+        self._early: dict[str, deque[SignalReceived]] = {}
         self._loop = WorkflowLoop(self._expect_timer, submitted.task)  # type: ignore[abstract]
         self._advance(self.submitted.at_ms)
+        for signal in run.held if run else ():
+            self._seen.add(_identity(signal))
+            self._signal(signal)
         if not queued:
             self._begin()
 
@@ -121,7 +132,7 @@ class Performance:
             problem = Problem(type="BadInput", message=codec.explain(error), retryable=False)
             self.ending = Ending("failed", problem=problem)
             return
-        coroutine = cast("Any", self._workflow.function(self.task, *arguments))
+        coroutine = undone_if_it_fails(self.task, self._workflow.function, arguments)
         context = contextvars.Context()
         context.run(PLAYING.set, self)
         self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
@@ -137,15 +148,16 @@ class Performance:
 
     def close(self) -> None:
         """Let the coroutine go. What it does while it unwinds has no effect."""
-        self._closed = True
+        self.closed = True
         self._loop.unwind()
 
     # ------------------------------------------------------------ events in
 
     def knows(self, event: Event) -> bool:
         """Whether the event adds nothing: it was applied before, or its step has been settled."""
-        if isinstance(event, StepSucceeded | StepFailed) and event.step < len(self.steps):
-            step = self.steps[event.step]
+        if self.submitted.run is not None and of_an_earlier_run(self.submitted.run, event):
+            return True
+        if isinstance(event, StepSucceeded | StepFailed) and (step := self._step_at(event.step)):
             return (step.settled and step.print == event.print) or _identity(event) in self._seen
         if isinstance(event, Admitted):
             return not self.queued
@@ -156,6 +168,8 @@ class Performance:
     def apply(self, event: Event) -> None:
         """Let the event happen: once each, in the order of the journal. `Submitted` has happened already."""
         self._seen.add(_identity(event))
+        if isinstance(event, Answered | SignalReceived | CancelRequested) and event.origin is not None:
+            self.heard = max(self.heard, event.origin.offset)
         if self.ending:
             self._park(event, "the workflow now ends before it")
         if self.parked:
@@ -196,7 +210,7 @@ class Performance:
         self._loop.now_s = self.now_ms / 1000
 
     def _resolve(self, event: StepSucceeded | StepFailed | TimerFired) -> None:
-        step = self.steps[event.step] if event.step < len(self.steps) else None
+        step = self._step_at(event.step)
         if step is None:
             return self._park(event, "the workflow now waits for something else")
         if step.print != event.print:
@@ -216,6 +230,10 @@ class Performance:
         if step.timer is not None:
             self._loop.fire(step.timer)
         return self._settle(step)
+
+    def _step_at(self, number: int) -> Step | None:
+        place = number - self.first_step
+        return self.steps[place] if 0 <= place < len(self.steps) else None
 
     def _settle(self, step: Step, result: Any = None, error: Exception | None = None) -> None:
         self._open -= 1
@@ -281,7 +299,8 @@ class Performance:
             except (ValidationError, BadInput) as error:
                 return codec.explain(error)
             return None
-        if event.step is not None and event.step < len(self.steps) and self.steps[event.step].question:
+        asked = self._step_at(event.step) if event.step is not None else None
+        if asked is not None and asked.question:
             return f"the question at step {event.step} is closed"
         if len(self.questions) > 1:
             return f"which question? Name the step: {sorted(self.questions)} are open"
@@ -315,9 +334,19 @@ class Performance:
             step = waiting.popleft()
             if not step.future.done():
                 return self._settle(step, event.value)
-        self._early.setdefault(event.name, deque()).append(event.value)
+        self._early.setdefault(event.name, deque()).append(event)
         self.holds += 1
         return None
+
+    @property
+    def held(self) -> tuple[SignalReceived, ...]:
+        """Signals that nobody took, those of a name in the order in which they came."""
+        return tuple(signal for early in self._early.values() for signal in early)
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether any step of this run has had its outcome."""
+        return self._open < len(self.steps)
 
     def awaits(self, signal: str) -> bool:
         """Whether somebody in the workflow waits for a signal of that name."""
@@ -327,7 +356,7 @@ class Performance:
         """Give the step the earliest signal of its name that nobody took yet, or the next to come."""
         if early := self._early.get(step.name):
             self.holds -= 1
-            self._settle(step, early.popleft())
+            self._settle(step, early.popleft().value)
         else:
             self._waiting.setdefault(step.name, deque()).append(step)
 
@@ -339,7 +368,7 @@ class Performance:
         A coroutine that is closed is told so once; if it goes on to ask, it waits for ever. Raises
         `StepError` for one too many, by the limits that the task was submitted with, so that it always does.
         """
-        if self._closed and not self._suspended:
+        if self.closed and not self._suspended:
             self._suspended = True
             raise Suspended
         if len(self.steps) + len(self._timers) >= self._steps_max:
@@ -351,7 +380,8 @@ class Performance:
         return step
 
     def _next_step(self, kind: Kind, name: str, asked: Any) -> Step:
-        step = Step(len(self.steps), kind, name, fingerprint(kind, name, asked), self._loop.create_future())
+        number = self.first_step + len(self.steps)
+        step = Step(number, kind, name, fingerprint(kind, name, asked), self._loop.create_future())
         self.steps.append(step)
         self._open += 1
         self.calls += kind in CALLS
@@ -361,7 +391,7 @@ class Performance:
     def _one_too_many(self, name: str) -> StepError | TooManySteps:
         """Tell the workflow once, and let it clean up; if it takes that for more of the same, end it."""
         most = self.submitted.steps_max
-        error = self._too_many(name, len(self.steps), "steps_max", most, "in all")
+        error = self._too_many(name, self.first_step + len(self.steps), "steps_max", most, "in all")
         if self._steps_max > most:
             return TooManySteps(error.problem.message)
         self._steps_max += CLEAN_UP_STEPS_MAX
@@ -372,6 +402,14 @@ class Performance:
         message = f"more than {most:,} steps {how} ({limit}): {advice}"
         return StepError(name, number, Problem(type="TooManySteps", message=message, retryable=False))
 
+    def let_go(self, step: Step) -> None:
+        """Nobody waits for the step, nor brings an outcome of it."""
+        self._settle(step)
+
+    def make_room(self) -> None:
+        """For one step more than the limit: what undoes a step was allowed with it."""
+        self._steps_max = max(self._steps_max, len(self.steps) + len(self._timers) + 1)
+
     def _expect_timer(self, timer: asyncio.TimerHandle) -> None:
         """Called where the workflow sets it; it is a step only if it still wants it when it blocks."""
         if len(self.steps) + len(self._timers) >= self._steps_max:
@@ -379,7 +417,7 @@ class Performance:
         self._timers.append(timer)
 
     def publish(self, topic: str, record: Record, key: str | None = None) -> None:
-        if not self._closed:
+        if not self.closed:
             self._asked.append(Publish(topic, key or self.task_id, record))
 
     def _run(self) -> None:
@@ -397,6 +435,8 @@ class Performance:
             self.ending = Ending("failed", problem=Problem(type="Stuck", message=stuck, retryable=False))
         else:
             self.ending = ending_of(self._task, self._workflow.output)
+            if self.ending.again and (problem := too_much_held(self.held)):
+                self.ending = Ending("failed", problem=problem)
         for step in list(self.questions.values()):
             self.close_question(step, "ended")
 

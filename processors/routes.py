@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -23,6 +23,10 @@ _UNNAMED = (
     inspect.Parameter.VAR_KEYWORD,
     inspect.Parameter.POSITIONAL_ONLY,
 )
+
+
+Undo = Callable[[R], Awaitable[Any]] | Callable[[], Awaitable[Any]]
+"""A tool that undoes a step: it takes its result, or nothing and goes by `current_attempt().undoes`."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,15 @@ class Tool(Generic[P, R]):
     function: Callable[P, Awaitable[R]]
     name: str
     policy: Policy = Policy()
+    undo: "Tool[..., Any] | None" = None
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The plain function, without durability: for its own tests."""
         return await self.function(*args, **kwargs)
+
+    def undone_by(self, undo: Undo[R]) -> "Tool[P, R]":
+        """The same tool for a call with an undo of its own: `task.tool(book.undone_by(cancel), offer)`."""
+        return replace(self, undo=undo_of(self.name, undo))
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -90,6 +99,18 @@ class Tool(Generic[P, R]):
         return {name: _as_json(self.parameters[name], value) for name, value in kwargs.items()}
 
 
+def undo_of(name: str, undo: "Undo[Any] | None") -> Tool[..., Any] | None:
+    """The undo of the tool or route of that name. Raises `BadInput` if it can't be one."""
+    if undo is None:
+        return None
+    if not isinstance(undo, Tool):
+        raise BadInput(f"the undo of {name!r} must be a @tool, so that it is a durable step itself")
+    declared = cast("Tool[..., Any]", undo)
+    if len(declared.signature.parameters) > 1:
+        raise BadInput(f"{declared.name!r}, the undo of {name!r}, may take its result and nothing more")
+    return declared
+
+
 def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
     """A value that a workflow has only the reference of is passed on by it."""
     return to_jsonable_python(value) if isinstance(value, Blob) else adapter.dump_python(value, mode="json")
@@ -106,11 +127,32 @@ def tool(
     backoff_s: float = ...,
     backoff_s_max: float = ...,
 ) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
-def tool(function: Any = None, /, *, name: str | None = None, **policy: Any) -> Any:
+@overload
+def tool(
+    *,
+    undo: Callable[[], Awaitable[Any]],
+    name: str | None = None,
+    timeout_s: float = ...,
+    retries: int = ...,
+    backoff_s: float = ...,
+    backoff_s_max: float = ...,
+) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
+@overload
+def tool(
+    *,
+    undo: Callable[[R], Awaitable[Any]],
+    name: str | None = None,
+    timeout_s: float = ...,
+    retries: int = ...,
+    backoff_s: float = ...,
+    backoff_s_max: float = ...,
+) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
+def tool(function: Any = None, /, *, name: str | None = None, undo: Any = None, **policy: Any) -> Any:
     """Declare an async function to be a tool: its calls from a workflow are steps, retried by the policy.
 
     Arguments and result travel as JSON, by their annotations. Inside, `current_attempt()` gives the
     idempotency key for outside services; raise `Retryable` or `Permanent` to say what a failure means.
+    `undo` is a tool that takes what this one returned, and undoes it if the task fails later.
     """
 
     def declare(function: Callable[P, Awaitable[R]]) -> Tool[P, R]:
@@ -120,7 +162,8 @@ def tool(function: Any = None, /, *, name: str | None = None, **policy: Any) -> 
             raise BadInput(
                 f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"
             )
-        return Tool(function, name or function.__name__, Policy(**policy))
+        known_as = name or function.__name__
+        return Tool(function, known_as, Policy(**policy), undo_of(known_as, undo))
 
     return declare(function) if function is not None else declare
 
@@ -189,9 +232,11 @@ class ToolRoute(Generic[R]):
     candidates: list[ToolCandidate]
     output: type[R] = cast("type[R]", object)
     policy: Policy = Policy()
+    undo: Undo[R] | None = None
 
     def __post_init__(self) -> None:
         _at_least_one(self)
+        undo_of(self.name, self.undo)
 
     @property
     def kind(self) -> Literal["tool"]:
@@ -247,10 +292,19 @@ LoneTool = Tool[..., Any] | McpTool | OpenApiTool
 def route_of(declared: LoneTool) -> ToolRoute[Any]:
     """The route that a tool has by itself, with its own policy."""
     policy = None if isinstance(declared, McpTool) else declared.policy
-    route: ToolRoute[Any] = ToolRoute(declared.name, [declared], policy=policy or Policy())
+    undo = declared.undo if isinstance(declared, Tool) else None
+    route: ToolRoute[Any] = ToolRoute(declared.name, [declared], policy=policy or Policy(), undo=undo)
     if isinstance(declared, Tool):
         route.__dict__["adapter"] = declared.output
     return route
+
+
+def with_undos(routes: list[AnyRoute]) -> list[AnyRoute]:
+    """The routes, and those of the undos that they name and that are not among them."""
+    known = {route.name for route in routes}
+    undos = [undo_of(route.name, route.undo) for route in routes if isinstance(route, ToolRoute)]
+    missing = {undo.name: route_of(undo) for undo in undos if undo is not None and undo.name not in known}
+    return [*routes, *missing.values()]
 
 
 def _at_least_one(route: AnyRoute) -> None:

@@ -1,7 +1,7 @@
 """Where a task stands and how it ended, as the records that tell the outside and its parent."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from processors.performance import Performance
 from topics.records import (
@@ -23,16 +23,18 @@ class Stands:
 
     state: Literal["queued", "running", "waiting", "parked"] | Outcome
     questions: tuple[int, ...] = ()
+    view: Any = None
 
 
 def stands_at(performance: Performance) -> Stands:
     if performance.parked:
         return Stands("parked")
     if performance.ending:
-        return Stands(performance.ending.outcome)
+        return Stands(performance.ending.outcome, view=performance.view)
     if performance.queued:
         return Stands("queued")
-    return Stands("waiting" if performance.questions else "running", tuple(performance.questions))
+    questions = tuple(performance.questions)
+    return Stands("waiting" if questions else "running", questions, performance.view)
 
 
 def status_of(performance: Performance, partition: int, offset: int) -> Status:
@@ -46,6 +48,7 @@ def status_of(performance: Performance, partition: int, offset: int) -> Status:
         tenant=submitted.tenant,
         questions=tuple(step.question for step in performance.questions.values() if step.question),
         problem=performance.parked or (ending.problem if ending else None),
+        view=performance.view,
         partition=partition,
         offset=offset,
         started_ms=submitted.at_ms,
@@ -78,7 +81,8 @@ def result_of(performance: Performance) -> Result:
         outcome=ending.outcome,
         result=ending.result,
         problem=ending.problem,
-        steps=len(performance.steps),
+        not_undone=tuple(performance.not_undone),
+        steps=performance.first_step + len(performance.steps),
         started_ms=submitted.at_ms,
         at_ms=performance.now_ms,
     )

@@ -20,7 +20,8 @@ class Step:
     """A step that was asked for, the `number`th of its task.
 
     `accept` turns a JSON result into what the workflow gets, or raises `ValidationError`; None takes it as it
-    is. A step is `settled` once its outcome has come, even if the workflow no longer waits for it.
+    is. `child` is the id of the task that it waits for. A step is `settled` once its outcome has come, even
+    if the workflow no longer waits for it.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Step:
     call: CallModel | None = None
     question: Question | None = None
     timer: asyncio.TimerHandle | None = None
+    child: str | None = None
     settled: bool = False
 
 

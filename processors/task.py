@@ -10,25 +10,27 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 
-from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json, to_jsonable_python
 
+from processors.again import Again, called_off
+from processors.fingerprint import fits
 from processors.openapi import OpenApiTool
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
+from processors.saga import CURRENT, Owed, Saga, owed_for
 from processors.step import Step, reader
+from topics.codec import describe
 from topics.errors import BadInput, StepError
 from topics.records import (
     CallModel,
     CallTool,
-    CancelRequested,
     CheckCall,
     Option,
     Parent,
     Problem,
     Question,
-    Record,
     Submitted,
 )
 from topics.trusted import trusted
@@ -46,6 +48,9 @@ D = TypeVar("D")
 _NOBODY: Any = object()
 """No `otherwise` was given."""
 
+VIEW_BYTES_MAX = 16_384
+"""Whoever lists tasks reads the views of all."""
+
 
 @dataclass(frozen=True)
 class BoundCheck(Generic[T]):
@@ -60,8 +65,11 @@ class Task:
 
     def __init__(self, performance: "Performance") -> None:
         self._performance = performance
-        self.random: Random = performance.entropy(performance.task_id)
+        run = performance.submitted.run
+        seed = f"{performance.task_id} {run.number}" if run else performance.task_id
+        self.random: Random = performance.entropy(seed)
         """The task's own source of randomness, the same whenever the task is played again."""
+        self._saga: Saga | None = None
 
     @property
     def id(self) -> str:
@@ -86,14 +94,25 @@ class Task:
     @overload
     async def tool(self, target: McpTool | OpenApiTool | str, /, **arguments: Any) -> Any: ...
     async def tool(self, target: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a tool, or whichever tool of a route answers. Raises `StepError` when the route gives up."""
-        route = self._performance.app.tool_route(target if isinstance(target, str) else target.name)
-        arguments = target.arguments(args, kwargs) if isinstance(target, Tool) else to_jsonable_python(kwargs)
+        """Call a tool, or whichever tool of a route answers. Raises `StepError` when the route gives up.
+
+        A tool or route that has an `undo` is undone if the task fails, or the `saga` that it is called in.
+        """
+        name, arguments = _called(target, args, kwargs)
+        undo = self._undo_of(target)
+        step = self._ask_tool(name, arguments)
+        if undo is None:
+            return await step.future
+        self._innermost().owe(owed_for(step, undo))
+        return await asyncio.shield(step.future)  # cancelled, its outcome still decides what is undone
+
+    def _ask_tool(self, name: str, arguments: dict[str, Any], undoes: int | None = None) -> Step:
+        route = self._performance.app.tool_route(name)
         step = self._performance.step("tool", route.name, arguments)
         step.accept = route.accept
-        call = trusted(CallTool, **self._call(step, ()), arguments=arguments)
+        call = trusted(CallTool, **self._call(step, ()), arguments=arguments, undoes=undoes)
         self._performance.publish("tool-calls", call)
-        return await step.future
+        return step
 
     @overload
     async def model(
@@ -154,6 +173,76 @@ class Task:
             "checks": checks,
             "at_ms": self._performance.now_ms,
         }
+
+    # ------------------------------------------------------------ what is shown, and going on anew
+
+    def show(self, view: Any) -> None:
+        """Let people see where the task is: any value, in `segue show`, `segue tasks` and its `Status`.
+
+        It replaces what was shown before. It is no step, and nothing waits for it.
+        """
+        value = to_jsonable_python(view)
+        if (size := len(to_json(value))) > VIEW_BYTES_MAX:
+            raise BadInput(
+                f"a view of {size:,} bytes: at most {VIEW_BYTES_MAX:,} are shown, so show a summary"
+            )
+        self._performance.view = value
+
+    def again(self, value: Any = None, /, *, version: int | None = None) -> NoReturn:
+        """Go on anew with that input, as the same task: for tasks that do not end. Does not return.
+
+        The journal begins afresh, and with it the limits; signals that nobody took are carried over. What is
+        open ends: see `processors.again`. `version` goes on with another version of the workflow.
+        """
+        performance = self._performance
+        if not performance.has_settled:
+            raise BadInput(
+                "task.again(…) before anything was awaited would go on for ever: await a step first"
+            )
+        submitted = performance.submitted
+        workflow = performance.app.workflow(submitted.workflow, version or submitted.version)
+        value = from_json(fits("again", workflow.name, to_jsonable_python(value)))
+        try:
+            workflow.arguments(value)
+        except ValidationError as error:
+            raise BadInput(
+                f"task.again(…): workflow {workflow.name!r} can't take that: {describe(error)}"
+            ) from None
+        raise Again(value, workflow.version)
+
+    # ------------------------------------------------------------ what is undone
+
+    def saga(self) -> Saga:
+        """`async with task.saga():` undoes its steps if it is left by an exception, before that goes on."""
+        saga = Saga(self._performance, self._ask_tool, CURRENT.get(self._saga))
+        self._saga = self._saga or saga
+        return saga
+
+    @overload
+    def undo_by(self, target: Tool[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def undo_by(self, target: ToolRoute[Any] | str, /, **arguments: Any) -> None: ...
+    def undo_by(self, target: Any, /, *args: Any, **kwargs: Any) -> None:
+        """Call that tool with these arguments if the task fails from here on, or the `saga` that it is in."""
+        name, arguments = _called(target, args, kwargs)
+        self._performance.app.tool_route(name)
+        performance = self._performance
+        last = performance.first_step + max(len(performance.steps) - 1, 0)
+        self._innermost().owe(Owed(name, last, lambda _: arguments))
+
+    def _undo_of(self, target: Any) -> Tool[..., Any] | None:
+        app = self._performance.app
+        name = target if isinstance(target, str) else target.name
+        declared: Any = target if isinstance(target, Tool | ToolRoute) else app.tool_route(name)
+        undo: Tool[..., Any] | None = declared.undo
+        if undo is not None:
+            app.tool_route(undo.name)  # raises now if it is not there, rather than when it is needed
+        return undo
+
+    def _innermost(self) -> Saga:
+        saga = CURRENT.get(self._saga)
+        assert saga is not None
+        return saga
 
     # ------------------------------------------------------------ people, signals, time
 
@@ -271,32 +360,85 @@ class Task:
 
     # ------------------------------------------------------------ several at once
 
-    async def child(self, workflow: "Workflow[Any, R]", value: Any = None) -> R:
-        """Run a task of another workflow and wait for its result. Cancelling the wait cancels the child."""
-        performance = self._performance
-        performance.app.workflow(workflow.name, workflow.version)
+    @overload
+    async def child(self, workflow: "Workflow[Any, R]", value: Any = None, *, id: str | None = None) -> R: ...
+    @overload
+    async def child(
+        self,
+        workflow: str,
+        value: Any = None,
+        *,
+        id: str | None = None,
+        version: int | None = None,
+    ) -> Any: ...
+    async def child(
+        self,
+        workflow: Any,
+        value: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002
+        version: int | None = None,
+    ) -> Any:
+        """Run a task of another workflow and wait for its result. Cancelling the wait cancels the child.
+
+        `id` is the child's; without one it is named after the step.
+        """
+        step = self._begin_child(workflow, value, id, version, waits=True)
+        assert step.child is not None
+        try:
+            return await step.future
+        except asyncio.CancelledError:
+            performance = self._performance
+            off = called_off(step.child, self.id, performance.now_ms)
+            performance.publish("events", off, step.child)
+            raise
+
+    def start(
+        self,
+        workflow: "Workflow[Any, Any] | str",
+        value: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002
+        version: int | None = None,
+    ) -> str:
+        """Start a task that is on its own, and return its id: nobody waits for it, and it outlives this one.
+
+        `id` may be chosen; the same one twice starts one task.
+        """
+        step = self._begin_child(workflow, value, id, version, waits=False)
+        self._performance.let_go(step)
+        return step.child or ""
+
+    def _begin_child(
+        self,
+        workflow: "Workflow[Any, Any] | str",
+        value: Any,
+        known_as: str | None,
+        version: int | None,
+        *,
+        waits: bool,
+    ) -> Step:
+        performance, submitted = self._performance, self._performance.submitted
+        name, version = (
+            (workflow, version) if isinstance(workflow, str) else (workflow.name, workflow.version)
+        )
+        declared = performance.app.workflow(name, version)
         value = to_jsonable_python(value)
-        step = performance.step("child", workflow.name, [workflow.version, value])
-        step.accept = reader(workflow.output)
-        child = f"{self.id}/{step.number}"
-        submitted = Submitted(
-            task=child,
-            workflow=workflow.name,
-            version=workflow.version,
+        step = performance.step("child", name, [declared.version, value, *([known_as] if known_as else [])])
+        step.accept = reader(declared.output)
+        step.child = known_as or f"{self.id}/{step.number}"
+        facts = submitted.model_dump(include={"tenant", "priority", "steps_max", "open_steps_max"})
+        child = Submitted(
+            **facts,
+            task=step.child,
+            workflow=name,
+            version=declared.version,
             input=value,
-            tenant=performance.submitted.tenant,
-            priority=performance.submitted.priority,
-            steps_max=performance.submitted.steps_max,
-            open_steps_max=performance.submitted.open_steps_max,
-            parent=Parent(task=self.id, step=step.number, print=step.print),
+            parent=Parent(task=self.id, step=step.number, print=step.print) if waits else None,
             at_ms=performance.now_ms,
         )
-        performance.publish("events", submitted, child)
-        try:
-            return cast("R", await step.future)
-        except asyncio.CancelledError:
-            performance.publish("events", _cancel(child, self.id, performance.now_ms), child)
-            raise
+        performance.publish("events", child, step.child)
+        return step
 
     @overload
     async def gather(self, *steps: Awaitable[T], failures: Literal["raise"] = "raise") -> list[T]: ...
@@ -309,6 +451,14 @@ class Task:
         if failures == "raise":
             return list(await asyncio.gather(*steps))
         return list(await asyncio.gather(*map(_or_failure, steps)))
+
+
+def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The route that was named, and the arguments as JSON."""
+    if isinstance(target, Tool):
+        declared = cast("Tool[..., Any]", target)
+        return declared.name, declared.arguments(args, kwargs)
+    return target if isinstance(target, str) else target.name, to_jsonable_python(kwargs)
 
 
 async def _or_failure(step: Awaitable[T]) -> T | StepError:
@@ -354,8 +504,3 @@ def _choice(
         raise BadInput(f"{answer!r} is none of the options: {', '.join(option.label for option in options)}")
 
     return choose
-
-
-def _cancel(child: str, parent: str, now_ms: int) -> Record:
-    reason = f"its parent {parent!r} no longer waits for it"
-    return CancelRequested(task=child, id=f"{child}/cancel", reason=reason, at_ms=now_ms)

@@ -10,10 +10,10 @@ be seen before the call that it answers, and then makes the attempt that the cal
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from processors.moments import DEADLINE, Attempt, Kind, Moment, Step, What
 from processors.preview import duration, preview
-from processors.recover import Action
 from topics import codec
 from topics.errors import BadRecord
 from topics.flow import Received
@@ -26,104 +26,20 @@ from topics.records import (
     CancelRequested,
     CheckOutput,
     Delay,
-    Option,
+    NotUndone,
     Problem,
     Question,
     QuestionClosed,
     Rejected,
     Result,
+    Run,
     SignalReceived,
     Status,
     StepFailed,
     StepSucceeded,
     Submitted,
     TimerFired,
-    Usage,
 )
-
-Kind = Literal["model", "tool", "ask", "timer", "child", "signal"]
-
-What = Literal[
-    "task",
-    "model",
-    "tool",
-    "check",
-    "retry",
-    "reroute",
-    "again",
-    "ask",
-    "answer",
-    "timer",
-    "child",
-    "signal",
-    "cancel",
-    "parked",
-    "dead letter",
-    "result",
-]
-"""What a moment is about: a kind of step, or what happened to one or to the task."""
-
-Mark = Literal["", "ok", "failed", "again", "waiting"]
-
-
-DEADLINE = "deadline"
-"""The name of a timer that closes a question: told with the question, not by itself."""
-
-
-class Moment(NamedTuple):
-    """One thing that happened, in the words of a person. `step` counts from 0, as in records."""
-
-    at_ms: int
-    what: What
-    name: str = ""
-    step: int | None = None
-    by: str = ""
-    attempt: int | None = None
-    mark: Mark = ""
-    took_ms: float | None = None
-    text: str = ""
-    options: tuple[Option, ...] = ()
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One try. `then` is what the policy made of its failure; a retry waits `wait_ms`."""
-
-    number: int
-    candidate: int | None = None
-    by: str | None = None
-    started_ms: int | None = None
-    outcome: Literal["running", "checking", "succeeded", "failed", "refused"] = "running"
-    took_ms: float | None = None
-    reason: str | None = None
-    traceback: str | None = None
-    then: Action | None = None
-    wait_ms: int | None = None
-    usage: Usage | None = None
-
-
-@dataclass(slots=True)
-class Step:
-    """One durable await. `name` is its route, whom it asked, or the signal's name."""
-
-    number: int
-    kind: Kind
-    name: str = ""
-    outcome: Literal["running", "waiting", "succeeded", "failed", "ended"] = "running"
-    started_ms: int | None = None
-    ended_ms: int | None = None
-    due_ms: int | None = None
-    attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt])
-    question: Question | None = None
-    result: Any = None
-    problem: Problem | None = None
-
-    def attempt(self, number: int) -> Attempt:
-        return self.attempts.setdefault(number, Attempt(number))
-
-    @property
-    def last_attempt(self) -> Attempt | None:
-        return self.attempts[max(self.attempts)] if self.attempts else None
 
 
 @dataclass(slots=True)
@@ -144,6 +60,10 @@ class Timeline:
     signals: dict[str, SignalReceived] = field(default_factory=dict[str, SignalReceived])
     result: Any = None
     problem: Problem | None = None
+    not_undone: tuple[NotUndone, ...] = ()
+    view: Any = None
+    run: int = 0
+    first_step: int = 0
     now_ms: int = 0
     """The latest time that a record bears."""
     seen: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]], repr=False)
@@ -158,9 +78,17 @@ class Timeline:
         if received.topic == "dead-letters":
             return self._dead_letter(received)
         try:
-            return self._fold(codec.decode(received.topic, received.value))
+            record = codec.decode(received.topic, received.value)
         except BadRecord:
             return None
+        return self._fold(record) if self._is_of_this_run(record) else None
+
+    def _is_of_this_run(self, record: Any) -> bool:
+        """By its step, where it is about one."""
+        about = record.call if isinstance(record, AttemptFailed | CheckOutput) else record
+        about = about.record if isinstance(about, Delay) else about
+        step = getattr(about, "step", None)
+        return step is None or step >= self.first_step
 
     @property
     def in_order(self) -> list[Step]:
@@ -224,12 +152,25 @@ class Timeline:
     # ------------------------------------------------------------ the task itself
 
     def _submitted(self, event: Submitted) -> Moment | None:
-        if self.started_ms is not None:
+        number = event.run.number if event.run else 0
+        if self.started_ms is not None and number <= self.run:
             return None
+        self._begin_run(event.run)
         self.workflow, self.version, self.input = event.workflow, event.version, event.input
         self.started_ms = event.at_ms
         self.state, self.problem, self.ended_ms = "running", None, None  # the same id may have been rejected
-        return Moment(event.at_ms, "task", event.workflow, text=preview(event.input))
+        text = f"run {number}: {preview(event.input)}" if number else preview(event.input)
+        return Moment(event.at_ms, "task", event.workflow, text=text)
+
+    def _begin_run(self, run: Run | None) -> None:
+        """Of a task that went on anew only the steps of its last run are shown, and what it holds."""
+        if run is None:
+            return
+        self.run, self.first_step = run.number, run.first_step
+        self.steps = {number: step for number, step in self.steps.items() if number >= run.first_step}
+        self.signals = {signal.id: signal for signal in run.held} | {
+            id_: signal for id_, signal in self.signals.items() if signal.origin.offset > run.heard
+        }
 
     def _admitted(self, event: Admitted) -> Moment | None:
         if self.began_ms is not None:
@@ -246,6 +187,7 @@ class Timeline:
         if isinstance(record, Rejected):
             return Moment(record.at_ms, "result", self.state, mark="failed", text=record.problem.message)
         self.result, self.started_ms = record.result, record.started_ms
+        self.not_undone = record.not_undone
         ok = record.outcome == "succeeded"
         text = preview(record.result) if ok else (record.problem.message if record.problem else "")
         took_ms = float(record.at_ms - record.started_ms)
@@ -254,10 +196,12 @@ class Timeline:
         )
 
     def _stands(self, status: Status) -> Moment | None:
-        """Only parking is told by the status alone: the rest was told by what caused it."""
+        """Only a view and parking are told by the status alone: the rest was told by what caused it."""
         was, self.state = self.state, self.state if self.ended else status.state
+        shown, self.view = self.view, status.view
         if self.state != "parked" or was == "parked":
-            return None
+            new = status.view is not None and status.view != shown
+            return Moment(status.at_ms, "view", text=preview(status.view)) if new else None
         self.problem = status.problem
         text = status.problem.message if status.problem else ""
         return Moment(status.at_ms, "parked", mark="failed", text=text)
@@ -350,7 +294,7 @@ class Timeline:
         text = preview(event.result)
         return Moment(
             event.at_ms,
-            step.kind,
+            step.what,
             step.name,
             step.number,
             event.by or "",
@@ -369,7 +313,7 @@ class Timeline:
             step.attempts[event.attempt].then = "give up"
         text = f"gave up: {event.problem.message}"
         return Moment(
-            event.at_ms, step.kind, step.name, step.number, event.by or "", event.attempt, "failed", text=text
+            event.at_ms, step.what, step.name, step.number, event.by or "", event.attempt, "failed", text=text
         )
 
     # ------------------------------------------------------------ people, time, the outside
@@ -455,6 +399,8 @@ class Timeline:
         step = self._step(call.step, _kind(call), call.route)
         if call.attempt == 1:
             step.started_ms = call.at_ms
+        if isinstance(call, CallTool):
+            step.undoes = call.undoes
         return step, step.attempt(call.attempt)
 
     def _child(self, by: str | None) -> str:

@@ -13,6 +13,8 @@ from processors.attempt import Attempt, current_attempt
 from processors.blob import Blob
 from processors.openapi import OpenApi
 from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
+from processors.saga import Saga
+from processors.schedules import Schedule
 from processors.task import Task
 from topics.errors import (
     BadInput,
@@ -45,6 +47,8 @@ __all__ = [
     "Refused",
     "Result",
     "Retryable",
+    "Saga",
+    "Schedule",
     "SegueError",
     "Service",
     "Status",

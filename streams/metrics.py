@@ -185,6 +185,8 @@ class Metrics:
                 self._called(stage, record)
             case Status():
                 self._stands(record)
+            case Submitted() if record.run is not None:
+                pass  # the same task, anew
             case Submitted():
                 self._tasks_submitted[(self._workflow(record.workflow),)].inc()
             case Result():

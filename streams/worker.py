@@ -31,6 +31,7 @@ from streams.objects import Objects
 from streams.provision import provision
 from streams.pure import PureRunner, PureStage
 from streams.quiet import quiet_aiokafka
+from streams.schedules import declare
 from streams.settings import Settings
 from streams.supervision import Runner, SupervisedStage
 from streams.sweep import Sweeper
@@ -110,6 +111,8 @@ class Worker(Service):
     async def _announce(self) -> None:
         await self.ready()
         log.info("worker %s is ready: %s", self.slot.name, ", ".join(self.stages))
+        if "conduct" in self.stages and self.app.schedules:
+            await declare(self.app, self.settings)
 
     def stop_on_signals(self) -> asyncio.Event:
         """Set when the process is asked to end (SIGTERM, SIGINT): await it, then `stop()`."""

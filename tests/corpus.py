@@ -84,6 +84,41 @@ async def broken(text: str) -> str:
     raise Permanent(f"no {text} today")
 
 
+@tool(retries=2)
+async def release(room: Hotel) -> str:
+    """Succeeds at the second attempt."""
+    if current_attempt().attempt < 2:
+        raise Retryable("not yet")
+    return f"released {room.id}"
+
+
+@tool(undo=release)
+async def reserve(name: str, price: int = 100) -> Hotel:
+    return Hotel(id=name, price=price)
+
+
+@tool(retries=0)
+async def withdraw() -> str:
+    return f"withdrew {current_attempt().undoes}"
+
+
+@tool(undo=withdraw, retries=0)
+async def pay(price: int) -> str:
+    raise Permanent("declined")
+
+
+@tool(retries=0)
+async def keep_it(room: Hotel) -> None:
+    raise Permanent("no way back")
+
+
+@tool(retries=1, undo=release)
+async def slow_to_reserve(name: str) -> Hotel:
+    if current_attempt().attempt == 1:
+        raise Retryable("busy", retry_after_s=60)
+    return Hotel(id=name, price=1)
+
+
 @check
 def at_most(output: str, length: int) -> None:
     if len(output) > length:
@@ -131,7 +166,18 @@ ROUTES: list[AnyRoute] = [
     ModelRoute("malformed", ["small", "large"], policy=Policy(critiques=1)),
     fallback,
 ]
-TOOLS: list[Tool[..., Any]] = [find, describe, upper, flaky, patient, broken]
+TOOLS: list[Tool[..., Any]] = [
+    find,
+    describe,
+    upper,
+    flaky,
+    patient,
+    broken,
+    reserve,
+    pay,
+    slow_to_reserve,
+    keep_it,
+]
 CHECKS: list[Check[Any, ...]] = [at_most, affordable]
 
 # ---------------------------------------------------------------- cases
@@ -525,6 +571,92 @@ async def has_children(task: Task) -> list[Any]:
     except TimeoutError:
         log.append("timeout")
     return log
+
+
+# ---------------------------------------------------------------- what is undone
+
+
+@case(outcome="failed", ends="pay: declined")
+@workflow
+async def is_undone(task: Task) -> None:
+    first = await task.tool(reserve, "a")
+    await task.gather(task.tool(reserve, "b", price=2), task.tool(reserve.undone_by(keep_it), "c"))
+    await task.tool(upper, "not undone")
+    task.undo_by(upper, f"undo {first.id}")
+    await task.tool(pay, 7)
+
+
+@case(outcome="cancelled", ends="changed my mind", signals=((3, CANCEL), (70, CANCEL)))
+@workflow
+async def is_undone_when_cancelled(task: Task) -> None:
+    """One step is in flight when the task is cancelled, and succeeds later."""
+    await task.tool(reserve, "a")
+    await task.tool(slow_to_reserve, "b")
+
+
+@case(ends=["pay: declined", "b"])
+@workflow
+async def undoes_a_part(task: Task) -> list[str]:
+    log: list[str] = []
+    try:
+        async with task.saga():
+            await task.tool(reserve, "a")
+            async with task.saga():
+                await task.tool(reserve, "c")
+            await task.tool(pay, 7)
+    except StepError as error:
+        log.append(str(error))
+    async with task.saga():
+        log.append((await task.tool(reserve, "b")).id)
+    return log
+
+
+# ---------------------------------------------------------------- views, and going on anew
+
+
+@case(ends=[0, 1, 2])
+@workflow
+async def shows(task: Task) -> list[int]:
+    seen: list[int] = []
+    for number in range(3):
+        task.show({"done": number, "of": 3})
+        await task.tool(upper, "a")
+        seen.append(number)
+    task.show(seen)
+    return seen
+
+
+class Heard(BaseModel):
+    runs: int = 0
+    words: list[str] = []
+
+
+@case(
+    {},
+    ends=["3 runs", "0", "1", "late", "2", "C", "end"],
+    signals=(
+        (0, signal("word", "0")),
+        (0, signal("word", "1")),
+        (5, signal("word", "late")),
+        (1200, signal("word", "2")),
+        (2600, signal("end", "end")),
+    ),
+)
+@workflow
+async def goes_on_anew(task: Task, heard: Heard) -> list[str]:
+    """Leaves a child, a timer, a question and a signal open at the end of its first runs."""
+    task.show(heard.runs)
+    words = list(heard.words)
+    open_ones: list[asyncio.Task[Any]] = []
+    if heard.runs < 3:
+        open_ones.append(asyncio.create_task(task.child(child_waits)))
+        open_ones.append(asyncio.create_task(task.ask("ada", "still there?", within=timedelta(hours=1))))
+        open_ones.append(asyncio.create_task(task.signal("other")))
+        await task.sleep(1 if heard.runs == 0 else 1000)
+        words += [await task.signal("word", str) for _ in range(1 if heard.runs != 1 else 2)]
+        task.again(Heard(runs=heard.runs + 1, words=words))
+    words.append(await task.tool(upper, "c"))
+    return [f"{heard.runs} runs", *words, await task.signal("end", str)]
 
 
 APP = App(

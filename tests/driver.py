@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from processors.app import App
-from processors.attempt import CURRENT, Attempt
+from processors.attempt import CURRENT, attempt_of
 from processors.check import accepted, refused
 from processors.conduct import Conduct
 from processors.delay import Delays
@@ -236,7 +236,7 @@ class Driver:
     def _call(self, call: CallModel | CallTool) -> Decision:
         by = call.agent.name if call.agent else self.app.routes[call.route].names[call.candidate]
         self.ran.append(f"{call.idempotency_key}/{call.attempt} {by}")
-        serving = CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))
+        serving = CURRENT.set(attempt_of(call))
         try:
             result = self._answer(call)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises has failed its attempt

@@ -12,6 +12,6 @@ def test_the_public_names_are_exact() -> None:
     assert segue.__all__ == [
         "App", "Attempt", "BadInput", "BadRecord", "Blob", "Check", "McpServer", "ModelCandidate",
         "ModelRoute", "OpenApi", "Option", "Permanent", "Policy", "Problem", "Refused", "Result",
-        "Retryable", "SegueError", "Service", "Status", "StepError", "Task", "Tool", "ToolRoute",
-        "Unavailable", "UnknownName", "Workflow", "check", "current_attempt", "tool", "workflow",
+        "Retryable", "Saga", "Schedule", "SegueError", "Service", "Status", "StepError", "Task", "Tool",
+        "ToolRoute", "Unavailable", "UnknownName", "Workflow", "check", "current_attempt", "tool", "workflow",
     ]  # fmt: skip

@@ -103,6 +103,14 @@ class Critique(Part):
     reason: str
 
 
+class NotUndone(Part):
+    """What should have been undone when its task failed, and was not: `undo` gave up on `step`."""
+
+    step: Number
+    undo: str
+    problem: Problem
+
+
 class CheckCall(Part):
     """A registered check to run over an output, with the arguments that the workflow bound to it."""
 
@@ -165,7 +173,23 @@ class Cancel(Record):
 # ---------------------------------------------------------------- `events`: the task's log, the only truth
 
 
+class Run(Part):
+    """A run of a task that went on anew. `number` counts from 1; the task's beginning is none.
+
+    Steps are numbered from `first_step` on. What came from outside up to the offset `heard` on `signals` was
+    for the runs before, but for what is `held`: signals that nobody took. The run before began in `events` at
+    `log_from`.
+    """
+
+    number: Number
+    first_step: Number
+    heard: int
+    held: tuple["SignalReceived", ...] = ()
+
+
 class Submitted(Record):
+    """A task begins, or one that goes on anew begins its next `run`."""
+
     kind: Literal["submitted"] = "submitted"
     task: TaskId
     workflow: str
@@ -177,6 +201,7 @@ class Submitted(Record):
     open_steps_max: int = OPEN_STEPS_MAX
     """A task keeps the limits that it was submitted with: playing it again, it meets them where it did."""
     parent: Parent | None = None
+    run: Run | None = None
     origin: Origin | None = None
     at_ms: Milliseconds
 
@@ -329,6 +354,8 @@ class CallModel(Call):
 class CallTool(Call):
     kind: Literal["call_tool"] = "call_tool"
     arguments: dict[str, Any]
+    undoes: Number | None = None
+    """The step that this one undoes."""
 
 
 AnyCall = Annotated[CallModel | CallTool, Field(discriminator="kind")]
@@ -415,6 +442,7 @@ class Result(Record):
     outcome: Outcome
     result: Any = None
     problem: Problem | None = None
+    not_undone: tuple[NotUndone, ...] = ()
     steps: int = 0
     started_ms: Milliseconds
     at_ms: Milliseconds
@@ -425,7 +453,7 @@ class Status(Record):
 
     `partition` and `offset` say where in `events` its log begins. `state` is one of queued (it waits
     for its turn), running, waiting (a question is open), parked (the code no longer matches the log;
-    `problem` says where), or an `Outcome`.
+    `problem` says where), or an `Outcome`. `view` is what the workflow shows of itself.
     """
 
     kind: Literal["status"] = "status"
@@ -436,6 +464,7 @@ class Status(Record):
     tenant: Tenant | None = None
     questions: tuple[Question, ...] = ()
     problem: Problem | None = None
+    view: Any = None
     partition: int
     offset: int
     started_ms: Milliseconds

@@ -2,10 +2,10 @@
 
 from segue import App, Service
 
-from .addresses import AVAILABILITY_PORT, BOOKING_PORT
+from .addresses import AVAILABILITY_PORT, BOOKING_PORT, TRANSFER_PORT
 from .checks import in_the_future, only_hotels_found
 from .routes import MODEL, PYTHON, PYTHON_PATH, availability, hotel_search, interpret, rank
-from .tools import book, withdraw
+from .tools import book, reserve_transfer
 from .workflow import book_trip
 
 FAILING = "costa-da-caparica-pousada-da-barra"
@@ -23,13 +23,19 @@ app = App(
     "travel",
     workflows=[book_trip],
     routes=[interpret, rank, hotel_search, availability],
-    tools=[book, withdraw],
+    tools=[book, reserve_transfer],
     checks=[in_the_future, only_hotels_found],
     services=[
         Service(
             "availability",
             (*PYTHON, f"{__package__}.availability_service", "--fail", FAILING, "--slow", SLOW),
             ready=f"http://127.0.0.1:{AVAILABILITY_PORT}/health",
+            env=PYTHON_PATH,
+        ),
+        Service(
+            "transfer",
+            (*PYTHON, f"{__package__}.transfer_service"),
+            ready=f"http://127.0.0.1:{TRANSFER_PORT}/health",
             env=PYTHON_PATH,
         ),
         Service(

@@ -146,6 +146,22 @@ class Booking(Value):
     status: Literal["booked", "cancelled"]
 
 
+class Transfer(Value):
+    """A ride from the station to the hotel on the day of arrival. `total` is in EUR."""
+
+    id: int
+    hotel: str
+    arrives: date
+    guests: int
+    total: float
+    status: Literal["reserved", "cancelled"]
+
+
+class Trip(Value):
+    booking: Booking
+    transfer: Transfer
+
+
 class NoTrip(Value):
     """Nothing was booked, and why."""
 

@@ -8,8 +8,8 @@ import httpx
 from segue import Permanent, current_attempt, tool
 
 from . import hotels
-from .addresses import AVAILABILITY_URL, BOOKING_URL, RATES_URL
-from .models import Availability, Booking, Hotels, Offer
+from .addresses import AVAILABILITY_URL, BOOKING_URL, RATES_URL, TRANSFER_URL
+from .models import Availability, Booking, Hotels, Offer, Transfer
 
 TIMEOUT_S = 60.0
 """Longer than any policy here: the policy's own time-out is the one that counts."""
@@ -47,6 +47,37 @@ async def last_known_rates(hotel_id: str, check_in: date, check_out: date, guest
 
 
 @tool(timeout_s=10, retries=5)
+async def cancel_transfer(transfer: Transfer) -> None:
+    async with httpx.AsyncClient(base_url=TRANSFER_URL, timeout=TIMEOUT_S) as client:
+        response = await client.delete(f"/transfers/{transfer.id}")
+    response.raise_for_status()
+
+
+@tool(timeout_s=10, retries=5, undo=cancel_transfer)
+async def reserve_transfer(offer: Offer) -> Transfer:
+    """Have the guests fetched from the station, at a service that knows nothing of the booking."""
+    attempt = current_attempt()
+    body = {
+        "reference": attempt.task,
+        "hotel": offer.hotel,
+        "arrives": offer.stay.check_in.isoformat(),
+        "guests": offer.guests,
+    }
+    async with httpx.AsyncClient(base_url=TRANSFER_URL, timeout=TIMEOUT_S) as client:
+        headers = {"Idempotency-Key": attempt.idempotency_key}
+        response = await client.post("/transfers", json=body, headers=headers)
+    return Transfer.model_validate_json(response.raise_for_status().content)
+
+
+@tool(timeout_s=10, retries=5)
+async def withdraw() -> None:
+    """Cancel whatever this task has booked: the last attempt may have booked without a chance to say so."""
+    async with httpx.AsyncClient(base_url=BOOKING_URL, timeout=TIMEOUT_S) as client:
+        response = await client.delete("/bookings", params={"reference": current_attempt().task})
+    response.raise_for_status()
+
+
+@tool(timeout_s=10, retries=5, undo=withdraw)
 async def book(offer: Offer) -> Booking:
     """Book a room. The service knows the step by its key: an attempt that is repeated does not book twice."""
     attempt = current_attempt()
@@ -65,14 +96,6 @@ async def book(offer: Offer) -> Booking:
     if response.status_code == HTTPStatus.CONFLICT:  # elsewhere a 409 passes; here the last room is gone
         raise Permanent(response.json()["detail"])
     return Booking.model_validate_json(response.raise_for_status().content)
-
-
-@tool(timeout_s=10, retries=5)
-async def withdraw() -> None:
-    """Cancel whatever this task has booked."""
-    async with httpx.AsyncClient(base_url=BOOKING_URL, timeout=TIMEOUT_S) as client:
-        response = await client.delete("/bookings", params={"reference": current_attempt().task})
-    response.raise_for_status()
 
 
 async def _availability(url: str, check_in: date, check_out: date, guests: int) -> Availability:

@@ -1,6 +1,7 @@
 """From a sentence to a booking: this is all there is to the workflow.
 
-Each `await` is a step that survives a crash of anything. Nothing is booked before the customer picks.
+Each `await` is a step that survives a crash of anything. Nothing is booked before the customer picks, and the
+transfer and the room are booked both or not at all.
 """
 
 from datetime import timedelta
@@ -10,9 +11,9 @@ from math import inf
 from segue import StepError, Task, workflow
 
 from .checks import in_the_future, only_hotels_found
-from .models import Availability, Booking, Hotels, NoTrip, Offer, Ranking, Stay, TripRequest
+from .models import Availability, Hotels, NoTrip, Offer, Ranking, Stay, Trip, TripRequest
 from .routes import availability, hotel_search, interpret, rank
-from .tools import book, withdraw
+from .tools import book, reserve_transfer
 
 OFFERS = 3
 PATIENCE = timedelta(days=2)
@@ -20,7 +21,7 @@ QUESTIONS_MAX = 3
 
 
 @workflow
-async def book_trip(task: Task, request: str) -> Booking | NoTrip:
+async def book_trip(task: Task, request: str) -> Trip | NoTrip:
     trip = await understand(task, request)
     if trip.place is None or trip.stay is None:
         return NoTrip(reason=f"I still don't know {' and '.join(trip.missing)}.")
@@ -79,8 +80,8 @@ async def available(
     return offers
 
 
-async def let_pick(task: Task, offers: list[Offer]) -> Booking | NoTrip:
-    """Book what the customer picks. When that fails, the other offers still stand."""
+async def let_pick(task: Task, offers: list[Offer]) -> Trip | NoTrip:
+    """Book what the customer picks. When that fails it is undone, and the other offers still stand."""
     while offers:
         options = {str(offer): offer for offer in offers} | {"None of these": None}
         question = f"Which hotel may I book for {offers[0].stay}?"
@@ -88,8 +89,10 @@ async def let_pick(task: Task, offers: list[Offer]) -> Booking | NoTrip:
         if pick is None:
             return NoTrip(reason="The customer took none of the offers.")
         try:
-            return await task.tool(book, pick)
+            async with task.saga():
+                transfer = await task.tool(reserve_transfer, pick)
+                booking = await task.tool(book, pick)
+            return Trip(booking=booking, transfer=transfer)
         except StepError:
-            await task.tool(withdraw)  # the last attempt may have booked without a chance to say so
             offers = [offer for offer in offers if offer != pick]
     return NoTrip(reason="Every offer was gone in the meantime.")

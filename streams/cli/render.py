@@ -20,8 +20,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
 from processors.preview import duration, preview
-from processors.timeline import DEADLINE, Attempt, Mark, Moment, Step, Timeline
+from processors.timeline import Timeline
 from streams.cli.fields import fields
 from topics.records import Option, Question
 
@@ -52,6 +53,7 @@ WHAT_STYLE = {
     "retry": "yellow",
     "reroute": "bold yellow",
     "again": "yellow",
+    "undo": "yellow",
     "ask": "bold blue",
     "answer": "bold blue",
     "timer": "dim",
@@ -73,7 +75,7 @@ STATE_STYLE = {
 
 
 LABELS = {"dead letter": "dead"}
-CALLS = ("model", "tool", "check", "retry", "reroute", "again")
+CALLS = ("model", "tool", "check", "retry", "reroute", "again", "undo")
 """Moments that have an attempt, and someone who was called."""
 
 
@@ -234,6 +236,8 @@ class Screen:
     def _heading(self, timeline: Timeline) -> None:
         head = Text().append(timeline.workflow, style="bold").append(f"  {timeline.task}  ")
         head.append(timeline.state, style=STATE_STYLE.get(timeline.state, ""))
+        if timeline.run:
+            head.append(f"  run {timeline.run}", style="dim")
         if timeline.started_ms is not None:
             if timeline.ended_ms is not None:
                 head.append(f" in {duration(timeline.ended_ms - timeline.started_ms)}")
@@ -241,6 +245,8 @@ class Screen:
         self._line(head)
         if timeline.input is not None:
             self._line(Text("input   ", style="dim").append(preview(timeline.input)))
+        if timeline.view is not None:
+            self._line(Text("view    ", style="dim").append(preview(timeline.view)))
         for signal in timeline.signals.values():
             self._line(Text("signal  ", style="dim").append(f"{signal.name} {preview(signal.value)}"))
         self.console.print()
@@ -261,7 +267,7 @@ class Screen:
         took_ms = attempt.took_ms if attempt else _elapsed_ms(step)
         line = Text()
         line.append(f"{_number(step.number if first else None)}  ", style="dim")
-        line.append(_cell(step.kind if first else "", widths.what), style=WHAT_STYLE.get(step.kind, ""))
+        line.append(_cell(step.what if first else "", widths.what), style=WHAT_STYLE.get(step.what, ""))
         line.append(_cell(step.name if first else "", widths.name))
         line.append(_cell((attempt.by or "") if attempt else "", widths.by), style="dim")
         line.append(_cell(self._attempt(attempt.number if attempt else None), widths.attempt), style="dim")
@@ -275,6 +281,9 @@ class Screen:
             self.console.print()
             self._line(Text("result", style="bold green"))
             self.result(timeline.result)
+        for left in timeline.not_undone:
+            what = f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}"
+            self.console.print(Text(what, style="bold red"), soft_wrap=True)
         problem = timeline.problem
         if problem is None:
             return

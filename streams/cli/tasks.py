@@ -4,23 +4,21 @@ import sys
 from typing import Any
 
 import click
-from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from processors.app import App, Workflow
-from processors.preview import duration
+from processors.app import App
+from processors.preview import duration, preview
 from processors.timeline import Timeline
 from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
+from streams.cli.inputs import ensure_fits
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.render import STATE_STYLE, Screen, moment_of, print_table, question_line, terminal
 from streams.cli.task_ids import task_argument
 from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, watch
 from streams.gateway import Client
 from streams.settings import Settings
-from topics import codec
-from topics.errors import BadInput
 from topics.records import PRIORITY_MAX, Status
 
 STATES = ("queued", "running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
@@ -66,7 +64,7 @@ async def run(
     found = find_app(app) if app else None
     value = _input(given)
     if found is not None:
-        _validate(found.workflow(workflow, version), value)
+        ensure_fits(found.workflow(workflow, version), value)
     async with Client(Settings.load()) as client:
         started = await client.start(workflow, value, task, version, tenant=tenant, priority=priority)
         if not wait:
@@ -145,6 +143,8 @@ async def _follow(client: Client, task: str, app: App | None, output: str) -> No
         timeline = await watch(client, task, screen, app=app, answerer=at_the_terminal(screen))
     if output == "text" and timeline.problem and timeline.problem.traceback:
         screen.note(timeline.problem.traceback.rstrip())
+    for left in timeline.not_undone if output == "text" else ():
+        screen.note(f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}")
     if timeline.state != "succeeded":
         sys.exit(TASK_FAILED)
 
@@ -153,15 +153,6 @@ def _input(given: str | None) -> Any:
     if given is None:
         return None
     return json_or_text(click.get_text_stream("stdin").read() if given == "-" else given)
-
-
-def _validate(workflow: Workflow[Any, Any], value: Any) -> None:
-    try:
-        workflow.input.validate_python(value)
-    except ValidationError as error:
-        raise BadInput(
-            f"the input does not fit workflow {workflow.name!r}: {codec.describe(error)}"
-        ) from None
 
 
 def _table(statuses: list[Status]) -> Table:
@@ -185,7 +176,9 @@ def _table(statuses: list[Status]) -> Table:
 def _about(status: Status) -> str:
     if status.questions:
         return " | ".join(f"asks {q.to}: {question_line(q)}" for q in status.questions)
-    return status.problem.message if status.problem else ""
+    if status.problem:
+        return status.problem.message
+    return preview(status.view) if status.view is not None else ""
 
 
 def _document(timeline: Timeline) -> dict[str, Any]:
@@ -198,12 +191,16 @@ def _document(timeline: Timeline) -> dict[str, Any]:
         "input": timeline.input,
         "result": timeline.result,
         "problem": timeline.problem,
+        "not_undone": timeline.not_undone,
+        "view": timeline.view,
+        "run": timeline.run,
         "started_ms": timeline.started_ms,
         "ended_ms": timeline.ended_ms,
         "steps": [
             {
                 "number": step.number,
                 "kind": step.kind,
+                "undoes": step.undoes,
                 "name": step.name,
                 "outcome": step.outcome,
                 "started_ms": step.started_ms,

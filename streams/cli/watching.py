@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from processors.app import App
-from processors.timeline import Moment, Timeline
+from processors.moments import Moment
+from processors.timeline import Timeline
 from streams.answers import check_answer, chosen
 from streams.cli.output import emit
 from streams.cli.render import Screen

@@ -1,9 +1,9 @@
 """Tells user code which attempt it serves: `current_attempt()` inside of tools and checks."""
 
-from processors.attempt import CURRENT, Attempt
+from processors.attempt import CURRENT, attempt_of
 from topics.records import Call
 
 
 def serve_as_current(call: Call) -> None:
     """Until the asyncio task ends: each call has one of its own, and so a context of its own."""
-    CURRENT.set(Attempt(call.task, call.step, call.attempt, call.idempotency_key))
+    CURRENT.set(attempt_of(call))

@@ -17,7 +17,8 @@ from mcp_types import ElicitResult
 from pydantic_core import to_jsonable_python
 
 from processors.app import App
-from processors.timeline import Moment, Timeline
+from processors.moments import Moment
+from processors.timeline import Timeline
 from streams.answers import check_answer
 from streams.gateway import ENDED, Client
 from streams.mcp_server.caller import STATE, Answer, Caller, asking_back, refusal

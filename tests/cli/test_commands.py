@@ -111,3 +111,26 @@ def test_the_input_is_validated_before_anything_is_sent(
         "unable to parse string as an integer\n",
     )
     assert segue("run", "nothing", "1", "--app", "counting.py").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--cron", "61 * * * *"), "schedule 'nightly': Bad minute in '61 * * * *'"),
+        (("--cron", "0 3 * * *", "--zone", "Mars"), "no time zone 'Mars'"),
+    ],
+)
+def test_a_schedule_that_is_none_is_refused_before_anything_is_sent(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    done = segue("schedules", "add", "nightly", "report", *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_the_input_of_a_schedule_is_checked_where_the_app_is_given(tmp_path: Path) -> None:
+    (tmp_path / "counting.py").write_text(COUNTING)
+    where = ("--cron", "0 3 * * *", "--app", str(tmp_path / "counting.py"))
+    done = segue("schedules", "add", "nightly", "count", '"many"', *where)
+    assert done.exit_code == 2
+    assert "does not fit workflow 'count'" in done.output

@@ -137,7 +137,7 @@ def test_prometheus_asks_every_service_that_runs_workers() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["availability", "booking"])
+@pytest.mark.parametrize("name", ["availability", "booking", "transfer"])
 def test_the_services_of_the_example_know_the_options_that_they_are_given(name: str) -> None:
     service = compose()["services"][name]
     program: click.Command = importlib.import_module(service["entrypoint"][-1]).main

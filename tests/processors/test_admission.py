@@ -9,7 +9,8 @@ import pytest
 from processors.admission import Admission, Turn
 from processors.conduct import Conduct
 from processors.limits import Limits
-from processors.timeline import Moment, Timeline
+from processors.moments import Moment
+from processors.timeline import Timeline
 from segue import App, Task, tool, workflow
 from tests.builders import received
 from tests.driver import START_MS, Driver, Memory

@@ -3,7 +3,8 @@
 from itertools import count
 from typing import Any
 
-from processors.timeline import DEADLINE, Attempt, Moment, Timeline
+from processors.moments import DEADLINE, Attempt, Moment
+from processors.timeline import Timeline
 from topics import codec
 from topics.flow import Received
 from topics.records import (

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from examples.travel import availability_service, booking_service
+from examples.travel import availability_service, booking_service, transfer_service
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,4 +42,10 @@ async def availability() -> AsyncGenerator[httpx.AsyncClient]:
 @pytest.fixture
 async def bookings(tmp_path: Path) -> AsyncGenerator[httpx.AsyncClient]:
     async with served(booking_service.application(tmp_path / "bookings.db", rooms=1)) as client:
+        yield client
+
+
+@pytest.fixture
+async def transfers(tmp_path: Path) -> AsyncGenerator[httpx.AsyncClient]:
+    async with served(transfer_service.application(tmp_path / "transfers.db")) as client:
         yield client

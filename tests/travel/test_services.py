@@ -121,3 +121,43 @@ async def test_the_tools_book_once_and_say_when_the_last_room_is_gone(
     await tools.withdraw()
     listed = [Booking.model_validate(b) for b in (await bookings.get("/bookings")).json()]
     assert listed == [first.model_copy(update={"status": "cancelled"})]
+
+
+def transfer(**changes: Any) -> dict[str, Any]:
+    return {"reference": "t", "hotel": "Casa", "arrives": "2027-10-01", "guests": 5, **changes}
+
+
+async def test_the_same_key_orders_one_transfer_which_can_be_cancelled_twice(
+    transfers: httpx.AsyncClient,
+) -> None:
+    answers = [await transfers.post("/transfers", json=transfer(), headers=key("t/8")) for _ in range(2)]
+    assert [a.status_code for a in answers] == [201, 200]
+    ordered = answers[0].json()
+    assert (ordered["total"], ordered["status"]) == (70.0, "reserved")
+    for _ in range(2):
+        assert (await transfers.delete(f"/transfers/{ordered['id']}")).status_code == 204
+    listed = (await transfers.get("/transfers", params={"reference": "t"})).json()
+    assert listed == [{**ordered, "status": "cancelled"}]
+
+
+async def test_a_transfer_that_makes_no_sense_is_refused(transfers: httpx.AsyncClient) -> None:
+    assert (await transfers.post("/transfers", json=transfer())).status_code == 400
+    nobody = await transfers.post("/transfers", json=transfer(guests=0), headers=key("t/8"))
+    assert nobody.status_code == 422
+    assert (await transfers.delete("/transfers/7")).status_code == 404
+
+
+async def test_the_tools_reserve_a_transfer_once_and_cancel_it(
+    transfers: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "TRANSFER_URL", str(transfers.base_url))
+    stay = {"check_in": "2027-10-01", "check_out": "2027-10-04"}
+    offer = Offer.model_validate(
+        {"hotel_id": HOTEL, "hotel": "Casa", "stay": stay, "guests": 2, "nightly": 100, "reason": "calm"}
+    )
+    CURRENT.set(Attempt(task="t", step=8, attempt=1, idempotency_key="t/8"))
+    first, second = await tools.reserve_transfer(offer), await tools.reserve_transfer(offer)
+    assert first == second
+    await tools.cancel_transfer(first)
+    [listed] = (await transfers.get("/transfers")).json()
+    assert listed["status"] == "cancelled"

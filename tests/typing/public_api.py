@@ -28,6 +28,29 @@ async def book(hotel: Hotel) -> str:
     return hotel.id
 
 
+@tool
+async def cancel(booking: str) -> None: ...
+
+
+@tool
+async def withdraw() -> None: ...
+
+
+@tool(undo=cancel, retries=1)
+async def book_or_cancel(hotel: Hotel) -> str:
+    return hotel.id
+
+
+@tool(undo=withdraw)
+async def book_or_withdraw(hotel: Hotel) -> str:
+    return hotel.id
+
+
+@tool(undo=cancel)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+async def book_by_number(hotel: Hotel) -> int:
+    return 1
+
+
 @check
 def known(output: Hotel, ids: list[str]) -> None: ...
 
@@ -56,6 +79,18 @@ async def tools(task: Task, hotel: Hotel) -> None:
     assert_type(await task.tool("search", place="Faro"), Any)
     assert_type(await book(hotel), str)
     await task.tool(find, 7)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def undone(task: Task, hotel: Hotel) -> None:
+    assert_type(await task.tool(book_or_cancel, hotel), str)
+    assert_type(await task.tool(book_or_withdraw, hotel), str)
+    assert_type(await task.tool(book.undone_by(cancel), hotel), str)
+    find.undone_by(cancel)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    task.undo_by(cancel, "booking")
+    task.undo_by(cancel, 7)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ToolRoute("book", [book], output=str, undo=cancel)
+    async with task.saga() as saga:
+        await saga.undo()
 
 
 async def models(task: Task) -> None:

@@ -1,0 +1,88 @@
+"""A task that goes on anew: the same id, a fresh journal. For tasks that do not end.
+
+    Submitted ─▶ … ─▶ task.again(input) ─▶ Submitted, run 1 ─▶ … ─▶ task.again(input) ─▶ Submitted, run 2 ─▶ …
+
+Each run begins with all that it needs: its input, and the signals that nobody took. Its steps are counted on
+from the last of the run before, so that no two steps of a task have one idempotency key, and an outcome that
+comes too late is seen to be of a step of an earlier run. What was open ends: questions close, children are
+cancelled, calls are no longer waited for, and what was owed to be undone counts as done well.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from topics.contracts import PAYLOAD_BYTES_MAX
+from topics.flow import Publish
+from topics.records import (
+    Answered,
+    CancelRequested,
+    Event,
+    Problem,
+    Run,
+    SignalReceived,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+    TimerFired,
+)
+
+if TYPE_CHECKING:
+    from processors.performance import Performance
+
+
+class Again(BaseException):
+    """Ends a run. No `except Exception` of a workflow holds it up."""
+
+    def __init__(self, given: Any, version: int) -> None:
+        super().__init__("the task goes on with a new run")
+        self.given = given
+        self.version = version
+
+
+def next_run(performance: "Performance") -> Submitted | None:
+    """How the next run begins; None if the task does not go on."""
+    ending = performance.ending
+    if ending is None or ending.again is None or performance.parked:
+        return None
+    before = performance.submitted
+    run = Run(
+        number=before.run.number + 1 if before.run else 1,
+        first_step=performance.first_step + len(performance.steps),
+        heard=performance.heard,
+        held=performance.held,
+    )
+    changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
+    return before.model_copy(update={**changes, "run": run})
+
+
+def abandoned(performance: "Performance") -> list[Publish]:
+    """Cancels the children that a run leaves open."""
+    task = performance.task_id
+    left = [step.child for step in performance.steps if step.child is not None and not step.settled]
+    return [Publish("events", child, called_off(child, task, performance.now_ms)) for child in left]
+
+
+def called_off(child: str, parent: str, now_ms: int) -> CancelRequested:
+    reason = f"its parent {parent!r} no longer waits for it"
+    return CancelRequested(task=child, id=f"{child}/cancel", reason=reason, at_ms=now_ms)
+
+
+def too_much_held(held: tuple[SignalReceived, ...]) -> Problem | None:
+    """Why a run can't begin with these signals; None if it can."""
+    size = sum(len(to_json(each)) for each in held)
+    if size <= PAYLOAD_BYTES_MAX:
+        return None
+    message = f"{len(held):,} signals that nobody took are {size:,} bytes: take them before task.again(…)"
+    return Problem(type="BadInput", message=message, retryable=False)
+
+
+def of_an_earlier_run(run: Run, event: Event) -> bool:
+    """Whether the event was for a run that is over."""
+    match event:
+        case StepSucceeded() | StepFailed() | TimerFired():
+            return event.step < run.first_step
+        case Answered() | SignalReceived() | CancelRequested():
+            return event.origin is not None and event.origin.offset <= run.heard and not event.early
+        case _:
+            return False

@@ -1,0 +1,98 @@
+"""What a timeline is made of: steps, their attempts, and the moments that are told as they happen."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from processors.recover import Action
+from topics.records import Option, Problem, Question, Usage
+
+Kind = Literal["model", "tool", "ask", "timer", "child", "signal"]
+
+What = Literal[
+    "task",
+    "model",
+    "tool",
+    "check",
+    "retry",
+    "reroute",
+    "again",
+    "undo",
+    "ask",
+    "answer",
+    "timer",
+    "child",
+    "signal",
+    "cancel",
+    "parked",
+    "view",
+    "dead letter",
+    "result",
+]
+"""What a moment is about: a kind of step, or what happened to one or to the task."""
+
+Mark = Literal["", "ok", "failed", "again", "waiting"]
+
+
+DEADLINE = "deadline"
+"""The name of a timer that closes a question: told with the question, not by itself."""
+
+
+class Moment(NamedTuple):
+    """One thing that happened, in the words of a person. `step` counts from 0, as in records."""
+
+    at_ms: int
+    what: What
+    name: str = ""
+    step: int | None = None
+    by: str = ""
+    attempt: int | None = None
+    mark: Mark = ""
+    took_ms: float | None = None
+    text: str = ""
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try. `then` is what the policy made of its failure; a retry waits `wait_ms`."""
+
+    number: int
+    candidate: int | None = None
+    by: str | None = None
+    started_ms: int | None = None
+    outcome: Literal["running", "checking", "succeeded", "failed", "refused"] = "running"
+    took_ms: float | None = None
+    reason: str | None = None
+    traceback: str | None = None
+    then: Action | None = None
+    wait_ms: int | None = None
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """One durable await. `name` is its route, whom it asked, or the signal's name."""
+
+    number: int
+    kind: Kind
+    name: str = ""
+    outcome: Literal["running", "waiting", "succeeded", "failed", "ended"] = "running"
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    due_ms: int | None = None
+    attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt])
+    question: Question | None = None
+    result: Any = None
+    problem: Problem | None = None
+    undoes: int | None = None
+
+    @property
+    def what(self) -> What:
+        return self.kind if self.undoes is None else "undo"
+
+    def attempt(self, number: int) -> Attempt:
+        return self.attempts.setdefault(number, Attempt(number))
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        return self.attempts[max(self.attempts)] if self.attempts else None

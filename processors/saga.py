@@ -1,0 +1,146 @@
+"""What undoes the steps of a task that fails, the last first.
+
+    reserve ─▶ charge ─▶ book ✗       the workflow fails, or is cancelled
+    cancel  ◀─ refund ◀─ withdraw     ordinary durable steps: nothing is undone twice, nothing is left out
+
+A tool says once how it is undone, `@tool(undo=cancel)`. The undo takes the step's result, and is called if
+it succeeded. One that takes nothing goes by the key of the step, `current_attempt().undoes`, and is called
+for a step that failed as well: its last attempt may have acted without a chance to say so.
+
+A step that was cancelled in flight is waited for, since it may succeed yet. An undo that gives up is told in
+the task's result, and does not stop the others.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic_core import PydanticSerializationError
+
+from processors.again import Again
+from processors.routes import Tool
+from processors.step import Step
+from topics.errors import BadInput, StepError, Suspended
+from topics.records import NotUndone, Problem
+
+if TYPE_CHECKING:
+    from processors.performance import Performance
+    from processors.task import Task
+
+NEITHER = (Suspended, GeneratorExit)
+"""What ends a coroutine that leaves memory, but not its task."""
+
+Call = Callable[[str, dict[str, Any], int], Step]
+"""Asks for a step: the tool's route, its arguments, and the number of the step that it undoes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """An undo, by its route. `given` makes its arguments, of the result of `step` where there is one."""
+
+    undo: str
+    undoes: int
+    given: Callable[[Any], dict[str, Any]]
+    step: Step | None = None
+    if_failed: bool = True
+
+
+class Saga:
+    """`async with task.saga():` a part of a workflow that is done as a whole, or undone.
+
+    When it ends by an exception, its steps are undone before that goes on. When it ends well, its undos are
+    kept by the saga around it; the outermost is the task itself.
+    """
+
+    def __init__(self, performance: "Performance", call: Call, outer: "Saga | None" = None) -> None:
+        self._performance = performance
+        self._call = call
+        self._outer = outer
+        self._owed: list[Owed] = []
+        self._left = False
+
+    async def __aenter__(self) -> Self:
+        self._around = CURRENT.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._performance.closed or isinstance(error, NEITHER):
+            return
+        CURRENT.reset(self._around)
+        if error is not None and not isinstance(error, Again):
+            await self.undo()
+        self._left = True
+        for owed in self._owed:
+            if self._outer is not None:
+                self._outer.owe(owed)
+
+    def owe(self, owed: Owed) -> None:
+        """What a coroutine asks for that outlives the saga in which it began is of the one around it."""
+        if self._left and self._outer is not None:
+            self._outer.owe(owed)
+        else:
+            self._owed.append(owed)
+
+    async def undo(self) -> None:
+        """Undo all that was done in it so far, the last first. A cancellation takes effect afterwards."""
+        undoing = asyncio.ensure_future(self._undo_all())
+        cancelled: asyncio.CancelledError | None = None
+        while not undoing.done():
+            try:
+                await asyncio.shield(undoing)
+            except asyncio.CancelledError as request:
+                cancelled = request
+        undoing.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _undo_all(self) -> None:
+        while self._owed:
+            await self._undo(self._owed.pop())
+
+    async def _undo(self, owed: Owed) -> None:
+        try:
+            result = await owed.step.future if owed.step else None
+        except StepError:
+            if not owed.if_failed:
+                return
+            result = None
+        try:
+            self._performance.make_room()
+            await self._call(owed.undo, owed.given(result), owed.undoes).future
+        except (StepError, BadInput, PydanticSerializationError) as error:
+            problem = error.problem if isinstance(error, StepError) else _unasked(error)
+            self._performance.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
+
+
+CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
+"""The innermost saga that a workflow, or a coroutine that it started, is in."""
+
+
+async def undone_if_it_fails(
+    task: "Task", function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]
+) -> Any:
+    """The workflow as a saga: what a task is."""
+    async with task.saga():
+        return await function(task, *arguments)
+
+
+def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:
+    """The undo of a step that is asked for, whatever becomes of it."""
+    takes_result = bool(undo.parameters)
+    return Owed(
+        undo.name,
+        step.number,
+        lambda result: undo.arguments((result,) if takes_result else (), {}),
+        step,
+        if_failed=not takes_result,
+    )
+
+
+def _unasked(error: Exception) -> Problem:
+    return Problem(type=type(error).__name__, message=str(error), retryable=False)

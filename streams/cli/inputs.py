@@ -1,0 +1,18 @@
+"""What a person gives a workflow, checked before anything is sent."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from processors.app import Workflow
+from topics import codec
+from topics.errors import BadInput
+
+
+def ensure_fits(workflow: Workflow[Any, Any], value: Any) -> None:
+    try:
+        workflow.input.validate_python(value)
+    except ValidationError as error:
+        raise BadInput(
+            f"the input does not fit workflow {workflow.name!r}: {codec.describe(error)}"
+        ) from None

@@ -1,0 +1,31 @@
+"""An app whose schedule runs every second, and a workflow that does not end."""
+
+from segue import App, Schedule, Task, tool, workflow
+
+
+@workflow
+async def tick(task: Task) -> str:
+    return task.id
+
+
+@tool
+async def add(total: int, amount: int) -> int:
+    return total + amount
+
+
+@workflow
+async def account(task: Task, total: int) -> int:
+    """Adds what it is told; each amount is a run of its own. 0 ends it."""
+    task.show({"total": total})
+    amount = await task.signal("amount", int)
+    if amount == 0:
+        return total
+    return task.again(await task.tool(add, total, amount))
+
+
+app = App(
+    "language",
+    workflows=[tick, account],
+    tools=[add],
+    schedules=[Schedule("ticks", tick, cron="* * * * * *", missed="all", overlap="wait")],
+)
