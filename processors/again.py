@@ -53,6 +53,7 @@ def next_run(performance: "Performance") -> Submitted | None:
         held=performance.held,
     )
     changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
+    changes["budget"] = performance.purse.left
     return before.model_copy(update={**changes, "run": run})
 
 

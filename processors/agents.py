@@ -41,12 +41,14 @@ from pydantic_ai.toolsets import FunctionToolset
 
 from processors.agent_parameters import SPEC, Body, Transports
 from processors.agent_requests import ModelParams, as_asked, shape_of
+from processors.budget import room
+from processors.choice import Chooser
 from processors.fingerprint import fits
 from processors.performance import PLAYING, Performance
 from processors.preview import preview
 from processors.routes import AgentTool, AnyRoute, ModelCandidate, ModelRoute, Policy, ToolRoute
 from processors.step import Step
-from topics.errors import BadInput
+from topics.errors import BadInput, BudgetExceeded
 from topics.records import AgentOperation, CallModel, CallTool
 
 P = TypeVar("P")
@@ -57,10 +59,12 @@ R = TypeVar("R")
 class Durable(BaseDurabilityCapability[AgentDepsT]):
     """Makes an agent durable: `Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()])`.
 
-    `spares` are the models that are asked, in order, when the agent's own gives up by `policy`; `tool_policy`
-    holds for its tools, and `policies` for some by their name, or by their toolset's id. `inline` names tools
-    that run within the workflow, for all that they await is durable itself: a sub-agent, say. `approver` is
-    who is asked, by a question of the task, whether a tool that needs approval may be called.
+    `spares` are the models that are asked, in order, when the agent's own gives up by `policy`;
+    `tool_policy` holds for its tools, and `policies` for some by their name, or by their toolset's id.
+    `inline` names tools that run within the workflow, for all that they await is durable itself: a
+    sub-agent, say. `approver` is who is asked, by a question of the task, whether a tool that needs
+    approval may be called. `choose` puts its models into another order for each request: see
+    `processors.choice`.
     """
 
     engine_spec = SPEC
@@ -74,6 +78,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         policies: Mapping[str, Policy] | None = None,
         inline: Collection[str] = (),
         approver: str | None = None,
+        choose: Chooser | None = None,
         name: str | None = None,
     ) -> None:
         instances = {s.model_name: cast("Model", s) for s in spares if not isinstance(s, str)}
@@ -84,6 +89,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         self.policies = dict(policies or {})
         self.inline = frozenset(inline)
         self.approver = approver
+        self.choose = choose
         self._operations: Operations | None = None
 
     def _bind_to_agent(self, agent: AbstractAgent[AgentDepsT, Any]) -> None:
@@ -100,7 +106,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """Its model, each of its function tools, each of its other toolsets."""
         asked = [self._own_model(), *self.spares]
         routes: list[AnyRoute] = [
-            ModelRoute(self.name, cast("list[ModelCandidate]", asked), policy=self.policy)
+            ModelRoute(self.name, cast("list[ModelCandidate]", asked), policy=self.policy, choose=self.choose)
         ]
         for name in sorted(self.get_durable_operation_backend().tools()):
             policy = self.policies.get(name, self.tool_policy)
@@ -236,10 +242,20 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         if self._agent not in performance.app.agents:
             raise BadInput(f"agent {self._agent!r} is unknown to the app: add it, App(…, agents=[…])")
         if isinstance(params, ModelParams):
-            step = self._request(performance, params)
-        else:
-            step = self._call(performance, params)
-        return cast("R", await step.future)
+            return cast("R", await self._requested(performance, params))
+        return cast("R", await self._call(performance, params).future)
+
+    async def _requested(self, performance: Performance, params: ModelParams) -> Any:
+        """Within the task's budget; where somebody may raise it, again once that was done."""
+        purse = performance.purse
+        while True:
+            if purse.is_empty:
+                await room(performance, self._agent)
+            try:
+                return await self._request(performance, params).future
+            except BudgetExceeded:
+                if purse.budget is None or purse.budget.ask is None:
+                    raise
 
     def _request(self, performance: Performance, params: ModelParams) -> Step:
         """The fingerprint is of the conversation's shape: a prompt that was reworded since parks no task."""
@@ -281,6 +297,7 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
             "print": step.print,
             "workflow": performance.submitted.workflow,
             "route": step.name,
+            "budget": performance.purse.left,
             "agent": AgentOperation(agent=self._agent, operation=self._name, name=name, body=body),
             "at_ms": performance.now_ms,
         }

@@ -22,10 +22,12 @@ from typing import (
 from pydantic import TypeAdapter
 
 from processors.annotations import adapter_of, parameters_of
+from processors.prices import Price
 from processors.routes import AnyRoute, LoneTool, ModelRoute, Tool, ToolRoute, route_of, with_undos
 from processors.step import read
 from processors.task import BoundCheck, Task
 from topics.errors import BadInput, UnknownName
+from topics.parts import Budget
 
 if TYPE_CHECKING:
     from processors.agents import Durable
@@ -47,6 +49,7 @@ class Workflow(Generic[I, O]):
     function: Callable[..., Awaitable[O]]
     name: str
     version: int = 1
+    budget: Budget | None = None
 
     @cached_property
     def takes_input(self) -> bool:
@@ -70,19 +73,28 @@ class Workflow(Generic[I, O]):
         return adapter_of(self.function, "return")
 
 
+class Declares(Protocol):
+    """Makes a workflow of a function, with what was said of it."""
+
+    @overload
+    def __call__(self, function: Callable[[Task], Awaitable[O]], /) -> Workflow[None, O]: ...
+    @overload
+    def __call__(self, function: Callable[[Task, I], Awaitable[O]], /) -> Workflow[I, O]: ...
+
+
 @overload
 def workflow(function: Callable[[Task], Awaitable[O]], /) -> Workflow[None, O]: ...
 @overload
 def workflow(function: Callable[[Task, I], Awaitable[O]], /) -> Workflow[I, O]: ...
 @overload
+def workflow(*, name: str | None = None, version: int = 1, budget: Budget | None = None) -> Declares: ...
 def workflow(
-    *, name: str | None = None, version: int = 1
-) -> Callable[[Callable[[Task, I], Awaitable[O]]], Workflow[I, O]]: ...
-def workflow(function: Any = None, /, *, name: str | None = None, version: int = 1) -> Any:
+    function: Any = None, /, *, name: str | None = None, version: int = 1, budget: Budget | None = None
+) -> Any:
     """Declare `async def run(task: Task, input: I) -> O` to be a workflow: its awaits survive any crash.
 
     Input and output travel as JSON, by their annotations. Keep an old version beside the new one while
-    tasks of it are open: `@workflow(name="book_trip", version=2)`.
+    tasks of it are open: `@workflow(name="book_trip", version=2)`. What a task of it may use: `budget`.
     """
 
     def declare(function: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
@@ -90,7 +102,7 @@ def workflow(function: Any = None, /, *, name: str | None = None, version: int =
             raise BadInput(f"workflow {function!r} must be an async function")
         if len(inspect.signature(function).parameters) not in (1, 2):
             raise BadInput(f"workflow {function.__name__!r} takes a Task and at most one input")
-        return Workflow(function, name or function.__name__, version)
+        return Workflow(function, name or function.__name__, version, budget)
 
     return declare(function) if function is not None else declare
 
@@ -149,7 +161,8 @@ class App:
     """All that a worker can be asked for. `segue worker travel` finds the module's one `App`.
 
     `notice` is a sentence that `segue dev` shows at start: what an example does without a key, say.
-    `sample` is the workflow and input that `segue dev` runs when none is given.
+    `sample` is the workflow and input that `segue dev` runs when none is given. `prices` are of models, by
+    the candidate's name or the model's own, where the public price list has none, or another.
     """
 
     def __init__(
@@ -163,6 +176,7 @@ class App:
         agents: Iterable[NamedAgent] = (),
         schedules: Iterable["Schedule"] = (),
         services: Iterable[Service] = (),
+        prices: Mapping[str, Price] | None = None,
         notice: str | None = None,
         sample: tuple[Workflow[Any, Any], Any] | None = None,
     ) -> None:
@@ -176,6 +190,7 @@ class App:
         self.routes: dict[str, AnyRoute] = _by("route", declared, lambda r: r.name)
         self.checks = _by("check", checks, lambda c: c.name)
         self.services = tuple(services)
+        self.prices = dict(prices or {})
         self.notice = notice
         self.sample = sample
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from processors.app import App
+from processors.budget import BUDGET_SIGNAL, budget_in, strictest
 from processors.limits import LIMITS, Limits
 from topics import codec
 from topics.contracts import PAYLOAD_BYTES_MAX
@@ -79,6 +80,7 @@ class Intake(Stage):
             priority=request.priority,
             steps_max=self._limits.steps_max,
             open_steps_max=self._limits.open_steps_max,
+            budget=strictest(workflow.budget, request.budget, self._limits.budget(request.tenant)),
         )
         return Decision([Publish("events", task, submitted)], tenant=request.tenant)
 
@@ -107,7 +109,16 @@ def _signal(signal: SignalRecord, record: Received, now_ms: int) -> Decision:
         event = CancelRequested(**facts, reason=signal.reason)
     else:
         event = SignalReceived(**facts, name=signal.name, value=signal.value)
+        if signal.name == BUDGET_SIGNAL:
+            _check_budget(signal.value)
     return Decision([Publish("events", signal.task, event)])
+
+
+def _check_budget(value: Any) -> None:
+    try:
+        budget_in(value)
+    except BadInput as error:
+        raise BadRecord(str(error)) from None
 
 
 def _is_cloud_event(record: Received) -> bool:

@@ -4,8 +4,10 @@ Each limit is a setting (`SEGUE_` and its name in capitals), but for those of a 
 its route. A limit that a task carries (`steps_max`, `open_steps_max`) is that of when it was submitted.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from topics.parts import Budget
 from topics.records import OPEN_STEPS_MAX, STEPS_MAX
 
 BUSY_TASKS_MAX = 256
@@ -16,6 +18,8 @@ LIVE_TASKS_MAX = 10_000
 """Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
 
 EARLY_SIGNALS_MAX = 1_000
+
+EVERYBODY = "*"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,12 @@ class Limits:
 
     waiting_tasks_per_tenant_max: int | None = None
     """Tasks of a tenant in a partition that wait for their turn, without children: more are rejected."""
+
+    budgets: Mapping[str, Budget] = field(default_factory=dict[str, Budget])
+    """What each task may use, by its tenant; that of `*` is of tasks of all others."""
+
+    def budget(self, tenant: str | None) -> Budget | None:
+        return self.budgets.get(tenant or EVERYBODY) or self.budgets.get(EVERYBODY)
 
 
 LIMITS = Limits()

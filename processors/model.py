@@ -9,6 +9,7 @@ What is published is the same as for a tool: see `processors/tool.py`.
 
 from typing import Any, Literal, NamedTuple
 
+from processors.judge import asked
 from topics.records import CallModel
 
 
@@ -19,7 +20,7 @@ class Turn(NamedTuple):
 
 def conversation(call: CallModel) -> list[Turn]:
     """The prompt, then each output that was refused with the reason why: the loop back."""
-    turns = [Turn("user", call.prompt)]
+    turns = [Turn("user", call.prompt if call.judging is None else asked(call.judging))]
     for critique in call.critiques:
         turns += Turn("assistant", critique.output), Turn("user", f"{critique.reason}\nAnswer again.")
     return turns

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from processors.budget import together
 from processors.recover import Action
-from topics.records import Option, Problem, Question, Usage
+from topics.parts import Choice, Spent, Usage
+from topics.records import Option, Problem, Question
 
 Kind = Literal["model", "tool", "ask", "timer", "child", "signal"]
 
@@ -16,6 +18,7 @@ What = Literal[
     "retry",
     "reroute",
     "again",
+    "choice",
     "undo",
     "ask",
     "answer",
@@ -82,6 +85,8 @@ class Step:
     due_ms: int | None = None
     attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt])
     question: Question | None = None
+    choice: Choice | None = None
+    spent: Spent | None = None
     result: Any = None
     problem: Problem | None = None
     undoes: int | None = None
@@ -89,6 +94,12 @@ class Step:
     @property
     def what(self) -> What:
         return self.kind if self.undoes is None else "undo"
+
+    @property
+    def consumed(self) -> Spent | None:
+        """By all attempts, judges and children, once it has its outcome; until then by what is known."""
+        attempts = (Spent.of(each.usage) for each in self.attempts.values() if each.usage is not None)
+        return self.spent or together(*attempts)
 
     def attempt(self, number: int) -> Attempt:
         return self.attempts.setdefault(number, Attempt(number))

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from processors.again import of_an_earlier_run, too_much_held
 from processors.blob import taken
+from processors.budget import BUDGET_SIGNAL, Purse, consumed, set_by_signal, step_error
 from processors.ending import Ending, ending_of
 from processors.fingerprint import fingerprint
 from processors.loop import WorkflowLoop
@@ -95,6 +96,7 @@ class Performance:
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
         self.parked: Problem | None = None
+        self.purse = Purse(submitted.budget)
         self.queued = self.waited = queued
         self.calls = 0
         self.holds = 0
@@ -222,11 +224,15 @@ class Performance:
                 result = (step.accept or taken)(event.result)
             except (ValidationError, BadInput) as error:
                 return self._refuse(step, event, codec.explain(error))
+            self.purse.add(event)
             return self._settle(step, result)
         if isinstance(event, StepSucceeded):
+            self.purse.add(event)
             return self._settle(step, event.result)
         if isinstance(event, StepFailed):
-            return self._settle(step, error=StepError(step.name, step.number, event.problem))
+            self.purse.add(event)
+            failed = step_error(step.name, step.number, event.problem, event.refusals)
+            return self._settle(step, error=failed)
         if step.timer is not None:
             self._loop.fire(step.timer)
         return self._settle(step)
@@ -251,6 +257,7 @@ class Performance:
         """The output is not of the type that was asked for: a model is told so, a tool has failed."""
         problem = Problem(type="ValidationError", message=reason, retryable=False)
         if step.call is None:
+            self.purse.add(event)
             return self._settle(step, error=StepError(step.name, step.number, problem))
         critique = Critique(output=event.result, reason=reason)
         call = self._answered_call(step.call, event)
@@ -271,7 +278,8 @@ class Performance:
         names = self.app.model_route(call.route).names
         candidate = names.index(event.by) if event.by in names else call.candidate
         kept = call.critiques if candidate == call.candidate else ()
-        return call.model_copy(update={"attempt": event.attempt, "candidate": candidate, "critiques": kept})
+        known = {"attempt": event.attempt, "candidate": candidate, "critiques": kept}
+        return call.model_copy(update={**known, "choice": event.choice, "spent": consumed(event)})
 
     def expect(self, steps: int) -> None:
         """Park if the coroutine has not asked for that many steps: nobody would answer what it added."""
@@ -319,8 +327,7 @@ class Performance:
             given = step.accept(event.value)
         except (ValidationError, BadInput):
             return  # it came while the task was parked, when nobody could object
-        self.close_question(step, "answered")
-        self._settle(step, given)
+        self.settle_question(step, given)
 
     def close_question(self, step: Step, reason: Literal["answered", "expired", "ended"]) -> None:
         if self.questions.pop(step.number, None) is None:
@@ -328,7 +335,14 @@ class Performance:
         closed = QuestionClosed(task=self.task_id, step=step.number, reason=reason, at_ms=self.now_ms)
         self.publish("questions", closed)
 
+    def settle_question(self, step: Step, answer: Any) -> None:
+        """It needs no answer any more: `answer` is what it has come to."""
+        self.close_question(step, "answered")
+        self._settle(step, answer)
+
     def _signal(self, event: SignalReceived) -> None:
+        if event.name == BUDGET_SIGNAL:
+            return set_by_signal(self, event.value)
         waiting = self._waiting.get(event.name, deque())
         while waiting:
             step = waiting.popleft()

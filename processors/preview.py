@@ -28,6 +28,14 @@ def preview(value: Any) -> str:
             return _cut(to_json(value, fallback=repr).decode())
 
 
+def usd(amount: float) -> str:
+    """`$12.40`, and below a dollar three digits: `$0.0123`."""
+    if amount >= 1 or not amount:
+        return f"${amount:,.2f}"
+    whole, _, digits = f"{float(f'{amount:.3g}'):.12f}".rstrip("0").partition(".")
+    return f"${whole}.{digits:0<2}"
+
+
 def duration(ms: float | None) -> str:
     """Two or three digits and a unit: `0.4 ms`, `34 ms`, `1.2 s`, `4.5 min`, `3.5 h`, `2.0 d`."""
     if ms is None:

@@ -9,17 +9,22 @@ The transitions are `decide`; the rest is the records that say so.
 """
 
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 from processors.app import App
+from processors.budget import exceeded, together, used_up
 from processors.routes import Policy
 from topics import codec
 from topics.errors import BadRecord, UnknownName
 from topics.flow import Decision, Publish, Received, Stage, dead_letter
-from topics.records import AttemptFailed, CallModel, CallTool, Delay, StepFailed
+from topics.parts import Refusal, Spent
+from topics.records import AttemptFailed, CallModel, CallTool, Delay, Problem, StepFailed
 
 CRITIQUES_KEPT_MAX = 8
 """A call carries the critiques of its candidate; more than this would crowd out the prompt."""
+
+REFUSALS_KEPT_MAX = 32
+"""Without the outputs, and those of all candidates: what the workflow is told in the end."""
 
 DOUBLED_AT_MOST = 1_000
 """A float holds no more doublings."""
@@ -28,15 +33,26 @@ Action = Literal["ask again", "retry", "reroute", "give up"]
 
 
 def decide(failure: AttemptFailed, policy: Policy, candidates: int) -> Action:
-    """The policy, in one place."""
+    """The policy, in one place. What is over its budget is not tried again in any way."""
     call = failure.call
+    if _over_budget(failure) is not None:
+        return "give up"
     if failure.critique and isinstance(call, CallModel) and len(call.critiques) < policy.critiques:
         return "ask again"
     if not failure.critique and failure.problem.retryable and call.tries < policy.retries:
         return "retry"
-    if call.candidate + 1 < candidates:
+    if following(call, candidates) is not None:
         return "reroute"
     return "give up"
+
+
+def following(call: CallModel | CallTool, candidates: int) -> int | None:
+    """The next candidate, in the order that was chosen or else in the route's; None after the last."""
+    if call.choice is None:
+        return call.candidate + 1 if call.candidate + 1 < candidates else None
+    order = call.choice.order
+    place = order.index(call.candidate) + 1 if call.candidate in order else len(order)
+    return order[place] if place < len(order) else None
 
 
 class Recover(Stage):
@@ -55,12 +71,12 @@ class Recover(Stage):
             case "retry":
                 return Decision([_later(failure, policy, now_ms)])
             case "reroute":
-                return Decision([_next_candidate(failure, now_ms)])
+                return Decision([_next_candidate(failure, candidates, now_ms)])
             case "give up":
-                reason = f"{failure.call.route}: {failure.problem.message}"
-                return Decision(
-                    [_gave_up(failure, now_ms), dead_letter(record, "recover", reason, now_ms, failure.task)]
-                )
+                problem = _problem(failure, policy, candidates)
+                reason = f"{failure.call.route}: {problem.message}"
+                letter = dead_letter(record, "recover", reason, now_ms, failure.task)
+                return Decision([_gave_up(failure, problem, now_ms), letter])
 
     def _policy(self, call: CallModel | CallTool) -> tuple[Policy, int]:
         """A route that this worker does not know (it is older, say) gives up: it knows no other candidate."""
@@ -75,18 +91,40 @@ class Recover(Stage):
 def _again(failure: AttemptFailed, now_ms: int) -> Publish:
     assert failure.critique is not None
     critiques = (*failure.call.critiques, failure.critique)[-CRITIQUES_KEPT_MAX:]
-    changes = {"attempt": failure.call.attempt + 1, "critiques": critiques, "at_ms": now_ms}
-    return _call(failure.call.model_copy(update=changes))
+    return _call(failure.call.model_copy(update=_onward(failure, now_ms) | {"critiques": critiques}))
+
+
+def _onward(failure: AttemptFailed, at_ms: int) -> dict[str, Any]:
+    """What every next attempt knows of those before it."""
+    call = failure.call
+    known = {"attempt": call.attempt + 1, "spent": _spent(failure), "refusals": _refusals(failure)}
+    return known | {"at_ms": at_ms}
+
+
+def _spent(failure: AttemptFailed) -> Spent | None:
+    usage = failure.usage
+    return together(failure.call.spent, Spent.of(usage) if usage is not None else None)
+
+
+def _refusals(failure: AttemptFailed) -> tuple[Refusal, ...]:
+    if failure.critique is None:
+        return failure.call.refusals
+    refusal = Refusal(by=failure.by, reason=failure.critique.reason)
+    return (*failure.call.refusals, refusal)[-REFUSALS_KEPT_MAX:]
+
+
+def _over_budget(failure: AttemptFailed) -> str | None:
+    return used_up(_spent(failure), failure.call.budget)
 
 
 def _later(failure: AttemptFailed, policy: Policy, now_ms: int) -> Publish:
     call = failure.call
     wait_s = max(backoff_s(call, policy), failure.problem.retry_after_s or 0.0)
     due_ms = now_ms + round(wait_s * 1000)
-    retry = call.model_copy(update={"attempt": call.attempt + 1, "tries": call.tries + 1, "at_ms": due_ms})
+    retry = call.model_copy(update=_onward(failure, due_ms) | {"tries": call.tries + 1})
     delay = Delay(
         task=call.task,
-        id=f"{call.step}/{retry.attempt}",
+        id=retry.idempotency_key.removeprefix(f"{call.task}/") + f"/{retry.attempt}",
         due_ms=due_ms,
         topic=_call(retry).topic,
         record=retry,
@@ -94,31 +132,48 @@ def _later(failure: AttemptFailed, policy: Policy, now_ms: int) -> Publish:
     return Publish("delays", call.task, delay)
 
 
-def _next_candidate(failure: AttemptFailed, now_ms: int) -> Publish:
-    call = failure.call
-    changes = {
-        "attempt": call.attempt + 1,
-        "candidate": call.candidate + 1,
-        "tries": 0,
-        "critiques": (),
-        "at_ms": now_ms,
-    }
-    return _call(call.model_copy(update=changes))
+def _next_candidate(failure: AttemptFailed, candidates: int, now_ms: int) -> Publish:
+    changes = {"candidate": following(failure.call, candidates), "tries": 0, "critiques": ()}
+    return _call(failure.call.model_copy(update=_onward(failure, now_ms) | changes))
 
 
-def _gave_up(failure: AttemptFailed, now_ms: int) -> Publish:
-    call = failure.call
+def _gave_up(failure: AttemptFailed, problem: Problem, now_ms: int) -> Publish:
+    """A judge without a verdict fails the step that it was to judge: no other candidate would fare better."""
+    call = _judged(failure.call)
     event = StepFailed(
         task=call.task,
         step=call.step,
         print=call.print,
-        problem=failure.problem,
+        problem=problem,
         attempt=call.attempt,
         route=call.route,
         by=failure.by,
+        refusals=_refusals(failure),
+        spent=_spent(failure),
         at_ms=now_ms,
     )
     return Publish("events", call.task, event)
+
+
+def _problem(failure: AttemptFailed, policy: Policy, candidates: int) -> Problem:
+    """Why the policy gives up: the last failure, or the budget where it would have gone on."""
+    call, over = failure.call, _over_budget(failure)
+    within = call.model_copy(update={"budget": None})
+    if (
+        over is not None
+        and decide(failure.model_copy(update={"call": within}), policy, candidates) != "give up"
+    ):
+        return exceeded(
+            f"{over} after {call.attempt} attempts, the last of which failed: {failure.problem.message}"
+        )
+    if isinstance(call, CallModel) and call.judging is not None:
+        message = f"judge {call.route!r} gives no verdict: {failure.problem.message}"
+        return Problem(type="NoVerdict", message=message, retryable=False)
+    return failure.problem
+
+
+def _judged(call: CallModel | CallTool) -> CallModel | CallTool:
+    return call.judging.call if isinstance(call, CallModel) and call.judging is not None else call
 
 
 def _call(call: CallModel | CallTool) -> Publish:

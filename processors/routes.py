@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from processors.annotations import adapter_of, parameters_of
 from processors.blob import Blob
+from processors.choice import Chooser
 from processors.openapi import OpenApiTool
 from processors.step import reader
 from topics.errors import BadInput
@@ -34,9 +35,11 @@ class Policy:
     """What happens when an attempt fails.
 
     A candidate is tried `1 + retries` times; the wait before a retry is drawn evenly between 0 and
-    `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service asked
-    for by Retry-After. Then the next candidate is tried; after the last, the workflow gets a `StepError`.
-    An output that a check refuses goes back to the candidate with the critique, at most `critiques` times.
+    `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service
+    asked for by Retry-After. Then the next candidate is tried; after the last, the workflow gets a
+    `StepError`. An output that a check refuses goes back to the candidate with the critique, at most
+    `critiques` times, and then to the next: with `critiques=0` at once, from the cheap one to the strong
+    one.
     A result over `result_bytes_max`, as JSON, is a failure that no retry mends; one below it that fits no
     record is kept by reference.
     """
@@ -226,16 +229,20 @@ ModelCandidate = str | ModelInstance
 
 @dataclass(frozen=True)
 class ToolRoute(Generic[R]):
-    """A role that tools can fill, tried in order: `ToolRoute("search", [primary, spare], output=Hotels)`."""
+    """A role that tools can fill: `ToolRoute("search", [primary, spare], output=Hotels)`.
+
+    They are tried in order, or in the order that `choose` gives them: see `processors.choice`.
+    """
 
     name: str
     candidates: list[ToolCandidate]
     output: type[R] = cast("type[R]", object)
     policy: Policy = Policy()
+    choose: Chooser | None = None
     undo: Undo[R] | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one(self)
+        _is_sound(self)
         undo_of(self.name, self.undo)
 
     @property
@@ -258,10 +265,11 @@ class ToolRoute(Generic[R]):
 
 @dataclass(frozen=True)
 class ModelRoute:
-    """A role that models can fill, tried in order: `ModelRoute("rank", ["anthropic:…", "ollama:…"])`.
+    """A role that models can fill: `ModelRoute("rank", ["anthropic:…", "ollama:…"])`.
 
-    A candidate is a model's usual Pydantic AI name or a `Model` object. `settings` are Pydantic AI's model
-    settings (`temperature`, `max_tokens`, …).
+    They are tried in order, or in the order that `choose` gives them: see `processors.choice`. A candidate
+    is a model's usual Pydantic AI name or a `Model` object. `settings` are Pydantic AI's model settings
+    (`temperature`, `max_tokens`, …).
     """
 
     name: str
@@ -269,9 +277,10 @@ class ModelRoute:
     instructions: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     policy: Policy = Policy()
+    choose: Chooser | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one(self)
+        _is_sound(self)
 
     @property
     def kind(self) -> Literal["model"]:
@@ -307,6 +316,10 @@ def with_undos(routes: list[AnyRoute]) -> list[AnyRoute]:
     return [*routes, *missing.values()]
 
 
-def _at_least_one(route: AnyRoute) -> None:
+def _is_sound(route: AnyRoute) -> None:
     if not route.candidates:
         raise BadInput(f"route {route.name!r} has no candidates")
+    for name in getattr(route.choose, "candidates", ()):
+        if name not in route.names:
+            there = ", ".join(route.names)
+            raise BadInput(f"route {route.name!r} chooses {name!r}, which it has not; there are: {there}")

@@ -49,6 +49,9 @@ def status_of(performance: Performance, partition: int, offset: int) -> Status:
         questions=tuple(step.question for step in performance.questions.values() if step.question),
         problem=performance.parked or (ending.problem if ending else None),
         view=performance.view,
+        spent=performance.purse.spent if performance.purse.spent.calls else None,
+        budget=performance.purse.budget,
+        parent=submitted.parent.task if submitted.parent else None,
         partition=partition,
         offset=offset,
         started_ms=submitted.at_ms,
@@ -64,6 +67,8 @@ def queued(submitted: Submitted, partition: int, offset: int) -> Status:
         version=submitted.version,
         state="queued",
         tenant=submitted.tenant,
+        budget=submitted.budget,
+        parent=submitted.parent.task if submitted.parent else None,
         partition=partition,
         offset=offset,
         started_ms=submitted.at_ms,
@@ -83,6 +88,8 @@ def result_of(performance: Performance) -> Result:
         problem=ending.problem,
         not_undone=tuple(performance.not_undone),
         steps=performance.first_step + len(performance.steps),
+        tenant=submitted.tenant,
+        spent=performance.purse.spent if performance.purse.spent.calls else None,
         started_ms=submitted.at_ms,
         at_ms=performance.now_ms,
     )
@@ -121,6 +128,7 @@ def told(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
             print=parent.print,
             result=result.result,
             by=result.task,
+            spent=result.spent,
             at_ms=result.at_ms,
         )
     return StepFailed(
@@ -129,6 +137,7 @@ def told(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
         print=parent.print,
         problem=result.problem or Problem(type=result.outcome, message=result.outcome, retryable=False),
         by=result.task,
+        spent=result.spent,
         at_ms=result.at_ms,
     )
 

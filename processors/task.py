@@ -16,13 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from processors.again import Again, called_off
+from processors.budget import room, strictest
 from processors.fingerprint import fits
 from processors.openapi import OpenApiTool
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.saga import CURRENT, Owed, Saga, owed_for
 from processors.step import Step, reader
 from topics.codec import describe
-from topics.errors import BadInput, StepError
+from topics.errors import BadInput, BudgetExceeded, StepError
 from topics.records import (
     CallModel,
     CallTool,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 R = TypeVar("R")
 D = TypeVar("D")
 _NOBODY: Any = object()
@@ -53,11 +55,15 @@ VIEW_BYTES_MAX = 16_384
 
 
 @dataclass(frozen=True)
-class BoundCheck(Generic[T]):
-    """A check with the arguments that it gets beside the output; made by calling a `@check`."""
+class BoundCheck(Generic[T_contra]):
+    """A check with the arguments that it gets beside the output; made by calling a `@check`, or by `judge`.
+
+    `judge` names the route of models that judge.
+    """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    judge: str | None = None
 
 
 class Task:
@@ -153,15 +159,31 @@ class Task:
         name = self._performance.app.model_route(route if isinstance(route, str) else route.name).name
         prompt = to_jsonable_python(prompt)
         checks: list[BoundCheck[Any]] = [check] if isinstance(check, BoundCheck) else list(check)
-        bound = tuple(CheckCall(name=c.name, arguments=to_jsonable_python(dict(c.arguments))) for c in checks)
-        for each in bound:
-            self._performance.app.check(each.name)
-        step = self._performance.step("model", name, [prompt, instructions, bound])
-        step.accept, schema = (None, None) if output is str else _shape(output)
-        call = CallModel(**self._call(step, bound), prompt=prompt, instructions=instructions, output=schema)
-        step.call = call
-        self._performance.publish("model-calls", call)
-        return await step.future
+        bound = tuple(self._bound(each) for each in checks)
+        accept, schema = (None, None) if output is str else _shape(output)
+        purse = self._performance.purse
+        while True:
+            if purse.is_empty:
+                await room(self._performance, name)
+            step = self._performance.step("model", name, [prompt, instructions, bound])
+            step.accept = accept
+            call = CallModel(
+                **self._call(step, bound), prompt=prompt, instructions=instructions, output=schema
+            )
+            step.call = call
+            self._performance.publish("model-calls", call)
+            try:
+                return await step.future
+            except BudgetExceeded:  # within the step: what it has done so far was not enough
+                if purse.budget is None or purse.budget.ask is None:
+                    raise
+
+    def _bound(self, check: BoundCheck[Any]) -> CheckCall:
+        """What it refers to must be declared, and is looked for at once."""
+        app = self._performance.app
+        judge = app.model_route(check.judge).name if check.judge is not None else None
+        name = app.check(check.name).name if judge is None else check.name
+        return CheckCall(name=name, arguments=to_jsonable_python(dict(check.arguments)), judge=judge)
 
     def _call(self, step: Step, checks: tuple[CheckCall, ...]) -> dict[str, Any]:
         return {
@@ -171,6 +193,7 @@ class Task:
             "workflow": self._performance.submitted.workflow,
             "route": step.name,
             "checks": checks,
+            "budget": self._performance.purse.left,
             "at_ms": self._performance.now_ms,
         }
 
@@ -434,6 +457,7 @@ class Task:
             workflow=name,
             version=declared.version,
             input=value,
+            budget=strictest(performance.purse.left, declared.budget),
             parent=Parent(task=self.id, step=step.number, print=step.print) if waits else None,
             at_ms=performance.now_ms,
         )

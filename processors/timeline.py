@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from processors.budget import consumed, together
 from processors.moments import DEADLINE, Attempt, Kind, Moment, Step, What
 from processors.preview import duration, preview
 from topics import codec
 from topics.errors import BadRecord
 from topics.flow import Received
+from topics.parts import Choice, Spent
 from topics.records import (
     Admitted,
     Answered,
@@ -109,6 +111,10 @@ class Timeline:
     def ended(self) -> bool:
         return self.ended_ms is not None
 
+    @property
+    def spent(self) -> Spent | None:
+        return together(*(step.consumed for step in self.steps.values()))
+
     def _fold(self, record: Any) -> Moment | None:
         match record:
             case Submitted():
@@ -120,7 +126,7 @@ class Timeline:
             case CallModel() | CallTool():
                 return self._called(record)
             case CheckOutput():
-                self._checking(record)
+                return self._checking(record)
             case AttemptFailed():
                 return self._failed(record)
             case StepSucceeded():
@@ -219,7 +225,11 @@ class Timeline:
 
     def _called(self, call: CallModel | CallTool) -> Moment | None:
         """The next attempt of a step says what was decided about the one before it."""
+        if _is_judges(call):
+            return None  # what it judges is being checked
         step, attempt = self._attempt_of(call)
+        if call.choice is not None and step.choice is None:
+            return self._chosen(call, call.choice)
         if attempt.started_ms is not None:
             return None
         attempt.started_ms, attempt.candidate = call.at_ms, call.candidate
@@ -239,15 +249,40 @@ class Timeline:
             call.at_ms, "again", call.route, call.step, attempt.by or "", call.attempt, "again", text=text
         )
 
-    def _checking(self, output: CheckOutput) -> None:
-        _, attempt = self._attempt_of(output.call)
+    def _chosen(self, call: CallModel | CallTool, choice: Choice) -> Moment | None:
+        """Told before the first attempt, which was asked for before anybody was chosen."""
+        step, attempt = self._attempt_of(call)
+        step.choice = choice
+        if not choice.order:
+            return None  # its failure says so
+        attempt.started_ms, attempt.candidate = call.at_ms, call.candidate
+        if attempt.outcome == "running":  # what it was before is the route's first, who may not be chosen
+            attempt.by = self._candidate(call)
+        by = attempt.by or f"candidate {call.candidate + 1}"
+        text = f"{choice.by}: {choice.reason}"
+        return Moment(call.at_ms, "choice", call.route, call.step, by, call.attempt, text=text)
+
+    def _checking(self, output: CheckOutput) -> Moment | None:
+        """What a judge does not accept is told by the failure that comes of it."""
+        step, attempt = self._attempt_of(output.call)
         attempt.by, attempt.took_ms, attempt.usage = output.by, output.took_ms, output.usage
         if attempt.outcome == "running":
             attempt.outcome = "checking"
+        if output.verdict is None or not output.verdict.accepted:
+            return None
+        by, number = output.verdict.by, output.call.attempt
+        text = "accepts the output"
+        return Moment(output.at_ms, "check", step.name, step.number, by, number, "ok", text=text)
 
     def _failed(self, failure: AttemptFailed) -> Moment | None:
         call = failure.call
+        if _is_judges(call):
+            text = f"judge {call.route}: {failure.problem.message}"
+            return Moment(failure.at_ms, "check", call.route, call.step, failure.by, mark="failed", text=text)
         step, attempt = self._attempt_of(call)
+        attempt.usage = failure.usage or attempt.usage
+        if call.choice is not None:
+            step.choice = call.choice
         if attempt.outcome in ("failed", "refused"):
             return None
         if attempt.outcome == "succeeded":  # the output was not of the type that the workflow asked for
@@ -270,6 +305,8 @@ class Timeline:
         )
 
     def _retry_later(self, call: CallModel | CallTool, delay: Delay) -> Moment | None:
+        if _is_judges(call):
+            return None
         step = self._step(call.step, _kind(call), call.route)
         before = step.attempt(call.attempt - 1)
         if before.then is not None:
@@ -286,6 +323,7 @@ class Timeline:
         if step.outcome == "succeeded" or (tried and tried.outcome in ("failed", "refused")):
             return None
         step.outcome, step.result, step.ended_ms = "succeeded", event.result, event.at_ms
+        step.spent, step.choice = consumed(event), event.choice or step.choice
         if step.kind in ("model", "tool"):
             attempt = step.attempt(event.attempt)
             attempt.by, attempt.took_ms, attempt.usage = event.by, event.took_ms, event.usage
@@ -309,6 +347,7 @@ class Timeline:
         if step.outcome == "failed":
             return None
         step.outcome, step.problem, step.ended_ms = "failed", event.problem, event.at_ms
+        step.spent = consumed(event)
         if event.attempt in step.attempts:
             step.attempts[event.attempt].then = "give up"
         text = f"gave up: {event.problem.message}"
@@ -410,6 +449,10 @@ class Timeline:
     def _candidate(self, call: CallModel | CallTool) -> str | None:
         names = self.candidates.get(call.route, ())
         return names[call.candidate] if call.candidate < len(names) else None
+
+
+def _is_judges(call: CallModel | CallTool) -> bool:
+    return isinstance(call, CallModel) and call.judging is not None
 
 
 def _kind(call: CallModel | CallTool) -> Literal["model", "tool"]:

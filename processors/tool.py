@@ -7,9 +7,11 @@
 The call itself is the shell's (`streams/executors`). Calls of models end in the same ways.
 """
 
-from typing import Any, NamedTuple
-
+from processors.budget import together
+from processors.judge import judged
+from processors.reply import Reply
 from topics.flow import Decision, Publish
+from topics.parts import Spent, Usage
 from topics.records import (
     AttemptFailed,
     CallModel,
@@ -18,20 +20,13 @@ from topics.records import (
     Critique,
     Problem,
     StepSucceeded,
-    Usage,
 )
 from topics.trusted import trusted
 
 
-class Reply(NamedTuple):
-    """What a candidate answered: a JSON value, the candidate's name, and what it consumed."""
-
-    result: Any
-    by: str
-    usage: Usage | None = None
-
-
 def replied(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: int) -> Decision:
+    if isinstance(call, CallModel) and call.judging is not None:
+        return Decision([Publish("checks", call.task, judged(call, call.judging, reply, now_ms))])
     if call.checks:
         output = CheckOutput(
             task=call.task,
@@ -58,6 +53,8 @@ def succeeded(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: 
         by=reply.by,
         took_ms=took_ms,
         usage=reply.usage,
+        spent=together(call.spent, Spent.of(reply.usage)) if call.spent and reply.usage else call.spent,
+        choice=call.choice,
         at_ms=now_ms,
     )
 
@@ -69,6 +66,7 @@ def failed(
     took_ms: float,
     now_ms: int,
     critique: Critique | None = None,
+    usage: Usage | None = None,
 ) -> Decision:
     failure = AttemptFailed(
         task=call.task,
@@ -76,6 +74,7 @@ def failed(
         by=by,
         problem=problem,
         critique=critique,
+        usage=usage,
         took_ms=took_ms,
         at_ms=now_ms,
     )

@@ -11,7 +11,10 @@ check_that_none_is_shadowed()
 from processors.app import App, Check, Service, Workflow, check, workflow
 from processors.attempt import Attempt, current_attempt
 from processors.blob import Blob
+from processors.choice import Asked, Chosen, Known, by_size, cheapest, fastest, healthiest
+from processors.judge import judge
 from processors.openapi import OpenApi
+from processors.prices import Price
 from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
 from processors.saga import Saga
 from processors.schedules import Schedule
@@ -19,6 +22,7 @@ from processors.task import Task
 from topics.errors import (
     BadInput,
     BadRecord,
+    BudgetExceeded,
     Permanent,
     Refused,
     Retryable,
@@ -27,15 +31,21 @@ from topics.errors import (
     Unavailable,
     UnknownName,
 )
+from topics.parts import Budget, Refusal, Spent
 from topics.records import Option, Problem, Result, Status
 
 __all__ = [
     "App",
+    "Asked",
     "Attempt",
     "BadInput",
     "BadRecord",
     "Blob",
+    "Budget",
+    "BudgetExceeded",
     "Check",
+    "Chosen",
+    "Known",
     "McpServer",
     "ModelCandidate",
     "ModelRoute",
@@ -43,7 +53,9 @@ __all__ = [
     "Option",
     "Permanent",
     "Policy",
+    "Price",
     "Problem",
+    "Refusal",
     "Refused",
     "Result",
     "Retryable",
@@ -51,6 +63,7 @@ __all__ = [
     "Schedule",
     "SegueError",
     "Service",
+    "Spent",
     "Status",
     "StepError",
     "Task",
@@ -59,8 +72,13 @@ __all__ = [
     "Unavailable",
     "UnknownName",
     "Workflow",
+    "by_size",
+    "cheapest",
     "check",
     "current_attempt",
+    "fastest",
+    "healthiest",
+    "judge",
     "tool",
     "workflow",
 ]

@@ -12,14 +12,16 @@ from typing import Any, Protocol
 
 from processors import check, tool
 from processors.app import App
+from processors.reply import Reply
 from processors.routes import Policy
-from processors.tool import Reply
+from streams.choosing import Choosing
 from streams.clock import now_ms
 from streams.deadlines import Deadlines
+from streams.measured import Knowledge, Measured
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.payloads import Desk
-from streams.problems import OutputRefused, problem_of, redact
+from streams.problems import OutputRefused, Withheld, problem_of, redact
 from topics import codec
 from topics.errors import Refused
 from topics.flow import Decision, Received
@@ -63,7 +65,13 @@ class RouteCalls:
     """Calls of models or of tools: each ends in an answer or a failure."""
 
     def __init__(
-        self, stage: str, app: App, executor: Executor, metrics: Metrics, objects: Objects | None = None
+        self,
+        stage: str,
+        app: App,
+        executor: Executor,
+        metrics: Metrics,
+        objects: Objects | None = None,
+        knowledge: Knowledge | None = None,
     ) -> None:
         self.executor = executor
         self._stage = stage
@@ -71,9 +79,17 @@ class RouteCalls:
         self._metrics = metrics
         self._objects = objects
         self._deadlines = Deadlines()
+        self._measured = Measured()
+        self._choosing = Choosing(app, knowledge or self._measured)
 
     def job(self, record: Received) -> Job:
         call: AnyCall = codec.decode(record.topic, record.value)
+        if self._choosing.is_due(call):
+            return Job(
+                f"{_id(call)}/choice",
+                lambda: self._choosing.choose(call, record),
+                lambda reason: self._too_large(call, reason),
+            )
         desk = Desk(self._objects, record, call.task, _policy(self._app, call).result_bytes_max)
         return Job(_id(call), lambda: self._perform(call, desk), lambda reason: self._too_large(call, reason))
 
@@ -87,7 +103,8 @@ class RouteCalls:
             took_s = time.perf_counter() - started_s
             self._measure(call, by, "timed_out" if isinstance(error, TimeoutError) else "failed", took_s)
             critique = error.critique if isinstance(error, OutputRefused) else None
-            return tool.failed(call, by, problem_of(error), took_s * 1000, now_ms(), critique)
+            usage = error.usage if isinstance(error, OutputRefused | Withheld) else None
+            return tool.failed(call, by, problem_of(error), took_s * 1000, now_ms(), critique, usage)
         took_s = time.perf_counter() - started_s
         self._measure(call, by, "succeeded", took_s)
         return tool.replied(call, reply, took_s * 1000, now_ms())
@@ -98,6 +115,8 @@ class RouteCalls:
 
     def _measure(self, call: AnyCall, by: str, outcome: str, seconds: float) -> None:
         self._metrics.attempt(self._stage, call.route, by, outcome, seconds)
+        if call.choice is not None:
+            self._measured.add(call.route, by, succeeded=outcome == "succeeded", took_s=seconds)
 
 
 class CheckCalls:
@@ -116,9 +135,8 @@ class CheckCalls:
     def job(self, record: Received) -> Job:
         output: CheckOutput = codec.decode(record.topic, record.value)
         desk = Desk(self._objects, record, output.task)
-        return Job(
-            _id(output.call), lambda: self._perform(output, desk), lambda reason: _unchecked(output, reason)
-        )
+        name = _id(output.call) if output.verdict is None else f"{_id(output.call)}/judged-{output.passed}"
+        return Job(name, lambda: self._perform(output, desk), lambda reason: _unchecked(output, reason))
 
     async def _perform(self, output: CheckOutput, desk: Desk) -> Decision:
         started_s = time.perf_counter()
@@ -131,13 +149,14 @@ class CheckCalls:
     async def _checked(self, output: CheckOutput, desk: Desk) -> tuple[str, Decision]:
         try:
             timeout_s = _policy(self._app, output.call).timeout_s
-            await self._deadlines.within(timeout_s, desk.serve(self.executor, output))
+            place: int | None = await self._deadlines.within(timeout_s, desk.serve(self.executor, output))
         except Refused as refusal:
             return "refused", check.refused(output, redact(str(refusal)), now_ms())
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
-            problem = problem_of(error)
-            return "failed", tool.failed(output.call, output.by, problem, output.took_ms, now_ms())
+            return "failed", check.unchecked(output, problem_of(error), now_ms())
+        if place is not None:
+            return "judged", check.to_judge(output, place, now_ms())
         return "accepted", check.accepted(output, now_ms())
 
 
@@ -163,5 +182,4 @@ def raise_if_ours(error: BaseException) -> None:
 
 
 def _unchecked(output: CheckOutput, reason: str) -> Decision:
-    problem = Problem(type="TooLarge", message=reason, retryable=False)
-    return tool.failed(output.call, output.by, problem, output.took_ms, now_ms())
+    return check.unchecked(output, Problem(type="TooLarge", message=reason, retryable=False), now_ms())

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from processors.blob import ANYTHING, JSON, Blob, Source, whole
+from processors.budget import BUDGET_SIGNAL
 from streams.answers import check_answer, question_for
 from streams.encryption import keys_of
 from streams.ids import new_id
@@ -25,6 +26,7 @@ from streams.settings import Settings
 from topics import codec
 from topics.errors import BadInput, UnknownName
 from topics.flow import TENANT, Received
+from topics.parts import Budget
 from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
 
 LOG_TOPICS = (
@@ -82,16 +84,17 @@ class Client:
         *,
         tenant: str | None = None,
         priority: int = 0,
+        budget: Budget | None = None,
     ) -> str:
         """Ask for a task and return its id. The same `id` twice starts one.
 
         `tenant` says on whose behalf: limits, turns and keys go by it. Where tasks wait for their turn, one
-        of a higher `priority` (0 to 9) goes first.
+        of a higher `priority` (0 to 9) goes first. `budget` holds where it is less than the workflow's.
         """
         task = id if id is not None else new_id()
         given = await self._fitting(task, _json(input), tenant)
         asked = {"id": task, "workflow": workflow, "version": version, "input": given}
-        request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority)
+        request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority, budget=budget)
         self._begun_ms[task] = await self._send("tasks", task, request, tenant)
         return task
 
@@ -122,6 +125,10 @@ class Client:
         status = await self._open(task)
         signal = self._record(Signal, id=id or new_id(), task=task, name=name, value=_json(value))
         await self._send("signals", task, signal, status.tenant)
+
+    async def set_budget(self, task: str, budget: Budget) -> None:
+        """From now on the task may use so much in all; what is not given stays as it is."""
+        await self.signal(task, BUDGET_SIGNAL, budget.model_dump(exclude_none=True))
 
     async def cancel(self, task: str, reason: str = "cancelled on request") -> None:
         status = await self._open(task)

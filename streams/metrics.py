@@ -22,6 +22,7 @@ from streams.exposition import Exposition
 from streams.series import ATTEMPT_S, BATCH_RECORDS, COMMIT_S, TASK_S, Declare
 from topics import contracts
 from topics.flow import Publish
+from topics.parts import Usage
 from topics.records import (
     Admitted,
     Answer,
@@ -47,7 +48,6 @@ from topics.records import (
     Submitted,
     TaskRequest,
     TimerFired,
-    Usage,
 )
 
 Command = CallModel | CallTool | CheckOutput | Delay
@@ -102,6 +102,8 @@ class Metrics:
             "candidate",
             "outcome",
         )
+        self._task_usd = new.counter("task_usd", "US dollars of tasks that ended.", "workflow")
+        self._task_tokens = new.counter("task_tokens", "Tokens of tasks that ended.", "workflow")
         self._questions_asked = new.counter("questions_asked", "Questions put to people.", "workflow")
         self._questions_closed = new.counter(
             "questions_closed", "Questions that need no answer now.", "reason"
@@ -133,6 +135,9 @@ class Metrics:
         )
         self._checks = new.counter("checks", "Outputs checked.", "candidate", "outcome")
         self._tokens = new.counter("tokens", "Tokens that model calls consumed.", "model", "direction")
+        self._usd = new.counter("usd", "US dollars that model calls cost.", "model")
+        self._unpriced = new.counter("unpriced_tokens", "Tokens whose price is unknown.", "model")
+        self._choices = new.counter("choices", "Candidates chosen by their route.", "route", "candidate")
         self._in_flight = new.gauge("calls_in_flight", "Calls that run now.", "stage")
 
     def _register_engine(self, new: Declare) -> None:
@@ -193,6 +198,7 @@ class Metrics:
                 ended = self._workflow(record.workflow), record.outcome
                 self._tasks_ended[ended].inc()
                 self._task_seconds[ended].observe((record.at_ms - record.started_ms) / 1000)
+                self._spent(record)
             case AttemptFailed():
                 self._attempt_failed(stage, record)
             case Delay():
@@ -200,7 +206,7 @@ class Metrics:
             case TimerFired():
                 self._timers[("fired",)].inc()
             case CheckOutput():
-                self._consumed(record.usage, record.by)
+                self._checked(record)
             case StepFailed():
                 self._steps_ended[stage, record.by or "", "failed"].inc()
             case Question():
@@ -219,6 +225,12 @@ class Metrics:
             case _:
                 assert_never(record)
 
+    def _spent(self, record: Result) -> None:
+        """A child's is its parent's too, so the sum over workflows is of no use: each tells of itself."""
+        if record.spent is not None:
+            self._task_usd[(self._workflow(record.workflow),)].inc(record.spent.usd)
+            self._task_tokens[(self._workflow(record.workflow),)].inc(record.spent.tokens)
+
     def _stands(self, record: Status) -> None:
         if record.state == "parked":
             self._tasks_parked[(self._workflow(record.workflow),)].inc()
@@ -236,16 +248,20 @@ class Metrics:
         """From conduct a new step, from recover another way to do one; delay hands on what was counted."""
         if stage == "conduct":
             self._steps_started[self._workflow(call.workflow), call.route].inc()
+        elif stage in ("model", "tool"):
+            self._choices[call.route, self._candidate(call)].inc()
         elif stage == "recover" and call.critiques:
             self._critiques[call.route, self._candidate(call)].inc()
         elif stage == "recover":
-            moved = self._candidate(call, before=1), self._candidate(call)
+            moved = self._before(call), self._candidate(call)
             self._fallbacks[call.route, *moved].inc()
 
     def _attempt_failed(self, stage: str, record: AttemptFailed) -> None:
         self._failures[stage, record.call.route, record.by, record.problem.type].inc()
         if stage == "check":
             self._checks[record.by, "refused" if record.critique else "failed"].inc()
+        else:
+            self._consumed(record.usage, record.by)
 
     def _delayed(self, delay: Delay) -> None:
         match delay.record:
@@ -261,6 +277,14 @@ class Metrics:
             model = usage.model or by
             self._tokens[model, "input"].inc(usage.input_tokens)
             self._tokens[model, "output"].inc(usage.output_tokens)
+            if usage.usd is None:
+                self._unpriced[(model,)].inc(usage.input_tokens + usage.output_tokens)
+            else:
+                self._usd[(model,)].inc(usage.usd)
+
+    def _checked(self, output: CheckOutput) -> None:
+        """From the model stage, to be checked; or with the verdict of a judge, and what that consumed."""
+        self._consumed(output.usage if output.verdict is None else output.verdict.usage, output.by)
 
     # ------------------------------------------------------------ what happens now
 
@@ -307,10 +331,17 @@ class Metrics:
     def _workflow(self, name: str) -> str:
         return name if name in self._workflows else "unknown"
 
-    def _candidate(self, call: CallModel | CallTool, before: int = 0) -> str:
+    def _candidate(self, call: CallModel | CallTool, number: int | None = None) -> str:
         """The candidate's name; its number where this worker does not know the route as it was."""
-        names, index = self._candidates.get(call.route, []), call.candidate - before
+        names = self._candidates.get(call.route, [])
+        index = call.candidate if number is None else number
         return names[index] if 0 <= index < len(names) else str(index)
+
+    def _before(self, call: CallModel | CallTool) -> str:
+        """Who was called before, in the order that was chosen or else in the route's."""
+        order = call.choice.order if call.choice is not None else ()
+        place = order.index(call.candidate) if call.candidate in order else 0
+        return self._candidate(call, order[place - 1] if place > 0 else call.candidate - 1)
 
 
 def _version() -> str:

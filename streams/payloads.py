@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from processors.blob import JSON, SHELF, whole
-from processors.tool import Reply
+from processors.reply import Reply
 from streams.objects import Objects, TaskShelf
 from topics.errors import Permanent
 from topics.flow import Received, tenant_in
@@ -56,13 +56,14 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) ->
         case CallTool():
             return call.model_copy(update={"arguments": await whole(call.arguments, shelf)})
         case CallModel():
-            return call.model_copy(update={"prompt": await whole(call.prompt, shelf)})
+            judging = await _loaded(call.judging, shelf) if call.judging is not None else None
+            return call.model_copy(update={"prompt": await whole(call.prompt, shelf), "judging": judging})
         case CheckOutput():
             checks = [
                 bound.model_copy(update={"arguments": await whole(bound.arguments, shelf)})
                 for bound in call.call.checks
             ]
-            asked = call.call.model_copy(update={"checks": tuple(checks)})
+            asked = (await _loaded(call.call, shelf)).model_copy(update={"checks": tuple(checks)})
             return call.model_copy(update={"call": asked, "result": await whole(call.result, shelf)})
 
 

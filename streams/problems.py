@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from topics import records
 from topics.codec import describe, shortened
 from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
+from topics.parts import Usage
 from topics.records import Critique, Problem
 
 RETRY_AFTER_S_MAX = 24 * 60 * 60.0
@@ -66,12 +67,20 @@ _NO_CONNECTION = frozenset(
 class OutputRefused(Retryable):
     """A model's output is no answer: not JSON, outside of its schema, empty or cut off.
 
-    The effect runner publishes `critique` with the failure, so that the model is asked again with it.
+    The effect runner publishes `critique` with the failure, so that the model is asked again with it; and
+    what the output consumed all the same.
     """
 
     def __init__(self, output: Any, reason: str) -> None:
         super().__init__(reason)
         self.critique = Critique(output=output, reason=reason)
+        self.usage: Usage | None = None
+
+
+class Withheld(Permanent):
+    """The provider withheld the model's answer: its content filter stopped it, after tokens were consumed."""
+
+    usage: Usage | None = None
 
 
 def problem_of(error: BaseException) -> Problem:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from processors.limits import BUSY_TASKS_MAX, EARLY_SIGNALS_MAX, LIVE_TASKS_MAX, Limits
 from topics.errors import BadInput
+from topics.parts import Budget
 from topics.records import OPEN_STEPS_MAX, STEPS_MAX
 
 ENV_PREFIX = "SEGUE_"
@@ -76,6 +77,9 @@ class Settings(BaseSettings):
 
     waiting_tasks_per_tenant_max: int | None = Field(default=None, ge=1)
     """Tasks of a tenant that wait for their turn: more are rejected. Each partition has its part of it."""
+
+    budgets: dict[str, Budget] = Field(default_factory=dict[str, Budget])
+    """What each task of a tenant may use, as JSON: `{"acme": {"usd": 0.5}, "*": {"tokens": 200000}}`."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
@@ -165,6 +169,7 @@ class Settings(BaseSettings):
             early_signals_max=self.early_signals_max,
             open_tasks_per_tenant_max=self._part(self.open_tasks_per_tenant_max),
             waiting_tasks_per_tenant_max=self._part(self.waiting_tasks_per_tenant_max),
+            budgets=self.budgets,
         )
 
     def _part(self, most: int | None) -> int | None:

@@ -12,29 +12,36 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from pydantic_core import to_json
 
 from processors.app import App
 from processors.attempt import CURRENT, attempt_of
-from processors.check import accepted, refused
+from processors.check import accepted, refused, to_judge
 from processors.conduct import Conduct
 from processors.delay import Delays
 from processors.intake import Intake
 from processors.limits import LIMITS, Limits
 from processors.recover import Recover
+from processors.reply import Reply
 from processors.routes import Tool
-from processors.tool import Reply, failed, replied
+from processors.tool import failed, replied
+from streams.choosing import Choosing
+from streams.executors.check import CheckExecutor
+from streams.measured import Knowledge, Measured
+from streams.prices import Prices
+from streams.problems import OutputRefused
 from topics import codec
 from topics.contracts import BY_NAME
 from topics.errors import Permanent, Refused, Retryable
 from topics.flow import Decision, Headers, Publish, Received, Stage, Write
 from topics.records import CallModel, CallTool, CheckOutput, Problem, Record, Result
 
+T = TypeVar("T")
+
 Model = Callable[[CallModel], Any]
-"""Answers a call of a model route: a JSON value, or an exception."""
+"""Answers a call of a model route: a JSON value, a `Reply` with what it consumed, or an exception."""
 
 START_MS = 1_790_000_000_000
 
@@ -91,6 +98,7 @@ class Driver:
         order: random.Random | None = None,
         duplicated: Collection[str] = (),
         limits: Limits = LIMITS,
+        knowledge: Knowledge | None = None,
     ) -> None:
         self.app = app
         self.models = models or {}
@@ -99,6 +107,7 @@ class Driver:
         self.order = order
         self.duplicated = duplicated
         self.limits = limits
+        self.knowledge = knowledge or Measured()
         self.now_ms = START_MS
         self.acts: list[Decision] = []
         self.ran: list[str] = []
@@ -148,6 +157,7 @@ class Driver:
     def restart(self, app: App | None = None) -> None:
         """All stages anew from what was committed, with other code if given."""
         self.app = app or self.app
+        self._choosing = Choosing(self.app, self.knowledge)
         self._conduct.close()
         self._conduct = Conduct(self.app, self.state["conduct"], random.Random, self.limits)
         self._stages: dict[str, Stage] = {
@@ -231,24 +241,30 @@ class Driver:
         call = codec.decode(record.topic, record.value)
         if isinstance(call, CheckOutput):
             return self._check(call)
-        return self._call(call)
+        return self._call(call, record)
 
-    def _call(self, call: CallModel | CallTool) -> Decision:
+    def _call(self, call: CallModel | CallTool, received: Received) -> Decision:
+        if self._choosing.is_due(call):
+            return asyncio.run(self._choosing.choose(call, received))
         by = call.agent.name if call.agent else self.app.routes[call.route].names[call.candidate]
         self.ran.append(f"{call.idempotency_key}/{call.attempt} {by}")
         serving = CURRENT.set(attempt_of(call))
         try:
-            result = self._answer(call)
+            reply = self._answer(call, by)
+        except OutputRefused as error:
+            return failed(call, by, _problem(error), 0.0, self.now_ms, error.critique, error.usage)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises has failed its attempt
             return failed(call, by, _problem(error), 0.0, self.now_ms)
         finally:
             CURRENT.reset(serving)
-        return replied(call, Reply(result, by), 0.0, self.now_ms)
+        return replied(call, reply, 0.0, self.now_ms)
 
-    def _answer(self, call: CallModel | CallTool) -> Any:
+    def _answer(self, call: CallModel | CallTool, by: str) -> Reply:
+        """A model that says what it consumed answers with a `Reply` of its own."""
         if call.agent is not None:
-            return _finish(_of_agent(self.app, call))
-        return self.models[call.route](call) if isinstance(call, CallModel) else self._tool(call)
+            return _finish(_of_agent(self.app, call, by))
+        answer = self.models[call.route](call) if isinstance(call, CallModel) else self._tool(call)
+        return answer._replace(by=by) if isinstance(answer, Reply) else Reply(answer, by)
 
     def _tool(self, call: CallTool) -> Any:
         candidate = self.app.tool_route(call.route).candidates[call.candidate]
@@ -257,32 +273,24 @@ class Driver:
         return candidate.output.dump_python(_finish(candidate.function(**given)), mode="json")
 
     def _check(self, record: CheckOutput) -> Decision:
-        for bound in record.call.checks:
-            check = self.app.check(bound.name)
-            output, *_ = check.parameters
-            given = {output: record.result, **bound.arguments}
-            try:
-                check.function(
-                    **{name: check.parameters[name].validate_python(v) for name, v in given.items()}
-                )
-            except Refused as reason:
-                return refused(record, str(reason), self.now_ms)
-            except ValidationError as error:
-                return refused(record, codec.describe(error), self.now_ms)
-        return accepted(record, self.now_ms)
+        try:
+            place = _finish(CheckExecutor(self.app)(record))
+        except Refused as reason:
+            return refused(record, str(reason), self.now_ms)
+        return accepted(record, self.now_ms) if place is None else to_judge(record, place, self.now_ms)
 
 
-async def _of_agent(app: App, call: CallModel | CallTool) -> Any:
+async def _of_agent(app: App, call: CallModel | CallTool, by: str) -> Reply:
     """Loaded only where there are agents."""
     from streams.executors.agent import perform, request
 
     if isinstance(call, CallTool):
-        return await perform(app, call)
-    return (await request(app, call, call.route)).result
+        return Reply(await perform(app, call), by)
+    return await request(app, call, by, Prices(app.prices))
 
 
-def _finish(running: Awaitable[Any]) -> Any:
-    async def wait() -> Any:
+def _finish(running: Awaitable[T]) -> T:
+    async def wait() -> T:
         return await running
 
     return asyncio.run(wait())

@@ -19,7 +19,8 @@ from streams.headers import given_values
 from tests.builders import NOW_MS, call_model, call_tool, critique, failure, problem
 from topics import codec
 from topics.flow import Received
-from topics.records import CheckCall, CheckOutput, Delay, Origin, Parent, Record, TimerFired, Usage
+from topics.parts import Usage
+from topics.records import CheckCall, CheckOutput, Delay, Origin, Parent, Record, TimerFired
 
 JUNK = 400
 """Values that hypothesis makes up; a record of its own making would cost it milliseconds each."""

@@ -10,8 +10,10 @@ def test_the_public_names_are_sorted_and_there() -> None:
 
 def test_the_public_names_are_exact() -> None:
     assert segue.__all__ == [
-        "App", "Attempt", "BadInput", "BadRecord", "Blob", "Check", "McpServer", "ModelCandidate",
-        "ModelRoute", "OpenApi", "Option", "Permanent", "Policy", "Problem", "Refused", "Result",
-        "Retryable", "Saga", "Schedule", "SegueError", "Service", "Status", "StepError", "Task", "Tool",
-        "ToolRoute", "Unavailable", "UnknownName", "Workflow", "check", "current_attempt", "tool", "workflow",
+        "App", "Asked", "Attempt", "BadInput", "BadRecord", "Blob", "Budget", "BudgetExceeded", "Check",
+        "Chosen", "Known", "McpServer", "ModelCandidate", "ModelRoute", "OpenApi", "Option", "Permanent",
+        "Policy", "Price", "Problem", "Refusal", "Refused", "Result", "Retryable", "Saga", "Schedule",
+        "SegueError", "Service", "Spent", "Status", "StepError", "Task", "Tool", "ToolRoute",
+        "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check", "current_attempt",
+        "fastest", "healthiest", "judge", "tool", "workflow",
     ]  # fmt: skip

@@ -78,8 +78,12 @@ EVENTS = Topic(
     ("conduct",),
     retention_ms=30 * DAY_MS,
 )
-MODEL_CALLS = Topic("model-calls", "calls of models", CallModel, ("conduct", "recover", "delay"), ("model",))
-TOOL_CALLS = Topic("tool-calls", "calls of tools", CallTool, ("conduct", "recover", "delay"), ("tool",))
+MODEL_CALLS = Topic(
+    "model-calls", "calls of models", CallModel, ("conduct", "model", "check", "recover", "delay"), ("model",)
+)
+TOOL_CALLS = Topic(
+    "tool-calls", "calls of tools", CallTool, ("conduct", "tool", "recover", "delay"), ("tool",)
+)
 CHECKS = Topic("checks", "outputs to check", CheckOutput, ("model", "tool"), ("check",))
 FAILURES = Topic(
     "failures", "attempts that failed", AttemptFailed, ("model", "tool", "check", "conduct"), ("recover",)

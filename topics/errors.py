@@ -17,6 +17,7 @@
 Names say who acts next. Expected failures of a step are records on a topic, not exceptions.
 """
 
+from topics.parts import Refusal
 from topics.records import Problem
 
 
@@ -59,14 +60,20 @@ class Refused(SegueError):
 class StepError(SegueError):
     """The step failed for good: retries and candidates are used up, or the failure is permanent.
 
-    `problem` is the last one; `step` is the step's number in its task.
+    `problem` is the last one; `step` is the step's number in its task; `refusals` are the outputs' critiques,
+    those of all candidates, in their order.
     """
 
-    def __init__(self, name: str, step: int, problem: Problem) -> None:
+    def __init__(self, name: str, step: int, problem: Problem, refusals: tuple[Refusal, ...] = ()) -> None:
         super().__init__(f"{name}: {problem.message}")
         self.name = name
         self.step = step
         self.problem = problem
+        self.refusals = refusals
+
+
+class BudgetExceeded(StepError):
+    """The task has used up its budget, so that no model is called any more."""
 
 
 class TooManySteps(BaseException):

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from topics.parts import Budget, Choice, Part, Refusal, Spent, Usage, Verdict
+
 VERSION = 1
 """The version that this code writes, and the newest that it reads."""
 
@@ -53,12 +55,6 @@ class Record(BaseModel):
     v: Literal[1] = 1
 
 
-class Part(BaseModel):
-    """A piece of a record: no version of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 # ---------------------------------------------------------------- parts
 
 
@@ -88,14 +84,6 @@ class Problem(Part):
     traceback: str | None = None
 
 
-class Usage(Part):
-    """What a model call consumed, in tokens."""
-
-    model: str | None = None
-    input_tokens: int = Field(default=0, ge=0, le=2**53)
-    output_tokens: int = Field(default=0, ge=0, le=2**53)
-
-
 class Critique(Part):
     """An output that was refused, and why: what the model is told when it is asked again."""
 
@@ -112,10 +100,14 @@ class NotUndone(Part):
 
 
 class CheckCall(Part):
-    """A registered check to run over an output, with the arguments that the workflow bound to it."""
+    """A registered check to run over an output, with the arguments that the workflow bound to it.
+
+    `judge` is the model route to ask instead, where a model judges: then `arguments` is what it is asked.
+    """
 
     name: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+    judge: str | None = None
 
 
 class Option(Part):
@@ -138,6 +130,7 @@ class TaskRequest(Record):
     input: Any = None
     tenant: Tenant | None = None
     priority: Priority = 0
+    budget: Budget | None = None
 
 
 class Answer(Record):
@@ -200,6 +193,7 @@ class Submitted(Record):
     steps_max: int = STEPS_MAX
     open_steps_max: int = OPEN_STEPS_MAX
     """A task keeps the limits that it was submitted with: playing it again, it meets them where it did."""
+    budget: Budget | None = None
     parent: Parent | None = None
     run: Run | None = None
     origin: Origin | None = None
@@ -228,7 +222,10 @@ class Admitted(Record):
 
 
 class StepSucceeded(Record):
-    """`print` echoes the fingerprint of what was asked; `by` names the candidate of `route` that answered."""
+    """`print` echoes the fingerprint of what was asked; `by` names the candidate of `route` that answered.
+
+    `usage` is of the attempt that answered, `spent` of the whole step, where that is more.
+    """
 
     kind: Literal["step_succeeded"] = "step_succeeded"
     task: TaskId
@@ -240,11 +237,13 @@ class StepSucceeded(Record):
     by: str | None = None
     took_ms: float = 0.0
     usage: Usage | None = None
+    spent: Spent | None = None
+    choice: Choice | None = None
     at_ms: Milliseconds
 
 
 class StepFailed(Record):
-    """The policy gave up on the step: the workflow gets the exception."""
+    """The policy gave up on the step: the workflow gets the exception, with what was refused on the way."""
 
     kind: Literal["step_failed"] = "step_failed"
     task: TaskId
@@ -254,6 +253,8 @@ class StepFailed(Record):
     attempt: Number = 1
     route: str | None = None
     by: str | None = None
+    refusals: tuple[Refusal, ...] = ()
+    spent: Spent | None = None
     at_ms: Milliseconds
 
 
@@ -320,6 +321,8 @@ class Call(Record):
 
     `attempt` counts tries of the step from 1 over all candidates and names the attempt; `candidate` is an
     index into the route's candidates and `tries` counts the tries of that candidate before this one.
+    `critiques` are this candidate's, `refusals` those of all. `spent` is what the step has consumed before
+    this attempt, `budget` what the task had left when it asked.
     """
 
     task: TaskId
@@ -334,6 +337,11 @@ class Call(Record):
     critiques: tuple[Critique, ...] = ()
     agent: AgentOperation | None = None
     """Set where an agent asks: its model's messages, or what a tool of it needs beside the arguments."""
+    choice: Choice | None = None
+    """Set where the route chooses, before the first candidate is called."""
+    refusals: tuple[Refusal, ...] = ()
+    spent: Spent | None = None
+    budget: Budget | None = None
     at_ms: Milliseconds
 
     @property
@@ -343,12 +351,22 @@ class Call(Record):
 
 
 class CallModel(Call):
-    """`output` is the JSON schema that the answer must have; None asks for text."""
+    """`output` is the JSON schema that the answer must have; None asks for text.
+
+    A call with `judging` asks a model to judge that output: its answer is a verdict, and no step's outcome.
+    """
 
     kind: Literal["call_model"] = "call_model"
     prompt: Any = None
     instructions: str | None = None
     output: dict[str, Any] | None = None
+    judging: "CheckOutput | None" = None
+
+    @property
+    def idempotency_key(self) -> str:
+        if self.judging is None:
+            return super().idempotency_key
+        return f"{super().idempotency_key}/{self.judging.call.attempt}/check-{self.judging.passed}"
 
 
 class CallTool(Call):
@@ -362,7 +380,11 @@ AnyCall = Annotated[CallModel | CallTool, Field(discriminator="kind")]
 
 
 class CheckOutput(Record):
-    """Topic `checks`: an answer that must pass its call's checks before the workflow sees it."""
+    """Topic `checks`: an answer that must pass its call's checks before the workflow sees it.
+
+    `passed` counts the checks that it has passed; `verdict` is what the judge that comes next has said, and
+    `spent` what the step has consumed then, this attempt included.
+    """
 
     kind: Literal["check_output"] = "check_output"
     task: TaskId
@@ -371,6 +393,9 @@ class CheckOutput(Record):
     by: str
     took_ms: float
     usage: Usage | None = None
+    passed: Number = 0
+    verdict: Verdict | None = None
+    spent: Spent | None = None
     at_ms: Milliseconds
 
 
@@ -383,6 +408,7 @@ class AttemptFailed(Record):
     by: str
     problem: Problem
     critique: Critique | None = None
+    usage: Usage | None = None
     took_ms: float = 0.0
     at_ms: Milliseconds
 
@@ -444,6 +470,8 @@ class Result(Record):
     problem: Problem | None = None
     not_undone: tuple[NotUndone, ...] = ()
     steps: int = 0
+    tenant: Tenant | None = None
+    spent: Spent | None = None
     started_ms: Milliseconds
     at_ms: Milliseconds
 
@@ -465,6 +493,10 @@ class Status(Record):
     questions: tuple[Question, ...] = ()
     problem: Problem | None = None
     view: Any = None
+    spent: Spent | None = None
+    budget: Budget | None = None
+    """As of when the status was published: not every step changes where a task stands."""
+    parent: TaskId | None = None
     partition: int
     offset: int
     started_ms: Milliseconds

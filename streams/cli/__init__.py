@@ -23,6 +23,8 @@ COMMANDS = {
     "signal": ("signals:signal", "Tell a task of an outside event."),
     "cancel": ("signals:cancel", "Cancel a task."),
     "schedules": ("schedules:schedules", "Schedules: list, add, pause, resume, remove."),
+    "budget": ("spending:budget", "Set what a task may use."),
+    "usage": ("spending:usage", "What tasks have consumed, by workflow or tenant."),
     "replay": ("replay:replay", "Run a task's workflow again over its log, without effects."),
     "topics": ("topics:topics", "Topics: what they hold, who reads them, lag; replay a range."),
     "dead-letters": ("dead_letters:dead_letters", "What could not be processed: list, show, replay."),

@@ -21,9 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
-from processors.preview import duration, preview
+from processors.preview import duration, preview, usd
 from processors.timeline import Timeline
 from streams.cli.fields import fields
+from topics.parts import Spent
 from topics.records import Option, Question
 
 WIDE, MEDIUM = 110, 95
@@ -54,6 +55,7 @@ WHAT_STYLE = {
     "reroute": "bold yellow",
     "again": "yellow",
     "undo": "yellow",
+    "choice": "dim",
     "ask": "bold blue",
     "answer": "bold blue",
     "timer": "dim",
@@ -75,7 +77,7 @@ STATE_STYLE = {
 
 
 LABELS = {"dead letter": "dead"}
-CALLS = ("model", "tool", "check", "retry", "reroute", "again", "undo")
+CALLS = ("model", "tool", "check", "choice", "retry", "reroute", "again", "undo")
 """Moments that have an attempt, and someone who was called."""
 
 
@@ -247,6 +249,9 @@ class Screen:
             self._line(Text("input   ", style="dim").append(preview(timeline.input)))
         if timeline.view is not None:
             self._line(Text("view    ", style="dim").append(preview(timeline.view)))
+        if (spent := timeline.spent) is not None:
+            calls = f"{spent.calls:,} {'call' if spent.calls == 1 else 'calls'} of models"
+            self._line(Text("spent   ", style="dim").append(f"{spent_line(spent)} in {calls}"))
         for signal in timeline.signals.values():
             self._line(Text("signal  ", style="dim").append(f"{signal.name} {preview(signal.value)}"))
         self.console.print()
@@ -257,6 +262,9 @@ class Screen:
             yield self._row(step, None, first=True)
         for position, number in enumerate(sorted(step.attempts)):
             yield self._row(step, step.attempts[number], first=position == 0)
+        if step.choice is not None:
+            indent = " " * (5 + self.columns.what + 2)
+            yield Text(f"{indent}{step.choice.by}: {step.choice.reason}", style="dim")
         if step.question is not None and step.outcome == "waiting":
             yield from self._below(step.question.text.partition("\n")[2])
             yield from self._options(step.question.options)
@@ -274,6 +282,8 @@ class Screen:
         line.append(f"{self.sign(mark)}  ", style=MARK_STYLE[mark]).append(
             f"{duration(took_ms):>8}  ", style="dim"
         )
+        if attempt is not None and attempt.usage is not None:
+            line.append(f"{spent_line(Spent.of(attempt.usage))}  ", style="dim")
         return line.append(_told(step, attempt), style=TEXT_STYLE[mark])
 
     def _ending(self, timeline: Timeline) -> None:
@@ -319,6 +329,13 @@ def clock(at_ms: int) -> str:
 
 def moment_of(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - the person's own time
+
+
+def spent_line(spent: Spent) -> str:
+    """`$0.0123 812 tokens`; where no price is known of some of them, `$0.01 + ? 812 tokens`."""
+    known = usd(spent.usd) if spent.usd or not spent.unpriced_tokens else ""
+    cost = " + ".join(filter(None, (known, "?" if spent.unpriced_tokens else "")))
+    return f"{cost} {spent.tokens:,} tokens"
 
 
 def question_line(question: Question) -> str:

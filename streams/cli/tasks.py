@@ -14,11 +14,20 @@ from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.inputs import ensure_fits
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import STATE_STYLE, Screen, moment_of, print_table, question_line, terminal
+from streams.cli.render import (
+    STATE_STYLE,
+    Screen,
+    moment_of,
+    print_table,
+    question_line,
+    spent_line,
+    terminal,
+)
 from streams.cli.task_ids import task_argument
 from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, watch
 from streams.gateway import Client
 from streams.settings import Settings
+from topics.parts import Budget
 from topics.records import PRIORITY_MAX, Status
 
 STATES = ("queued", "running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
@@ -38,6 +47,8 @@ TASK_FAILED = 1
     default=0,
     help="Where tasks wait for their turn the higher goes first: 0 to 9.",
 )
+@click.option("--usd", type=click.FloatRange(min=0), help="What it may cost at most, in US dollars.")
+@click.option("--tokens", type=click.IntRange(min=0), help="What its models may consume at most.")
 @app_option
 @output_option
 @asynchronous
@@ -49,6 +60,8 @@ async def run(
     version: int | None,
     tenant: str | None,
     priority: int,
+    usd: float | None,
+    tokens: int | None,
     app: str | None,
     output: str,
 ) -> None:
@@ -66,7 +79,10 @@ async def run(
     if found is not None:
         ensure_fits(found.workflow(workflow, version), value)
     async with Client(Settings.load()) as client:
-        started = await client.start(workflow, value, task, version, tenant=tenant, priority=priority)
+        budget = Budget(usd=usd, tokens=tokens) if usd is not None or tokens is not None else None
+        started = await client.start(
+            workflow, value, task, version, tenant=tenant, priority=priority, budget=budget
+        )
         if not wait:
             emit({"task": started}) if output == "json" else click.echo(started)
             return
@@ -160,6 +176,9 @@ def _table(statuses: list[Status]) -> Table:
     for heading in ("TASK", "WORKFLOW", "STATE", "STARTED"):
         table.add_column(heading, no_wrap=True)
     table.add_column("TOOK", justify="right", no_wrap=True)
+    counted = any(status.spent for status in statuses)
+    if counted:
+        table.add_column("SPENT", justify="right", no_wrap=True)
     table.add_column("", overflow="ellipsis", no_wrap=True)
     for status in statuses:
         table.add_row(
@@ -168,6 +187,7 @@ def _table(statuses: list[Status]) -> Table:
             Text(status.state, style=STATE_STYLE[status.state]),
             moment_of(status.started_ms),
             duration(status.at_ms - status.started_ms) if status.state in STATES[3:] else "",
+            *([spent_line(status.spent) if status.spent else ""] if counted else []),
             Text(_about(status), style="dim"),
         )
     return table
@@ -194,6 +214,7 @@ def _document(timeline: Timeline) -> dict[str, Any]:
         "not_undone": timeline.not_undone,
         "view": timeline.view,
         "run": timeline.run,
+        "spent": timeline.spent,
         "started_ms": timeline.started_ms,
         "ended_ms": timeline.ended_ms,
         "steps": [
@@ -208,6 +229,8 @@ def _document(timeline: Timeline) -> dict[str, Any]:
                 "due_ms": step.due_ms,
                 "attempts": [step.attempts[number] for number in sorted(step.attempts)],
                 "question": step.question,
+                "choice": step.choice,
+                "spent": step.consumed,
                 "result": step.result,
                 "problem": step.problem,
             }

@@ -9,18 +9,20 @@ from typing import Any
 
 from pydantic_ai import exceptions as ai
 from pydantic_ai.durable_exec import DurableOperation, durable_unit_scope
+from pydantic_ai.usage import RequestUsage
 
 from processors.agent_parameters import Body
 from processors.agent_requests import asked_once
 from processors.app import App
-from processors.tool import Reply
+from processors.reply import Reply
 from streams.executors.current import serve_as_current
 from streams.executors.provider import meaning, request_key
+from streams.prices import Prices
 from topics.errors import UnknownName
-from topics.records import CallModel, CallTool, Usage
+from topics.records import CallModel, CallTool
 
 
-async def request(app: App, call: CallModel, by: str) -> Reply:
+async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
     """Asks the agent's own model, or the spare that the call has come to."""
     route = app.model_route(call.route)
     asked = {"model": route.names[call.candidate]} if call.candidate else {}
@@ -29,7 +31,10 @@ async def request(app: App, call: CallModel, by: str) -> Reply:
             response = await perform(app, call, asked)
     except (ai.AgentRunError, ai.UserError) as error:
         raise meaning(error, by) from error
-    return Reply(response, by, _usage(response))
+    if response is None:  # what it was told to drop is dropped
+        return Reply(None, by)
+    of = (response["model_name"], response.get("provider_name"), response.get("provider_url"))
+    return Reply(response, by, await prices.usage(by, _counted(response["usage"]), *of))
 
 
 async def perform(app: App, call: CallModel | CallTool, changes: Body | None = None) -> Any:
@@ -53,13 +58,7 @@ def _operation(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[A
     return operation, asked.body | arguments
 
 
-def _usage(response: Body | None) -> Usage | None:
-    """None for what is no answer: the cancellation of one."""
-    if response is None:
-        return None
-    usage = response["usage"]
-    return Usage(
-        model=response["model_name"],
-        input_tokens=usage["input_tokens"],
-        output_tokens=usage["output_tokens"],
-    )
+def _counted(usage: Body) -> RequestUsage:
+    """What the response says, in its JSON form."""
+    counts: Body = {name: value for name, value in usage.items() if isinstance(value, int)}
+    return RequestUsage(**counts)

@@ -1,4 +1,7 @@
-"""Runs the checks of an output, in their order, until one refuses it by raising `Refused`."""
+"""Runs the checks of an output, in their order, until one refuses it by raising `Refused`.
+
+Where the next check is a model's to make, the checks stop there; with its verdict they go on behind it.
+"""
 
 import inspect
 from typing import Any
@@ -25,11 +28,21 @@ class CheckExecutor:
         """The names of the checks, for records and metrics."""
         return ",".join(check.name for check in call.call.checks)
 
-    async def __call__(self, record: CheckOutput) -> None:
-        """Raises `Refused` with the critique, or whatever else a check raised."""
+    async def __call__(self, record: CheckOutput) -> int | None:
+        """The place of the check that a model has to make next; None if all have accepted.
+
+        Raises `Refused` with the critique, or whatever else a check raised.
+        """
+        checks, verdict = record.call.checks, record.verdict
+        if verdict is not None and not verdict.accepted:
+            raise Refused(verdict.critique)
+        first = record.passed + (verdict is not None)
         serve_as_current(record.call)
-        for call in record.call.checks:
+        for place, call in enumerate(checks[first:], first):
+            if call.judge is not None:
+                return place
             await _run(self._app.check(call.name), call, record)
+        return None
 
 
 async def _run(check: Check[Any, ...], call: CheckCall, record: CheckOutput) -> None:

@@ -9,8 +9,9 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from processors.app import App
+from processors.reply import Reply
 from processors.routes import ModelCandidate, ModelRoute
-from processors.tool import Reply
+from streams.prices import Prices
 from topics.errors import UnknownName
 from topics.records import CallModel
 
@@ -23,6 +24,7 @@ class ModelExecutor:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._prices = Prices(app.prices)
         self._clients: dict[str | int, ModelClient] = {}
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
@@ -53,13 +55,13 @@ class ModelExecutor:
     async def _of_agent(self, call: CallModel) -> Reply:
         from streams.executors.agent import request
 
-        return await request(self._app, call, self.candidate(call))
+        return await request(self._app, call, self.candidate(call), self._prices)
 
     async def _client(self, candidate: ModelCandidate, name: str) -> "ModelClient":
         key = candidate if isinstance(candidate, str) else id(candidate)
         async with self._opening:
             if key not in self._clients:
-                client = await asyncio.to_thread(_made, candidate, name)
+                client = await asyncio.to_thread(_made, candidate, name, self._prices)
                 self._clients[key] = await self._open.enter_async_context(client)
             return self._clients[key]
 
@@ -70,7 +72,7 @@ def _candidate(route: ModelRoute, call: CallModel) -> ModelCandidate:
     return route.candidates[call.candidate]
 
 
-def _made(candidate: ModelCandidate, name: str) -> "ModelClient":
+def _made(candidate: ModelCandidate, name: str, prices: Prices) -> "ModelClient":
     from streams.executors.provider import ModelClient
 
-    return ModelClient(candidate, name)
+    return ModelClient(candidate, name, prices)

@@ -27,12 +27,13 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from processors.model import Turn, conversation
+from processors.reply import Reply
 from processors.routes import ModelCandidate, ModelRoute
-from processors.tool import Reply
 from streams.executors.schema import faults
-from streams.problems import OutputRefused, http_message, may_retry, retry_after_s
+from streams.prices import Prices
+from streams.problems import OutputRefused, Withheld, http_message, may_retry, retry_after_s
 from topics.errors import Permanent, Retryable, SegueError
-from topics.records import CallModel, Usage
+from topics.records import CallModel
 
 WRAPPED = "answer"
 """The property that holds an output whose schema is no object."""
@@ -47,8 +48,9 @@ OUTPUT_KEPT_CHARS_MAX = 20_000
 class ModelClient:
     """One candidate. Raises `Permanent` when it can't be made: no API key, no such provider."""
 
-    def __init__(self, candidate: ModelCandidate, name: str) -> None:
+    def __init__(self, candidate: ModelCandidate, name: str, prices: Prices) -> None:
         self._name = name
+        self._prices = prices
         try:
             self._model = infer_model(candidate) if isinstance(candidate, str) else cast("Model", candidate)
         except (ai.UserError, ImportError) as error:
@@ -72,7 +74,14 @@ class ModelClient:
             )
         except (ai.AgentRunError, ai.UserError) as error:
             raise meaning(error, self._name) from error
-        return Reply(answer(response, call.output), self._name, _usage(response))
+        usage = await self._prices.usage(
+            self._name, response.usage, response.model_name, response.provider_name, response.provider_url
+        )
+        try:
+            return Reply(answer(response, call.output), self._name, usage)
+        except (OutputRefused, Withheld) as none:
+            none.usage = usage
+            raise
 
     def _settings(self, route: ModelRoute, call: CallModel) -> ModelSettings:
         """The route's settings and ours; a model that does not know one of ours would warn at every call."""
@@ -142,12 +151,10 @@ def as_object(schema: dict[str, Any]) -> dict[str, Any]:
 def answer(response: ModelResponse, schema: dict[str, Any] | None) -> Any:
     """What the model answered, as JSON or text.
 
-    Raises `OutputRefused` if that is no answer, `Permanent` if the provider withheld it.
+    Raises `OutputRefused` if that is no answer, `Withheld` if the provider withheld it.
     """
     if response.finish_reason == "content_filter":
-        raise Permanent(
-            f"{response.model_name} withheld its answer: the provider's content filter stopped it"
-        )
+        raise Withheld(f"{response.model_name} withheld its answer: the provider's content filter stopped it")
     said = response.text if schema is None else _called(response) or response.text
     if response.finish_reason == "length":
         raise OutputRefused(
@@ -186,14 +193,6 @@ def _unfenced(text: str) -> str:
 
 def _kept(said: str | dict[str, Any] | None) -> Any:
     return said[:OUTPUT_KEPT_CHARS_MAX] if isinstance(said, str) else said
-
-
-def _usage(response: ModelResponse) -> Usage:
-    return Usage(
-        model=response.model_name,
-        input_tokens=response.usage.input_tokens,
-        output_tokens=response.usage.output_tokens,
-    )
 
 
 # ---------------------------------------------------------------- what went wrong

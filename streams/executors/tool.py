@@ -11,8 +11,8 @@ from pydantic_core import PydanticSerializationError
 
 from processors.app import App
 from processors.openapi import OpenApi, OpenApiTool
+from processors.reply import Reply
 from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
-from processors.tool import Reply
 from streams.executors.arguments import bind
 from streams.executors.current import serve_as_current
 from streams.problems import keep_secret

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from processors.app import App
+from processors.reply import Reply
 from processors.routes import McpServer, ToolRoute
-from processors.tool import Reply
 from streams.executors import ToolExecutor
 from streams.executors.mcp import Connection
 from streams.problems import problem_of

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
@@ -10,13 +10,15 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from processors.app import App
+from processors.prices import Price
+from processors.reply import Reply
 from processors.routes import ModelCandidate, ModelRoute
-from processors.tool import Reply
 from streams.executors import ModelExecutor
-from streams.problems import OutputRefused, problem_of
+from streams.problems import OutputRefused, Withheld, problem_of
 from tests.executors.calls import call_model
-from tests.executors.servers.provider import Failed, Finish, Provider, Raw, Said, Silent, provider
-from topics.records import CallModel, Critique, Problem, Usage
+from tests.executors.servers.provider import BrokenOff, Failed, Finish, Provider, Raw, Said, Silent, provider
+from topics.parts import Usage
+from topics.records import CallModel, Critique, Problem
 
 OPENAI, CHAT, OLLAMA, ANTHROPIC = (
     "openai:gpt-5",
@@ -235,6 +237,37 @@ async def test_a_time_out_cuts_the_request_and_the_client_stays_usable(there: Pr
 async def test_a_response_that_is_not_json_is_retryable(there: Provider) -> None:
     there.next = Raw("<html>gateway</html>")
     assert (await problem(there)).retryable
+
+
+@pytest.mark.parametrize("candidate", EVERY)
+async def test_an_answer_that_breaks_off_is_tried_again(there: Provider, candidate: str) -> None:
+    there.next = BrokenOff()
+    assert (await problem(there, candidate)).retryable
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+async def test_the_app_says_what_a_model_costs(there: Provider) -> None:
+    there.next = Said("hello")
+    for name in (CHAT, "gpt-of-the-test"):
+        app = App(
+            "test",
+            workflows=[],
+            routes=[ModelRoute("interpret", [CHAT])],
+            prices={name: Price(input=1e5, output=1e6)},
+        )
+        executor = ModelExecutor(app)
+        assert (await executor(call_model())).usage == usage(CHAT).model_copy(update={"usd": 8.1})
+        await executor.stop()
+
+
+async def test_what_is_no_answer_is_counted_all_the_same(there: Provider) -> None:
+    for said in (Said("no JSON"), Said("I", finish="content_filter")):
+        there.next = said
+        with pytest.raises((OutputRefused, Withheld)) as failure:
+            await ask(call_model(output=TRIP), CHAT)
+        assert cast("OutputRefused | Withheld", failure.value).usage == usage(CHAT)
 
 
 # ---------------------------------------------------------------- outputs that are no answers

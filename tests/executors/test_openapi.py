@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from processors.app import App
 from processors.openapi import OpenApi
+from processors.reply import Reply
 from processors.routes import Policy, ToolRoute
-from processors.tool import Reply
 from streams.executors import ToolExecutor
 from streams.problems import problem_of
 from tests.executors.calls import call_tool

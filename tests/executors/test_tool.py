@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from processors.app import App
 from processors.attempt import Attempt, current_attempt
+from processors.reply import Reply
 from processors.routes import Tool, ToolRoute, tool
-from processors.tool import Reply
 from streams.executors import ToolExecutor
 from streams.problems import problem_of
 from tests.executors.calls import call_tool

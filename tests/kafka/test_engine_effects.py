@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from processors.app import App
+from processors.reply import Reply
 from processors.routes import tool
-from processors.tool import Reply
 from streams.calls import RouteCalls
 from streams.effects import EffectRunner, EffectStage
 from streams.metrics import Metrics

@@ -23,7 +23,7 @@ async def echoes(task: Task, n: int) -> int:
     return await task.tool(work, n=n)
 
 
-def run(played: Workflow[Any, Any], value: Any = None, **limits: int) -> Driver:
+def run(played: Workflow[Any, Any], value: Any = None, **limits: Any) -> Driver:
     driver = Driver(App("x", workflows=[played, echoes], tools=[work]), limits=Limits(**limits))
     driver.submit(played.name, value)
     driver.run()

@@ -21,6 +21,7 @@ from tests.builders import (
     received,
 )
 from topics.flow import Decision, Publish
+from topics.parts import Refusal
 from topics.records import AttemptFailed, Delay, StepFailed
 
 
@@ -135,7 +136,8 @@ def test_the_next_candidate_starts_afresh() -> None:
 
 def test_a_refused_output_goes_back_with_the_critique() -> None:
     call = call_model(tries=1)
-    again = call.model_copy(update={"attempt": 2, "critiques": (critique(),), "at_ms": NOW_MS})
+    told = {"critiques": (critique(),), "refusals": (Refusal(by="first", reason="too long"),)}
+    again = call.model_copy(update={"attempt": 2, **told, "at_ms": NOW_MS})
     assert recover(failure(call, critique=critique())) == Decision([Publish("model-calls", "t", again)])
 
 

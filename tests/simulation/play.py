@@ -19,7 +19,7 @@ from aiokafka.structs import TopicPartition
 
 import streams.effects
 import streams.pure
-from processors.tool import Reply
+from processors.reply import Reply
 from streams.calls import Calls, CheckCalls, Job, RouteCalls
 from streams.effects import EffectRunner, EffectStage
 from streams.executors.check import CheckExecutor

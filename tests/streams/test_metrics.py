@@ -22,6 +22,7 @@ COUNTED = {
     'segue_checks_total{candidate="openai:large",outcome="accepted"}': 1,
     'segue_checks_total{candidate="openai:large",outcome="failed"}': 1,
     'segue_checks_total{candidate="openai:large",outcome="refused"}': 1,
+    'segue_choices_total{route="rank",candidate="openai:large"}': 1,
     'segue_critiques_total{route="rank",candidate="openai:large"}': 1,
     'segue_dead_letters_total{stage="intake",topic="tasks"}': 1,
     'segue_fallbacks_total{route="search",from="hotels.search",to="hotels.browse"}': 1,
@@ -37,6 +38,8 @@ COUNTED = {
     'segue_steps_ended_total{stage="tool",candidate="hotels.search",outcome="succeeded"}': 1,
     'segue_steps_started_total{workflow="book",route="rank"}': 1,
     'segue_steps_started_total{workflow="book",route="search"}': 1,
+    'segue_task_tokens_total{workflow="book"}': 240,
+    'segue_task_usd_total{workflow="book"}': 0.5,
     'segue_tasks_ended_total{workflow="book",outcome="succeeded"}': 1,
     'segue_tasks_ended_total{workflow="unknown",outcome="rejected"}': 1,
     'segue_tasks_parked_total{workflow="book"}': 1,
@@ -46,6 +49,8 @@ COUNTED = {
     'segue_timers_total{event="set"}': 1,
     'segue_tokens_total{model="large",direction="input"}': 240,
     'segue_tokens_total{model="large",direction="output"}': 60,
+    'segue_unpriced_tokens_total{model="large"}': 150,
+    'segue_usd_total{model="large"}': 0.5,
 }
 
 

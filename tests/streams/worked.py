@@ -7,6 +7,7 @@ from processors.routes import McpServer, ModelRoute, ToolRoute
 from processors.task import Task
 from streams.metrics import Metrics
 from topics.flow import Publish, Received, dead_letter
+from topics.parts import Choice, Spent, Usage
 from topics.records import (
     Admitted,
     Answered,
@@ -30,7 +31,6 @@ from topics.records import (
     StepSucceeded,
     Submitted,
     TimerFired,
-    Usage,
 )
 
 AT: dict[str, Any] = {"task": "t-1", "at_ms": 61_000}
@@ -88,6 +88,7 @@ def dead() -> Publish:
 ANSWERED = Answered(**AT, id="a", step=0, value=1, origin=ORIGIN)
 SUCCEEDED = StepSucceeded(**STEP, result=1, by="hotels.search")
 USED = Usage(model="large", input_tokens=120, output_tokens=30)
+PRICED = USED.model_copy(update={"usd": 0.5})
 
 HISTORY: list[tuple[str, Record]] = [
     ("intake", Submitted(**AT, workflow="book", version=1, input=None)),
@@ -104,10 +105,11 @@ HISTORY: list[tuple[str, Record]] = [
     ("conduct", Question(**AT, step=0, workflow="book", to="customer", text="which?")),
     ("conduct", QuestionClosed(**AT, step=0, reason="answered")),
     ("conduct", stands("parked")),
-    ("conduct", ended()),
+    ("conduct", ended(spent=Spent(calls=2, input_tokens=240, usd=0.5))),
     ("conduct", ended(outcome="rejected", workflow="t-1 has no such workflow")),
     ("model", StepSucceeded(**STEP, result=1, by="openai:large", usage=USED)),
-    ("model", CheckOutput(**AT, call=asks(), result=1, by="openai:large", took_ms=1.0, usage=USED)),
+    ("model", CheckOutput(**AT, call=asks(), result=1, by="openai:large", took_ms=1.0, usage=PRICED)),
+    ("model", asks(choice=Choice(order=(0, 1), by="cheapest", reason="$0.1"))),
     ("tool", SUCCEEDED),
     ("tool", AttemptFailed(**AT, call=calls(), by="hotels.search", problem=BUSY)),
     ("check", StepSucceeded(**STEP, result=1, by="openai:large", usage=USED)),

@@ -1,12 +1,29 @@
 """What a type checker in the user's editor makes of the API; checked by pyright and mypy, never run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from segue import ModelRoute, StepError, Task, Tool, ToolRoute, Workflow, check, tool, workflow
+from segue import (
+    Asked,
+    Budget,
+    Chosen,
+    Known,
+    ModelRoute,
+    StepError,
+    Task,
+    Tool,
+    ToolRoute,
+    Workflow,
+    cheapest,
+    check,
+    judge,
+    tool,
+    workflow,
+)
 
 
 class Hotel(BaseModel):
@@ -60,16 +77,29 @@ async def child(task: Task, trip: Trip) -> Hotel:
     return Hotel(id=trip.place)
 
 
+@workflow(budget=Budget(usd=0.5, ask="ada"))
+async def alone(task: Task) -> int:
+    return 1
+
+
 @workflow(name="renamed", version=2)
 async def renamed(task: Task, trip: Trip) -> int:
     return 1
 
 
 search = ToolRoute("search", [find], output=list[Hotel])
-rank = ModelRoute("rank", ["openai:gpt"])
+rank = ModelRoute("rank", ["openai:gpt"], choose=cheapest())
+
+
+def at_home(asked: Asked, known: Sequence[Known]) -> Chosen:
+    return Chosen([each.name for each in known if each.usd == 0], f"{asked.tokens} tokens stay here")
+
+
+draft = ModelRoute("draft", ["openai:gpt", "ollama:qwen3"], choose=at_home)
 
 assert_type(child, Workflow[Trip, Hotel])
 assert_type(renamed, Workflow[Trip, int])
+assert_type(alone, Workflow[None, int])
 
 
 async def tools(task: Task, hotel: Hotel) -> None:
@@ -97,6 +127,9 @@ async def models(task: Task) -> None:
     assert_type(await task.model("rank", "which?"), str)
     assert_type(await task.model(rank, "which?", output=Hotel, check=known(ids=["a"])), Hotel)
     assert_type(await task.model(rank, "which?", output=list[Hotel]), list[Hotel])
+    assert_type(await task.model(rank, "which?", check=judge("Is it quiet?", route=draft)), str)
+    quiet = judge("Is it quiet?", route="draft", rules=["no bars"])
+    assert_type(await task.model(rank, "which?", output=Hotel, check=[known(ids=["a"]), quiet]), Hotel)
 
 
 async def people(task: Task, hotel: Hotel, day: timedelta) -> None:

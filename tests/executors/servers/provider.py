@@ -50,6 +50,11 @@ class Raw:
 
 
 @dataclass
+class BrokenOff:
+    """Begins to answer, and the connection ends in the middle of it."""
+
+
+@dataclass
 class Sent:
     """A request as it came."""
 
@@ -61,7 +66,7 @@ class Sent:
 @dataclass
 class Provider:
     port: int
-    next: Said | Failed | Silent | Raw = field(default_factory=Said)
+    next: Said | Failed | Silent | Raw | BrokenOff = field(default_factory=Said)
     sent: list[Sent] = field(default_factory=list[Sent])
 
     @property
@@ -77,6 +82,8 @@ class Provider:
                 raise AssertionError
             case Failed(status, error, headers):
                 return _json(error, status, headers)
+            case BrokenOff():
+                return Response('{"id": ', headers={"content-length": "500"}, media_type="application/json")
             case Raw(text):
                 return Response(text, media_type="application/json")
             case Said() as said:

@@ -1,0 +1,88 @@
+"""Chooses the candidates of calls whose route says how, before they are called: see `processors/choice.py`.
+
+    model-calls ─▶ model ─▶ model-calls    the same call, with the choice and its reason
+                     └▶ events, …          the next time, the call is made
+
+So the choice is committed before the call, and is the same after any crash. A route that does not choose has
+nothing of this. Where a chooser fails, nobody is called: it may have to keep data from somebody.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, cast
+
+from processors.app import App
+from processors.blob import is_value
+from processors.choice import CHARACTERS_PER_TOKEN, Asked, Known, asked_of, choice_of, name_of
+from processors.routes import AnyRoute, ModelRoute
+from processors.tool import failed
+from streams.clock import now_ms
+from streams.measured import Knowledge
+from streams.prices import Prices
+from streams.problems import problem_of, redact
+from topics.flow import Decision, Publish, Received
+from topics.parts import Choice
+from topics.records import CallModel, CallTool, Problem
+
+log = logging.getLogger(__name__)
+
+AnyCall = CallModel | CallTool
+
+
+class Choosing:
+    """`knowledge` says how candidates fare."""
+
+    def __init__(self, app: App, knowledge: Knowledge) -> None:
+        self._app = app
+        self._knowledge = knowledge
+        self._prices = Prices(app.prices)
+
+    def is_due(self, call: AnyCall) -> bool:
+        """A call that was retried or rerouted before its route began to choose goes on as it began."""
+        route = self._app.routes.get(call.route)
+        return route is not None and route.choose is not None and call.choice is None and call.attempt == 1
+
+    async def choose(self, call: AnyCall, record: Received) -> Decision:
+        route = self._app.routes[call.route]
+        assert route.choose is not None
+        try:
+            asked = asked_of(call)
+            asked = asked._replace(
+                tokens=asked.tokens + _bytes_elsewhere(asked.input) // CHARACTERS_PER_TOKEN
+            )
+            choice = choice_of(route.choose, asked, await self._known(route, asked))
+        except Exception as error:  # noqa: BLE001 - user code may raise anything
+            return _nobody(call, name_of(route.choose), problem_of(error))
+        chosen = call.model_copy(update={"choice": choice, "candidate": choice.order[0]})
+        return Decision([Publish(record.topic, call.task, chosen)])
+
+    async def _known(self, route: AnyRoute, asked: Asked) -> Sequence[Known]:
+        costs: dict[str, float | None] = {}
+        if isinstance(route, ModelRoute):
+            await self._prices.load()
+            costs = {name: self._prices.estimate(name, asked.tokens) for name in route.names}
+        return [
+            Known(name, costs.get(name), *self._knowledge.of(route.name, name))
+            for name in dict.fromkeys(route.names)
+        ]
+
+
+def _nobody(call: AnyCall, chooser: str, problem: Problem) -> Decision:
+    """The step fails: an empty order has no candidate to go on with."""
+    reason = redact(f"choose={chooser} failed: {problem.type}: {problem.message}")
+    log.warning("%s: route %s calls nobody: %s", call.idempotency_key, call.route, reason)
+    nobody = call.model_copy(update={"choice": Choice(order=(), by=chooser, reason=reason)})
+    why = problem.model_copy(update={"type": "NoChoice", "message": reason, "retryable": False})
+    return failed(nobody, chooser, why, 0.0, now_ms())
+
+
+def _bytes_elsewhere(value: Any) -> int:
+    """Of values that stand in the object store, by their references."""
+    if is_value(value):
+        return int(value["size_bytes"])
+    inner: Any = ()
+    if isinstance(value, dict):
+        inner = cast("dict[str, Any]", value).values()
+    elif isinstance(value, list):
+        inner = value
+    return sum(map(_bytes_elsewhere, inner))

@@ -1,0 +1,86 @@
+"""Commands about what tasks consume: budget, usage."""
+
+from collections.abc import Iterable
+
+import click
+from rich.table import Table
+
+from processors.budget import together
+from processors.preview import usd as dollars
+from streams.cli.output import asynchronous, emit, emit_document, output_option
+from streams.cli.render import print_table, spent_line
+from streams.cli.task_ids import task_argument
+from streams.gateway import Client
+from streams.settings import Settings
+from topics.errors import BadInput
+from topics.parts import Budget, Spent
+from topics.records import Status
+
+
+@click.command()
+@task_argument
+@click.option("--usd", type=click.FloatRange(min=0), help="In all, in US dollars.")
+@click.option("--tokens", type=click.IntRange(min=0), help="In all.")
+@output_option
+@asynchronous
+async def budget(task: str, usd: float | None, tokens: int | None, output: str) -> None:
+    """Set what TASK may use in all: it goes on, if it waits for that.
+
+    What is not given stays as it is. Children that have begun have budgets of their own.
+
+    \b
+    segue budget trip-1 --usd 2
+    """
+    if usd is None and tokens is None:
+        raise BadInput("say how much: --usd, --tokens or both")
+    async with Client(Settings.load()) as client:
+        await client.set_budget(task, Budget(usd=usd, tokens=tokens))
+    if output == "json":
+        emit({"task": task, "usd": usd, "tokens": tokens})
+        return
+    limits = [dollars(usd) if usd is not None else "", f"{tokens:,} tokens" if tokens is not None else ""]
+    click.echo(f"{task} may use {' and '.join(filter(None, limits))} in all")
+
+
+@click.command()
+@click.option(
+    "--by",
+    type=click.Choice(["workflow", "tenant"]),
+    default="workflow",
+    show_default=True,
+    help="Sum over it.",
+)
+@output_option
+@asynchronous
+async def usage(by: str, output: str) -> None:
+    """Show what tasks have consumed, those whose status is still kept; a child's stands with its parent.
+
+    What a task that runs has consumed is as of when its state last changed.
+    """
+    async with Client(Settings.load()) as client:
+        every = await client.statuses()
+    sums = _sums(every, by)
+    if output == "json":
+        emit_document([{by: name or None, "tasks": tasks, "spent": spent} for name, tasks, spent in sums])
+        return
+    if not sums:
+        click.echo("no task has consumed anything", err=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for heading in (by.upper(), "TASKS", "CALLS", "SPENT"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == by.upper() else "right")
+    for name, tasks, spent in sums:
+        table.add_row(name or "-", f"{tasks:,}", f"{spent.calls:,}", spent_line(spent))
+    print_table(table)
+
+
+def _sums(statuses: Iterable[Status], by: str) -> list[tuple[str, int, Spent]]:
+    """The dearest first."""
+    found: dict[str, list[Spent]] = {}
+    for status in statuses:
+        if status.spent is not None and status.parent is None:
+            found.setdefault(status.workflow if by == "workflow" else status.tenant or "", []).append(
+                status.spent
+            )
+    sums = [(name, len(each), together(*each) or Spent()) for name, each in found.items()]
+    return sorted(sums, key=lambda row: (-row[2].usd, -row[2].tokens))
