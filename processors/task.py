@@ -256,7 +256,8 @@ class Task:
     def _undo_of(self, target: Any) -> Tool[..., Any] | None:
         app = self._performance.app
         name = target if isinstance(target, str) else target.name
-        declared: Any = target if isinstance(target, Tool | ToolRoute) else app.tool_route(name)
+        lone = isinstance(target, str | McpTool | OpenApiTool)
+        declared: Any = app.tool_route(name) if lone else target
         undo: Tool[..., Any] | None = declared.undo
         if undo is not None:
             app.tool_route(undo.name)  # raises now if it is not there, rather than when it is needed

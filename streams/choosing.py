@@ -80,9 +80,7 @@ def _bytes_elsewhere(value: Any) -> int:
     """Of values that stand in the object store, by their references."""
     if is_value(value):
         return int(value["size_bytes"])
-    inner: Any = ()
     if isinstance(value, dict):
-        inner = cast("dict[str, Any]", value).values()
-    elif isinstance(value, list):
-        inner = value
+        return sum(map(_bytes_elsewhere, cast("dict[str, Any]", value).values()))
+    inner: list[Any] = value if isinstance(value, list) else []
     return sum(map(_bytes_elsewhere, inner))

@@ -1,6 +1,6 @@
 """Who of a route is called: chosen once, on the record; and what choosers make of figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +30,7 @@ from streams.measured import ATTEMPTS_MIN, WINDOW_S, Figures, Measured
 from tests.driver import Driver
 from topics.errors import Permanent, Refused
 from topics.parts import Choice
+from topics.records import CallModel
 
 ONCE = Policy(retries=0)
 MODELS = ["lab:small", "lab:large"]
@@ -55,12 +56,16 @@ async def ask_loudly(task: Task, prompt: str) -> str:
         return "; ".join(f"{refusal.by}: {refusal.reason}" for refusal in error.refusals)
 
 
+def by_its_number(call: CallModel) -> str:
+    return f"by {call.candidate}"
+
+
 def driven(
     choose: Chooser | None,
     *,
     played: Any = ask,
     candidates: Sequence[str] = MODELS,
-    answer: Any = lambda call: f"by {call.candidate}",
+    answer: Callable[[CallModel], Any] = by_its_number,
     prompt: str = "which?",
     policy: Policy = ONCE,
     **driver: Any,
@@ -154,10 +159,10 @@ def test_tools_are_chosen_too() -> None:
 
 
 def test_the_cheap_one_is_tried_and_the_strong_one_asked_where_a_check_refuses() -> None:
-    answers = {0: "quietly", 1: "LOUDLY"}
-    driver = driven(
-        None, played=ask_loudly, answer=lambda call: answers[call.candidate], policy=Policy(critiques=0)
-    )
+    def louder_each_time(call: CallModel) -> str:
+        return ("quietly", "LOUDLY")[call.candidate]
+
+    driver = driven(None, played=ask_loudly, answer=louder_each_time, policy=Policy(critiques=0))
     assert driver.ran == ["t/0/1 lab:small", "t/0/2 lab:large"]
     assert driver.result().result == "LOUDLY"
 
