@@ -82,5 +82,4 @@ def _bytes_elsewhere(value: Any) -> int:
         return int(value["size_bytes"])
     if isinstance(value, dict):
         return sum(map(_bytes_elsewhere, cast("dict[str, Any]", value).values()))
-    inner: list[Any] = value if isinstance(value, list) else []
-    return sum(map(_bytes_elsewhere, inner))
+    return sum(map(_bytes_elsewhere, cast("Sequence[Any]", value))) if isinstance(value, list) else 0
