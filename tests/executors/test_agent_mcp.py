@@ -53,7 +53,8 @@ class Served:
 
     def started(self) -> list[int]:
         """The processes that the server was, in order."""
-        return [entry["started"] for entry in map(json.loads, self.log.read_text().splitlines())]
+        noted = map(json.loads, self.log.read_text().splitlines())
+        return [entry["started"] for entry in noted if "started" in entry]
 
 
 def asked(app: App) -> list[CallTool]:
