@@ -50,6 +50,25 @@ benchmark: $(VENV)/run ## measure steps per second and latency beside plain Kafk
 benchmark-agent: $(VENV)/run ## measure what durability adds to an agent's step, for both guarantees
 	@$(BIN)/python -m benchmarks.agent
 
+ROUNDS ?= 5
+SECONDS ?= 8
+
+.PHONY: benchmark-peers
+benchmark-peers: $(VENV)/dev ## measure Segue beside DBOS, LangGraph, Restate, Faust and plain Kafka; ROUNDS=5 SECONDS=8
+	@$(BIN)/python -m benchmarks.peers --rounds $(ROUNDS) --seconds $(SECONDS)
+
+.PHONY: benchmark-shapes
+benchmark-shapes: $(VENV)/run ## measure one task with 10,000 tool calls at once, and one with 10,000 in a row
+	@$(BIN)/python -m benchmarks.shapes
+
+.PHONY: benchmark-sleepers
+benchmark-sleepers: $(VENV)/run ## measure what 100,000 sleeping tasks take of a worker's memory and CPU
+	@$(BIN)/python -m benchmarks.sleepers
+
+.PHONY: benchmark-sizes
+benchmark-sizes: $(VENV)/run ## measure results of 1 KB to 900 KB, and what is written beside them
+	@$(BIN)/python -m benchmarks.sizes
+
 .PHONY: benchmark-restore
 benchmark-restore: $(VENV)/run ## measure how fast a worker takes over 100,000 open tasks
 	@$(BIN)/python -m benchmarks.restore
@@ -93,6 +112,7 @@ lock: $(VENV)/dev ## resolve anew what pyproject.toml permits, and Kafka's jars
 	@$(COMPILE) pyproject.toml --group dev --constraint locks/constraints.txt --output-file locks/dev.txt
 	@$(COMPILE) pyproject.toml --group install --group examples --constraint locks/constraints.txt \
 		--constraint locks/dev.txt --output-file locks/run.txt
+	@$(COMPILE) benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt
 	@$(BIN)/python -m streams.jars > streams/jars.lock.new && mv streams/jars.lock.new streams/jars.lock
 
 .PHONY: compatibility
@@ -101,7 +121,7 @@ compatibility: $(VENV)/dev ## call MCP servers from the registries, and write th
 
 .PHONY: clean
 clean: ## remove the environment and caches; the state of the demo stays in .segue
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) benchmarks/peers/.venv benchmarks/peers/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # ---------------------------------------------------------------- the environment
 

@@ -119,13 +119,13 @@ class Flood:
 async def flood(settings: Settings, tasks: int) -> dict[str, Any]:
     """The figures of a flood on topics of its own."""
     await provision(settings)
-    async with _clients(settings) as played, _worker(settings) as worker:
-        watching = asyncio.create_task(played.watch(worker))
+    async with _clients(settings) as played, worker(settings) as begun:
+        watching = asyncio.create_task(played.watch(begun))
         began_s = time.perf_counter()
         await played.run(tasks)
         took_s = time.perf_counter() - began_s
         watching.cancel()
-        failures, dead_letters = [await _written(settings, name) for name in ("failures", "dead-letters")]
+        failures, dead_letters = [await written(settings, name) for name in ("failures", "dead-letters")]
     groups = ("flood", "urgent at once", "other at once", "urgent later", "other later")
     return {
         "guarantee": settings.guarantee,
@@ -156,7 +156,7 @@ async def _clients(settings: Settings) -> AsyncGenerator[Flood]:
 
 
 @asynccontextmanager
-async def _worker(settings: Settings) -> AsyncGenerator[Process]:
+async def worker(settings: Settings, app: str = "benchmarks/flood.py") -> AsyncGenerator[Process]:
     """`segue worker`, from when its stages have begun."""
     env = os.environ | {
         "SEGUE_KAFKA": settings.bootstrap,
@@ -168,19 +168,19 @@ async def _worker(settings: Settings) -> AsyncGenerator[Process]:
         "SEGUE_METRICS_PORT": "0",
         "SEGUE_STATE_DIR": str(settings.state_dir),
     }
-    command = ("-m", "streams.cli", "worker", "benchmarks/flood.py")
-    worker = await asyncio.create_subprocess_exec(
+    command = ("-m", "streams.cli", "worker", app)
+    process = await asyncio.create_subprocess_exec(
         sys.executable, *command, env=env, cwd=ROOT, stderr=asyncio.subprocess.PIPE
     )
-    assert worker.stderr is not None
-    await _until_ready(worker.stderr)
-    draining = asyncio.create_task(worker.stderr.read())
+    assert process.stderr is not None
+    await _until_ready(process.stderr)
+    draining = asyncio.create_task(process.stderr.read())
     try:
-        yield worker
+        yield process
     finally:
-        worker.terminate()
+        process.terminate()
         async with asyncio.timeout(STOP_S_MAX):
-            await worker.wait()
+            await process.wait()
         draining.cancel()
 
 
@@ -191,7 +191,7 @@ async def _until_ready(log: asyncio.StreamReader) -> None:
     raise RuntimeError("the worker ended before it was ready")
 
 
-async def _written(settings: Settings, topic: str) -> int:
+async def written(settings: Settings, topic: str) -> int:
     async with Reader(settings) as reader:
         return sum((await reader.ends(reader.partitions(topic))).values())
 

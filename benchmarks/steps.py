@@ -20,12 +20,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic_core import to_json
 
-from benchmarks.raw import delete_topics, raw_two_hop_ms
+from benchmarks.raw import Guarantee, delete_topics, raw_two_hop_ms
 from benchmarks.report import keep
 from segue import App, Task, tool, workflow
 from streams.broker import ensure_broker
@@ -37,7 +37,6 @@ from topics import contracts
 STEPS = 6
 WARM_UP = 5
 IN_FLIGHT = (64, 512)
-Guarantee = Literal["exactly_once", "at_least_once"]
 RESULT = {"ok": True, "text": "x" * 179}
 assert len(to_json(RESULT)) == 200
 
@@ -58,7 +57,12 @@ async def six(task: Task, steps: int) -> Any:
     return None
 
 
-APP = App("benchmark", workflows=[six], tools=[noop])
+@workflow
+async def wide(task: Task, steps: int) -> None:
+    await task.gather(*(task.tool(noop, n=n) for n in range(steps)))
+
+
+APP = App("benchmark", workflows=[six, wide], tools=[noop])
 
 
 @dataclass
@@ -70,12 +74,12 @@ class Bench:
     results: Any
     submitted: int = 0
 
-    async def submit(self, count: int, steps: int) -> None:
+    async def submit(self, count: int, given: int, workflow: str = "six") -> None:
         topic = self.settings.topic("tasks")
         for _ in range(count):
             self.submitted += 1
             key = f"t{self.submitted}"
-            value = to_json({"workflow": "six", "input": steps})
+            value = to_json({"workflow": workflow, "input": given})
             await self.producer.send(topic, value, key=key.encode())
 
     async def finished(self) -> int:
@@ -103,17 +107,17 @@ class Bench:
             await self.submit(done, STEPS)
         return ended
 
-    async def step_ms(self, steps: int) -> list[float]:
-        """Each step of one task alone, in ms."""
+    async def step_ms(self, steps: int, warm_up: int = WARM_UP) -> list[float]:
+        """Each step of one task alone, in ms, without the first."""
         called_at.clear()
         await self.submit(1, steps)
         while not await self.finished():
             pass
-        return [(b - a) * 1000 for a, b in pairwise(called_at[WARM_UP:])]
+        return [(b - a) * 1000 for a, b in pairwise(called_at[warm_up:])]
 
 
 @asynccontextmanager
-async def running(guarantee: Guarantee) -> AsyncGenerator[Bench]:
+async def running(guarantee: Guarantee, app: App = APP) -> AsyncGenerator[Bench]:
     """A worker with topics and state of its own, which are gone afterwards."""
     given = Settings.load()
     prefix = f"bench-{guarantee}-{time.time_ns()}."
@@ -127,7 +131,7 @@ async def running(guarantee: Guarantee) -> AsyncGenerator[Bench]:
                 "state_dir": Path(directory),
             }
         )
-        worker, bench = await start(settings)
+        worker, bench = await start(settings, app)
         try:
             yield bench
         finally:
@@ -138,8 +142,8 @@ async def running(guarantee: Guarantee) -> AsyncGenerator[Bench]:
             gc.collect()
 
 
-async def start(settings: Settings) -> tuple[Worker, Bench]:
-    worker = Worker(APP, settings)
+async def start(settings: Settings, app: App) -> tuple[Worker, Bench]:
+    worker = Worker(app, settings)
     await worker.start()
     await worker.ready()
     look_for_garbage_less_often()  # as `segue worker` does

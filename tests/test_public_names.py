@@ -1,5 +1,8 @@
 """What `segue` exports is exact: a name added or lost is a decision, and stands in the CHANGELOG."""
 
+import subprocess
+import sys
+
 import segue
 
 
@@ -17,3 +20,10 @@ def test_the_public_names_are_exact() -> None:
         "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check", "current_attempt",
         "fastest", "healthiest", "judge", "tool", "workflow",
     ]  # fmt: skip
+
+
+def test_the_import_pulls_in_no_provider_and_nothing_that_speaks_to_the_world() -> None:
+    heavy = ("aiokafka", "anthropic", "faust", "httpx", "mcp", "openai", "pydantic_ai", "rocksdict")
+    code = f"import sys, segue; print([name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,39 @@
+"""Segue: a worker as `segue worker` starts it, with metrics and health, on topics of its own.
+
+python -m benchmarks.peers.on_segue exactly_once|at_least_once
+"""
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from benchmarks.peers.program import Ran, serve
+from benchmarks.raw import Guarantee
+from benchmarks.steps import STEPS, Bench, running
+from streams.quiet import quiet_aiokafka
+
+
+@dataclass(frozen=True)
+class Segue:
+    bench: Bench
+
+    async def run(self, in_flight: int, seconds: float) -> Ran:
+        before = self.bench.submitted
+        rate = await self.bench.steps_per_s(in_flight, seconds)
+        return Ran(rate, (self.bench.submitted - before) * STEPS)
+
+    async def alone(self, tasks: int) -> list[float]:
+        return [ms for _ in range(tasks) for ms in await self.bench.step_ms(STEPS, warm_up=0)]
+
+
+@asynccontextmanager
+async def started() -> AsyncGenerator[Segue]:
+    quiet_aiokafka()
+    guarantee: Guarantee = "at_least_once" if sys.argv[1] == "at_least_once" else "exactly_once"
+    async with running(guarantee) as bench:
+        yield Segue(bench)
+
+
+if __name__ == "__main__":
+    serve(started, "segue", "aiokafka", "pydantic", "rocksdict")

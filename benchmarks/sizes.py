@@ -1,0 +1,108 @@
+"""Results of 1 KB, 64 KB and 900 KB: steps per second, and what is written for a step beside its result.
+
+Some tasks of six steps run at a time, until so many have ended. Written is what the local broker's logs have
+grown by (records of all topics, the changelog of conduct's journal among them), and what the worker's own
+folder has, RocksDB's logs and files. A result is text that does not compress.
+
+    python -m benchmarks.sizes [--tasks 100]
+"""
+
+import argparse
+import asyncio
+import random
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import keep
+from benchmarks.steps import STEPS, Bench, running
+from segue import App, Task, tool, workflow
+from streams.broker import broker_status, ensure_broker
+from streams.quiet import quiet_aiokafka
+from streams.settings import Settings
+
+KB = 1000
+SIZES = (KB, 64 * KB, 900 * KB)
+IN_FLIGHT = 8
+SETTLE_S = 2.0
+"""Until the last offsets are committed."""
+
+
+@tool
+async def text(size: int, n: int) -> str:
+    return random.Random(n).randbytes(size // 2).hex()
+
+
+@workflow
+async def six_texts(task: Task, size: int) -> None:
+    for n in range(STEPS):
+        await task.tool(text, size=size, n=n)
+
+
+APP = App("sizes", workflows=[six_texts], tools=[text])
+
+
+async def measure(tasks: int) -> list[dict[str, Any]]:
+    given = Settings.load()
+    await ensure_broker(given)
+    folder = (await broker_status(given)).folder
+    assert folder is not None, "the sizes are those of the local broker's files"
+    rows: list[dict[str, Any]] = []
+    for size in SIZES:
+        async with running("exactly_once", APP) as bench:
+            rows.append(await _row(bench, folder, size, tasks))
+            print(rows[-1], flush=True)
+    return rows
+
+
+async def _row(bench: Bench, broker: Path, size: int, tasks: int) -> dict[str, Any]:
+    await _run(bench, size, IN_FLIGHT)
+    await asyncio.sleep(SETTLE_S)
+    before = _written(bench.settings, broker)
+    began = time.perf_counter()
+    await _run(bench, size, tasks)
+    took_s = time.perf_counter() - began
+    await asyncio.sleep(SETTLE_S)
+    per_step = [
+        (b - a) / tasks / STEPS for a, b in zip(before, _written(bench.settings, broker), strict=True)
+    ]
+    return {
+        "result_bytes": size,
+        "steps_per_s": round(tasks * STEPS / took_s, 1),
+        "broker_bytes_per_step": round(per_step[0]),
+        "worker_bytes_per_step": round(per_step[1]),
+        "broker_ratio_to_result": round(per_step[0] / size, 2),
+    }
+
+
+async def _run(bench: Bench, size: int, tasks: int) -> None:
+    left, flying = tasks, 0
+    while left or flying:
+        begun = min(left, IN_FLIGHT - flying)
+        await bench.submit(begun, size, "six_texts")
+        left, flying = left - begun, flying + begun
+        flying -= await bench.finished()
+
+
+def _written(settings: Settings, broker: Path) -> tuple[int, int]:
+    """By the broker, and by the worker."""
+    return _bytes(broker.glob(f"data/{settings.prefix}*/*.log")), _bytes(settings.state_dir.rglob("*"))
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", type=int, default=100)
+    given = parser.parse_args()
+    quiet_aiokafka()
+    keep("sizes", {"rows": asyncio.run(measure(given.tasks))})
+
+
+if __name__ == "__main__":
+    main()
