@@ -96,6 +96,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         left = [task for task in sorted(self._tasks, key=hash) if not task.done()]
         if left:
             _in_place_of_the_running_loop(self, self._unwind, left)
+        self._arm = _forgotten
 
     def _unwind(self, left: list[WorkflowTask[Any]]) -> None:
         for task in left:
@@ -194,6 +195,10 @@ def _run(handle: asyncio.Handle) -> None:
         handle._run()
     except SystemExit:
         return
+
+
+def _forgotten(_: asyncio.TimerHandle) -> None:
+    """A timer that nobody waits for any more."""
 
 
 def _suspend(task: WorkflowTask[Any]) -> None:

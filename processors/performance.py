@@ -16,6 +16,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import ref
 
 from pydantic import ValidationError
 
@@ -91,7 +92,6 @@ class Performance:
         self.submitted = submitted
         self.entropy = entropy
         self.now_ms = 0
-        self.task = Task(self)
         self.steps: list[Step] = []
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
@@ -134,11 +134,20 @@ class Performance:
             problem = Problem(type="BadInput", message=codec.explain(error), retryable=False)
             self.ending = Ending("failed", problem=problem)
             return
-        coroutine = undone_if_it_fails(self.task, self._workflow.function, arguments)
+        task = Task(self)
+        self._seen_by_workflow = ref(task)
+        coroutine = undone_if_it_fails(task, self._workflow.function, arguments)
         context = contextvars.Context()
         context.run(PLAYING.set, self)
         self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
         self._run()
+
+    @property
+    def task(self) -> Task:
+        """What the workflow sees. It is there while the coroutine is, which holds it."""
+        task = self._seen_by_workflow()
+        assert task is not None
+        return task
 
     @property
     def task_id(self) -> str:
@@ -149,9 +158,14 @@ class Performance:
         return asked
 
     def close(self) -> None:
-        """Let the coroutine go. What it does while it unwinds has no effect."""
+        """Let the coroutine go. What it does while it unwinds has no effect.
+
+        With it goes all that refers back to here, so that the task's memory is free at once: Python looks for
+        garbage in cycles seldom, and a burst of tasks would be as large as all that began since.
+        """
         self.closed = True
         self._loop.unwind()
+        vars(self).pop("_task", None)
 
     # ------------------------------------------------------------ events in
 

@@ -69,9 +69,11 @@ class Saga:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        around = self._around
+        del self._around  # it holds the context, and that the saga
         if self._performance.closed or isinstance(error, NEITHER):
             return
-        CURRENT.reset(self._around)
+        CURRENT.reset(around)
         if error is not None and not isinstance(error, Again):
             await self.undo()
         self._left = True

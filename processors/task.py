@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
+from weakref import ref
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json, to_jsonable_python
@@ -75,7 +76,8 @@ class Task:
         seed = f"{performance.task_id} {run.number}" if run else performance.task_id
         self.random: Random = performance.entropy(seed)
         """The task's own source of randomness, the same whenever the task is played again."""
-        self._saga: Saga | None = None
+        self._saga: Callable[[], Saga | None] = _no_saga
+        """The task's own, which its coroutine holds."""
 
     @property
     def id(self) -> str:
@@ -237,8 +239,9 @@ class Task:
 
     def saga(self) -> Saga:
         """`async with task.saga():` undoes its steps if it is left by an exception, before that goes on."""
-        saga = Saga(self._performance, self._ask_tool, CURRENT.get(self._saga))
-        self._saga = self._saga or saga
+        saga = Saga(self._performance, self._ask_tool, CURRENT.get(self._saga()))
+        if self._saga is _no_saga:
+            self._saga = ref(saga)
         return saga
 
     @overload
@@ -264,7 +267,7 @@ class Task:
         return undo
 
     def _innermost(self) -> Saga:
-        saga = CURRENT.get(self._saga)
+        saga = CURRENT.get(self._saga())
         assert saga is not None
         return saga
 
@@ -484,6 +487,10 @@ def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
         declared = cast("Tool[..., Any]", target)
         return declared.name, declared.arguments(args, kwargs)
     return target if isinstance(target, str) else target.name, to_jsonable_python(kwargs)
+
+
+def _no_saga() -> None:
+    return None
 
 
 async def _or_failure(step: Awaitable[T]) -> T | StepError:

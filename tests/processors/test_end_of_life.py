@@ -1,7 +1,14 @@
 """Tasks that have ended leave: a year of them leaves what two weeks do."""
 
-from processors import marks
-from segue import App, Task, workflow
+import gc
+from typing import Any
+from weakref import ref
+
+import pytest
+
+from processors import conduct, marks
+from processors.performance import Performance
+from segue import App, Task, tool, workflow
 from tests.driver import Driver
 from topics.contracts import DAY_MS
 from topics.records import Status
@@ -16,7 +23,19 @@ async def naps(task: Task, days: float) -> float:
     return days
 
 
-APP = App("x", workflows=[naps])
+@tool
+async def step(n: int) -> int:
+    return n
+
+
+@workflow
+async def walks(task: Task, steps: int) -> int:
+    for n in range(steps):
+        await task.tool(step, n)
+    return steps
+
+
+APP = App("x", workflows=[naps, walks], tools=[step])
 
 
 def listed(driver: Driver) -> dict[str, str]:
@@ -84,3 +103,25 @@ def test_more_marks_than_go_at_once_all_go() -> None:
     driver.run(driver.now_ms + DAYS_MAX * DAY_MS)
     driver.run(driver.now_ms)
     assert (driver.state["conduct"].entries, listed(driver)) == ({}, {})
+
+
+def test_the_memory_of_a_task_that_ended_is_free_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python looks for garbage in cycles seldom: what waits for that makes a worker grow with each burst."""
+    played: list[ref[Performance]] = []
+
+    class Watched(Performance):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            played.append(ref(self))
+
+    monkeypatch.setattr(conduct, "Performance", Watched)
+    driver = Driver(APP)
+    gc.disable()
+    try:
+        for number in range(5):
+            driver.submit("walks", 3, f"t{number}")
+        driver.run()
+        assert len(played) == 5
+        assert [each for each in played if each() is not None] == []
+    finally:
+        gc.enable()
