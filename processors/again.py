@@ -8,6 +8,7 @@ comes too late is seen to be of a step of an earlier run. What was open ends: qu
 cancelled, calls are no longer waited for, and what was owed to be undone counts as done well.
 """
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from processors.performance import Performance
 
 
+HEARD_KEPT_MAX = 500
+"""Of what came from outside a task remembers so much from run to run: a copy of it counts no second time."""
+
+
 class Again(BaseException):
     """Ends a run. No `except Exception` of a workflow holds it up."""
 
@@ -49,7 +54,7 @@ def next_run(performance: "Performance") -> Submitted | None:
     run = Run(
         number=before.run.number + 1 if before.run else 1,
         first_step=performance.first_step + len(performance.steps),
-        heard=performance.heard,
+        heard=tuple(performance.heard)[-HEARD_KEPT_MAX:],
         held=performance.held,
     )
     changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
@@ -62,6 +67,11 @@ def abandoned(performance: "Performance") -> list[Publish]:
     task = performance.task_id
     left = [step.child for step in performance.steps if step.child is not None and not step.settled]
     return [Publish("events", child, called_off(child, task, performance.now_ms)) for child in left]
+
+
+def heard_as(event: Answered | SignalReceived | CancelRequested) -> str:
+    """By what a later run knows it again."""
+    return blake2b(f"{event.kind} {event.id}".encode(), digest_size=6).hexdigest()
 
 
 def called_off(child: str, parent: str, now_ms: int) -> CancelRequested:
@@ -84,6 +94,6 @@ def of_an_earlier_run(run: Run, event: Event) -> bool:
         case StepSucceeded() | StepFailed() | TimerFired():
             return event.step < run.first_step
         case Answered() | SignalReceived() | CancelRequested():
-            return event.origin is not None and event.origin.offset <= run.heard and not event.early
+            return heard_as(event) in run.heard
         case _:
             return False

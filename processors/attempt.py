@@ -1,12 +1,13 @@
 """What a running tool or check may know about the call that it serves."""
 
 from contextvars import ContextVar
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from topics.records import Call, CallTool
 
 
-class Attempt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Attempt:
     """One try of a step. `idempotency_key` is the same for every attempt of the step: send it to services.
 
     `undoes` is that of the step that this one undoes, where it undoes one.

@@ -20,7 +20,7 @@ from weakref import ref
 
 from pydantic import ValidationError
 
-from processors.again import of_an_earlier_run, too_much_held
+from processors.again import heard_as, of_an_earlier_run, too_much_held
 from processors.blob import taken
 from processors.budget import BUDGET_SIGNAL, Purse, consumed, set_by_signal, step_error
 from processors.ending import Ending, ending_of
@@ -104,7 +104,7 @@ class Performance:
         self.view: Any = None
         run = submitted.run
         self.first_step = run.first_step if run else 0
-        self.heard = run.heard if run else -1
+        self.heard = dict.fromkeys(run.heard if run else ())
         self._children = 0
         self._steps_max = submitted.steps_max
         self._asked: list[Publish] = []
@@ -184,8 +184,8 @@ class Performance:
     def apply(self, event: Event) -> None:
         """Let the event happen: once each, in the order of the journal. `Submitted` has happened already."""
         self._seen.add(_identity(event))
-        if isinstance(event, Answered | SignalReceived | CancelRequested) and event.origin is not None:
-            self.heard = max(self.heard, event.origin.offset)
+        if isinstance(event, Answered | SignalReceived | CancelRequested):
+            self.heard[heard_as(event)] = None
         if self.ending:
             self._park(event, "the workflow now ends before it")
         if self.parked:

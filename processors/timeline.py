@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from processors.again import heard_as
 from processors.budget import consumed, together
 from processors.moments import DEADLINE, Attempt, Kind, Moment, Step, What
 from processors.preview import duration, preview
@@ -175,7 +176,7 @@ class Timeline:
         self.run, self.first_step = run.number, run.first_step
         self.steps = {number: step for number, step in self.steps.items() if number >= run.first_step}
         self.signals = {signal.id: signal for signal in run.held} | {
-            id_: signal for id_, signal in self.signals.items() if signal.origin.offset > run.heard
+            id_: signal for id_, signal in self.signals.items() if heard_as(signal) not in run.heard
         }
 
     def _admitted(self, event: Admitted) -> Moment | None:

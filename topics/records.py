@@ -169,14 +169,13 @@ class Cancel(Record):
 class Run(Part):
     """A run of a task that went on anew. `number` counts from 1; the task's beginning is none.
 
-    Steps are numbered from `first_step` on. What came from outside up to the offset `heard` on `signals` was
-    for the runs before, but for what is `held`: signals that nobody took. The run before began in `events` at
-    `log_from`.
+    Steps are numbered from `first_step` on. By `heard` copies of signals, answers and cancellations that the
+    runs before had are known again; `held` are signals that nobody took.
     """
 
     number: Number
     first_step: Number
-    heard: int
+    heard: tuple[str, ...] = ()
     held: tuple["SignalReceived", ...] = ()
 
 

@@ -13,7 +13,7 @@ from mcp_types import Tool
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from processors.app import App, Workflow
+from processors.app import OURS, App, Workflow
 from topics.codec import describe
 from topics.errors import BadInput
 
@@ -106,7 +106,7 @@ WRAPPED: Schema = {"x-fastmcp-wrap-result": True}
 
 def offers_of(app: App) -> dict[str, Offer]:
     """The newest version of each workflow. Raises `BadInput` if one has the name of a tool of Segue's."""
-    names = {name for name, _ in app.workflows}
+    names = {name for name, _ in app.workflows if not name.startswith(OURS)}
     if taken := sorted(names & {RESULT, ANSWER, CANCEL}):
         raise BadInput(f"workflow {taken[0]!r} has the name of a tool that every Segue has: rename it")
     return {name: Offer(app.workflow(name)) for name in sorted(names)}

@@ -259,7 +259,7 @@ async def test_nobody_may_do_more(admin: Settings, cluster: tuple[int, int]) -> 
         ("shop", "events"): "",
         ("reader", "results"): "r",
         ("reader", "tasks"): "",
-        ("tools", "tool-calls"): "r",
+        ("tools", "tool-calls"): "rw",  # it notes there whom a route chose
         ("tools", "model-calls"): "",
         ("tools", "events"): "w",
         ("tools", "results"): "",

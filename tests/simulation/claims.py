@@ -182,7 +182,8 @@ def _name(topic: str, entry: Entry) -> Any:
         return tuple(headers[f"segue-{what}"] for what in ("stage", "topic", "partition", "offset"))
     record = codec.decode(topic, entry.value)
     told = ("state", "questions", "at_ms") if topic == "status" else _TOLD
-    return record.task, *(str(getattr(record, name, "")) for name in told)
+    run = getattr(record, "run", None)
+    return record.task, run and run.number, *(str(getattr(record, name, "")) for name in told)
 
 
 def _differs(topic: str, one: bytes | None, other: bytes | None) -> bool:

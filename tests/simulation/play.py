@@ -50,7 +50,7 @@ PASSES_MAX = 20_000
 ENDS_WITHIN_S = 6 * 3600
 """Of simulated time: the longest task waits for two hours."""
 
-QUIET_S = 1_500
+QUIET_S = 4_500
 """After the last result: the latest timer is due by then."""
 
 CALL_S_MAX = 0.3

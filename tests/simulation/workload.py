@@ -27,6 +27,8 @@ SIGNALS: dict[str, list[dict[str, Any]]] = {
     ],
     "cleans_up_when_cancelled": [CANCEL],
     "refuses_to_be_cancelled": [CANCEL],
+    "is_undone_when_cancelled": [CANCEL],
+    "goes_on_anew": [*(signal("word", word) for word in ("0", "1", "late", "2")), signal("end", "end")],
 }
 """Sent when the task is seen to run."""
 
@@ -57,8 +59,11 @@ def is_right(case: Case, result: Result) -> bool:
         "group_fails_and_cleans_up": lambda found: sorted(found) == sorted(case.expected),
         "sleeps": lambda found: found[0] == "timeout" and found[2] == 0.0,
     }
-    if case.name == "cleans_up_when_cancelled" and result.outcome == "succeeded":
-        return True  # it had slept for as long as it wanted before it was cancelled
+    if (
+        case.name in ("cleans_up_when_cancelled", "is_undone_when_cancelled")
+        and result.outcome == "succeeded"
+    ):
+        return True  # it was done before it was cancelled
     if result.outcome != case.outcome:
         return False
     if result.problem is not None and result.outcome == "failed":
