@@ -113,7 +113,8 @@ async def test_every_wrong_argument_is_named() -> None:
 
 async def test_a_tool_knows_which_attempt_it_serves() -> None:
     reply = await call("where", attempt=4)
-    assert reply.result == {"task": "t1", "step": 3, "attempt": 4, "idempotency_key": "t1/3"}
+    known = {"task": "t1", "step": 3, "attempt": 4, "idempotency_key": "t1/3", "undoes": None}
+    assert reply.result == known
     with pytest.raises(LookupError):
         current_attempt()
 
