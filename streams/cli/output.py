@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -50,13 +49,17 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        signal.signal(signal.SIGTERM, _interrupt)
-        return asyncio.run(function(*args, **kwargs))
+        try:
+            return asyncio.run(_until_terminated(function(*args, **kwargs)))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
     return run
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts in the background
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
+async def _until_terminated(command: Coroutine[Any, Any, T]) -> T:
+    """Cancelled by the loop, where it awaits: an exception out of a signal's handler may hit any line."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command
