@@ -13,6 +13,7 @@ Outside of a workflow the agent is what it was. Imported only where there is an 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from pydantic_ai._utils import disable_threads
@@ -41,14 +42,14 @@ from pydantic_ai.toolsets import FunctionToolset
 
 from processors.agent_parameters import SPEC, Body, Transports
 from processors.agent_requests import ModelParams, as_asked, shape_of
-from processors.budget import room
+from processors.budget import within_budget
 from processors.choice import Chooser
 from processors.fingerprint import fits
 from processors.performance import PLAYING, Performance
 from processors.preview import preview
 from processors.routes import AgentTool, AnyRoute, ModelCandidate, ModelRoute, Policy, ToolRoute
 from processors.step import Step
-from topics.errors import BadInput, BudgetExceeded
+from topics.errors import BadInput
 from topics.records import AgentOperation, CallModel, CallTool
 
 P = TypeVar("P")
@@ -242,20 +243,9 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         if self._agent not in performance.app.agents:
             raise BadInput(f"agent {self._agent!r} is unknown to the app: add it, App(…, agents=[…])")
         if isinstance(params, ModelParams):
-            return cast("R", await self._requested(performance, params))
+            asked = partial(self._request, performance, params)
+            return cast("R", await within_budget(performance, self._agent, asked))
         return cast("R", await self._call(performance, params).future)
-
-    async def _requested(self, performance: Performance, params: ModelParams) -> Any:
-        """Within the task's budget; where somebody may raise it, again once that was done."""
-        purse = performance.purse
-        while True:
-            if purse.is_empty:
-                await room(performance, self._agent)
-            try:
-                return await self._request(performance, params).future
-            except BudgetExceeded:
-                if purse.budget is None or purse.budget.ask is None:
-                    raise
 
     def _request(self, performance: Performance, params: ModelParams) -> Step:
         """The fingerprint is of the conversation's shape: a prompt that was reworded since parks no task."""

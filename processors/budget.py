@@ -12,6 +12,7 @@ Raising a budget is a signal of the name `segue.budget`, which Segue itself list
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,8 @@ from pydantic import ValidationError
 from processors.preview import usd
 from topics.codec import describe
 from topics.errors import BadInput, BudgetExceeded, StepError
-from topics.parts import USD_MAX, Budget, Refusal, Spent
-from topics.records import Problem, Question, StepFailed, StepSucceeded
+from topics.parts import USD_MAX, Budget, Refusal, Spent, Usage
+from topics.records import Problem, StepFailed, StepSucceeded
 
 if TYPE_CHECKING:
     from processors.performance import Performance
@@ -80,8 +81,8 @@ def consumed(event: StepSucceeded | StepFailed) -> Spent | None:
     return event.spent
 
 
-def together(*parts: Spent | None) -> Spent | None:
-    known = [part for part in parts if part is not None]
+def together(*parts: Spent | Usage | None) -> Spent | None:
+    known = [Spent.of(part) if isinstance(part, Usage) else part for part in parts if part is not None]
     return sum(known[1:], known[0]) if known else None
 
 
@@ -150,6 +151,19 @@ async def room(performance: "Performance", name: str) -> None:
             raise BudgetExceeded(name, len(performance.steps), exceeded(what))
 
 
+async def within_budget(performance: "Performance", name: str, ask: Callable[[], "Step"]) -> Any:
+    """The answer of the step that `ask` asks for; asked for again when somebody has raised the budget."""
+    purse = performance.purse
+    while True:
+        if purse.is_empty:
+            await room(performance, name)
+        try:
+            return await ask().future
+        except BudgetExceeded:  # within the step: what it has done so far was not enough
+            if purse.budget is None or purse.budget.ask is None:
+                raise
+
+
 async def _more(performance: "Performance", who: str, what: str) -> bool:
     """Whether there is more now: what is answered is the new budget, and no more than before is a no."""
     purse = performance.purse
@@ -178,17 +192,7 @@ def _ask(performance: "Performance", who: str, what: str) -> Asking:
     text = f"The task has used up its budget: {what}. How many {unit} may it use in all? (0: no more)"
     step = performance.step("ask", who, [text])
     step.accept = _number
-    step.question = Question(
-        task=performance.task_id,
-        step=step.number,
-        workflow=performance.submitted.workflow,
-        to=who,
-        text=text,
-        answer=NUMBER,
-        at_ms=performance.now_ms,
-    )
-    performance.questions[step.number] = step
-    performance.publish("questions", step.question)
+    performance.open_question(step, who, text, answer=NUMBER)
     return Asking(step, in_usd)
 
 

@@ -98,8 +98,7 @@ class Step:
     @property
     def consumed(self) -> Spent | None:
         """By all attempts, judges and children, once it has its outcome; until then by what is known."""
-        attempts = (Spent.of(each.usage) for each in self.attempts.values() if each.usage is not None)
-        return self.spent or together(*attempts)
+        return self.spent or together(*(each.usage for each in self.attempts.values()))
 
     def attempt(self, number: int) -> Attempt:
         return self.attempts.setdefault(number, Attempt(number))

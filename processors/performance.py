@@ -43,6 +43,7 @@ from topics.records import (
     Event,
     NotUndone,
     Problem,
+    Question,
     QuestionClosed,
     Record,
     Rejected,
@@ -342,6 +343,19 @@ class Performance:
         except (ValidationError, BadInput):
             return  # it came while the task was parked, when nobody could object
         self.settle_question(step, given)
+
+    def open_question(self, step: Step, to: str, text: str, **more: Any) -> None:
+        step.question = Question(
+            task=self.task_id,
+            step=step.number,
+            workflow=self.submitted.workflow,
+            to=to,
+            text=text,
+            at_ms=self.now_ms,
+            **more,
+        )
+        self.questions[step.number] = step
+        self.publish("questions", step.question)
 
     def close_question(self, step: Step, reason: Literal["answered", "expired", "ended"]) -> None:
         if self.questions.pop(step.number, None) is None:

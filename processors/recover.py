@@ -102,8 +102,7 @@ def _onward(failure: AttemptFailed, at_ms: int) -> dict[str, Any]:
 
 
 def _spent(failure: AttemptFailed) -> Spent | None:
-    usage = failure.usage
-    return together(failure.call.spent, Spent.of(usage) if usage is not None else None)
+    return together(failure.call.spent, failure.usage)
 
 
 def _refusals(failure: AttemptFailed) -> tuple[Refusal, ...]:

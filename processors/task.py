@@ -17,14 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from processors.again import Again, called_off
-from processors.budget import room, strictest
+from processors.budget import strictest, within_budget
 from processors.fingerprint import fits
 from processors.openapi import OpenApiTool
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.saga import CURRENT, Owed, Saga, owed_for
 from processors.step import Step, reader
 from topics.codec import describe
-from topics.errors import BadInput, BudgetExceeded, StepError
+from topics.errors import BadInput, StepError
 from topics.records import (
     CallModel,
     CallTool,
@@ -32,7 +32,6 @@ from topics.records import (
     Option,
     Parent,
     Problem,
-    Question,
     Submitted,
 )
 from topics.trusted import trusted
@@ -163,22 +162,16 @@ class Task:
         checks: list[BoundCheck[Any]] = [check] if isinstance(check, BoundCheck) else list(check)
         bound = tuple(self._bound(each) for each in checks)
         accept, schema = (None, None) if output is str else _shape(output)
-        purse = self._performance.purse
-        while True:
-            if purse.is_empty:
-                await room(self._performance, name)
+
+        def asked() -> Step:
             step = self._performance.step("model", name, [prompt, instructions, bound])
             step.accept = accept
-            call = CallModel(
-                **self._call(step, bound), prompt=prompt, instructions=instructions, output=schema
-            )
-            step.call = call
-            self._performance.publish("model-calls", call)
-            try:
-                return await step.future
-            except BudgetExceeded:  # within the step: what it has done so far was not enough
-                if purse.budget is None or purse.budget.ask is None:
-                    raise
+            facts = self._call(step, bound)
+            step.call = CallModel(**facts, prompt=prompt, instructions=instructions, output=schema)
+            self._performance.publish("model-calls", step.call)
+            return step
+
+        return await within_budget(self._performance, name, asked)
 
     def _bound(self, check: BoundCheck[Any]) -> CheckCall:
         """What it refers to must be declared, and is looked for at once."""
@@ -348,19 +341,8 @@ class Task:
         offered = tuple(Option(label=k, value=to_jsonable_python(v)) for k, v in (options or {}).items())
         step = performance.step("ask", to, [text, offered])
         step.accept, schema = _answer(offered, options, answer)
-        step.question = Question(
-            task=self.id,
-            step=step.number,
-            workflow=performance.submitted.workflow,
-            to=to,
-            text=text,
-            options=offered,
-            answer=schema,
-            closes_at_ms=performance.now_ms + round(within.total_seconds() * 1000) if within else None,
-            at_ms=performance.now_ms,
-        )
-        performance.questions[step.number] = step
-        performance.publish("questions", step.question)
+        closes_at_ms = performance.now_ms + round(within.total_seconds() * 1000) if within else None
+        performance.open_question(step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
         return step
 
     @overload

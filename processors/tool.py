@@ -11,7 +11,7 @@ from processors.budget import together
 from processors.judge import judged
 from processors.reply import Reply
 from topics.flow import Decision, Publish
-from topics.parts import Spent, Usage
+from topics.parts import Usage
 from topics.records import (
     AttemptFailed,
     CallModel,
@@ -53,7 +53,7 @@ def succeeded(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: 
         by=reply.by,
         took_ms=took_ms,
         usage=reply.usage,
-        spent=together(call.spent, Spent.of(reply.usage)) if call.spent and reply.usage else call.spent,
+        spent=together(call.spent, reply.usage) if call.spent else None,
         choice=call.choice,
         at_ms=now_ms,
     )

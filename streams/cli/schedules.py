@@ -92,7 +92,7 @@ async def add_schedule(
         ensure_fits(find_app(app).workflow(workflow, spec.version), value)
     async with Client(Settings.load()) as client:
         await add(client, spec)
-    _said(output, f"schedule {name} is asked for: see `segue schedules`", schedule=name)
+    _said(output, f"schedule {name} is asked for: see `segue schedules`", name)
 
 
 @schedules.command()
@@ -101,8 +101,7 @@ async def add_schedule(
 @asynchronous
 async def pause(name: str, output: str) -> None:
     """Let no time of NAME come until it is resumed. Times that pass meanwhile are not made up for."""
-    await _tell(name, Told(paused=True))
-    _said(output, f"asked {name} to rest", schedule=name)
+    await _tell(name, Told(paused=True), output, f"asked {name} to rest")
 
 
 @schedules.command()
@@ -111,8 +110,7 @@ async def pause(name: str, output: str) -> None:
 @asynchronous
 async def resume(name: str, output: str) -> None:
     """Let the times of NAME come again."""
-    await _tell(name, Told(paused=False))
-    _said(output, f"asked {name} to go on", schedule=name)
+    await _tell(name, Told(paused=False), output, f"asked {name} to go on")
 
 
 @schedules.command()
@@ -121,18 +119,18 @@ async def resume(name: str, output: str) -> None:
 @asynchronous
 async def remove(name: str, output: str) -> None:
     """End the schedule NAME. A worker whose app declares it brings it back when it starts."""
-    await _tell(name, Told(removed=True))
-    _said(output, f"asked {name} to end", schedule=name)
+    await _tell(name, Told(removed=True), output, f"asked {name} to end")
 
 
-async def _tell(name: str, told: Told) -> None:
+async def _tell(name: str, told: Told, output: str, sentence: str) -> None:
     async with Client(Settings.load()) as client:
         await tell(client, name, told)
+    _said(output, sentence, name)
 
 
 def _moment(time: datetime | None) -> str:
     return "" if time is None else moment_of(round(time.timestamp() * 1000))
 
 
-def _said(output: str, sentence: str, **fields: object) -> None:
-    emit(fields) if output == "json" else click.echo(sentence)
+def _said(output: str, sentence: str, name: str) -> None:
+    emit({"schedule": name}) if output == "json" else click.echo(sentence)

@@ -4,7 +4,7 @@ The libraries for the latter two are loaded by the first call that needs them.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic import PydanticUserError, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -20,9 +20,13 @@ from topics.codec import describe
 from topics.errors import Permanent, UnknownName
 from topics.records import CallTool
 
-if TYPE_CHECKING:
-    from streams.executors.mcp import Connection
-    from streams.executors.openapi import Service
+
+class Remote(Protocol):
+    """An MCP server, or a service by its OpenAPI document: whoever has tools elsewhere."""
+
+    async def call(self, name: str, arguments: dict[str, Any], key: str, /) -> Any: ...
+
+    async def stop(self) -> None: ...
 
 
 class ToolExecutor:
@@ -30,18 +34,14 @@ class ToolExecutor:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._connections: dict[McpServer, Connection] = {}
-        self._services: dict[OpenApi, Service] = {}
+        self._remotes: dict[McpServer | OpenApi, Remote] = {}
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
-        for connection in self._connections.values():
-            await connection.stop()
-        for service in self._services.values():
-            await service.stop()
-        self._connections.clear()
-        self._services.clear()
+        for remote in self._remotes.values():
+            await remote.stop()
+        self._remotes.clear()
 
     def candidate(self, call: CallTool) -> str:
         if call.agent is not None:
@@ -56,11 +56,9 @@ class ToolExecutor:
         if isinstance(candidate, AgentTool):
             return Reply(await _of_agent(self._app, call), self.candidate(call))
         if isinstance(candidate, McpTool):
-            connection = await self._connection(candidate.server)
-            result = await connection.call(candidate.tool, call.arguments, call.idempotency_key)
+            result = await self._call_remote(candidate.server, candidate.tool, call)
         elif isinstance(candidate, OpenApiTool):
-            service = await self._service(candidate.api)
-            result = await service.call(candidate.operation, call.arguments, call.idempotency_key)
+            result = await self._call_remote(candidate.api, candidate.operation, call)
         else:
             result = await _call(candidate, call)
         return Reply(result, by=candidate.name)
@@ -71,17 +69,11 @@ class ToolExecutor:
             raise UnknownName(f"tool route {call.route!r} has no candidate {call.candidate} any more")
         return route.candidates[call.candidate]
 
-    async def _connection(self, server: McpServer) -> "Connection":
-        if server not in self._connections:
-            made = await asyncio.to_thread(_made, server)
-            self._connections.setdefault(server, made)
-        return self._connections[server]
-
-    async def _service(self, api: OpenApi) -> "Service":
-        if api not in self._services:
-            made = await asyncio.to_thread(_service_of, api)
-            self._services.setdefault(api, made)
-        return self._services[api]
+    async def _call_remote(self, place: McpServer | OpenApi, name: str, call: CallTool) -> Any:
+        if place not in self._remotes:
+            made = await asyncio.to_thread(_remote, place)
+            self._remotes.setdefault(place, made)
+        return await self._remotes[place].call(name, call.arguments, call.idempotency_key)
 
 
 async def _of_agent(app: App, call: CallTool) -> Any:
@@ -90,19 +82,17 @@ async def _of_agent(app: App, call: CallTool) -> Any:
     return await perform(app, call)
 
 
-def _made(server: McpServer) -> "Connection":
+def _remote(place: McpServer | OpenApi) -> Remote:
     """In a thread, since importing takes long: the loop keeps its heartbeats."""
+    if isinstance(place, OpenApi):
+        from streams.executors.openapi import Service
+
+        return Service(place)
     from streams.executors.mcp import Connection
 
-    keep_secret(server.env)
-    keep_secret(server.headers)
-    return Connection(server)
-
-
-def _service_of(api: OpenApi) -> "Service":
-    from streams.executors.openapi import Service
-
-    return Service(api)
+    keep_secret(place.env)
+    keep_secret(place.headers)
+    return Connection(place)
 
 
 async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
