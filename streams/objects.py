@@ -101,8 +101,11 @@ class Objects:
             spool.path.replace(to)
             return name
         spool.file.seek(0)
-        with fs.open(to, "wb") as out:
-            shutil.copyfileobj(spool.file, out, CHUNK_BYTES)
+        try:
+            with fs.open(to, "wb") as out:
+                shutil.copyfileobj(spool.file, out, CHUNK_BYTES)
+        except FileNotFoundError as error:  # a bucket that nobody made, say
+            raise self._not_there(f": {error}") from None
         return name
 
     # ------------------------------------------------------------ bytes out
@@ -128,7 +131,7 @@ class Objects:
             file: IO[bytes] = fs.open(f"{base}/{blob.object}", "rb")
         except FileNotFoundError:
             if _is_folder(fs) and not Path(base).exists():  # a disk that is not mounted, say
-                raise Retryable(f"the object store {self._settings.objects_root} is not there") from None
+                raise self._not_there() from None
             raise
         return file
 
@@ -198,6 +201,9 @@ class Objects:
                 raise BadInput(f"SEGUE_OBJECTS={self._settings.objects_root}: {error}") from None
             self._opened = opened
         return self._opened
+
+    def _not_there(self, why: str = "") -> Retryable:
+        return Retryable(f"the object store {self._settings.objects_root} is not there{why}")
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._errors():

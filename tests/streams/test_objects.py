@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import BaseModel, ValidationError
 
 from processors.blob import SHELF, Blob
@@ -154,6 +155,17 @@ async def test_a_store_that_does_not_answer_is_tried_again(tmp_path: Path) -> No
         await read(settings_for("folder", tmp_path), blob)
     with pytest.raises(Retryable, match="the object store"):
         await kept(Settings(objects=str(tmp_path / "taken"), state_dir=tmp_path))
+
+
+async def test_a_bucket_that_nobody_made_is_told_from_an_object_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(MemoryFileSystem, "open", refuse)
+    with pytest.raises(Retryable, match="memory://b is not there: The specified bucket does not exist"):
+        await kept(Settings(objects="memory://b"))
 
 
 async def test_a_store_without_its_library_says_what_to_install(tmp_path: Path) -> None:
