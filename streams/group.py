@@ -30,6 +30,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.structs import TopicPartition
 
+from streams.collector import look_for_all_garbage_soon
 from streams.encryption import keys_of
 from streams.headers import given_values, read_any_header_name
 from streams.protocol import UNSTABLE_OFFSET_COMMIT, Membership, stable_offsets
@@ -152,6 +153,7 @@ class Group(ConsumerRebalanceListener):
         numbers = sorted({tp.partition for tp in assigned})
         log.info("stage %s has partitions %s", self._stage, numbers or "none")
         self._taking = asyncio.create_task(self._take(frozenset(assigned)))
+        look_for_all_garbage_soon()
 
     async def _stop_taking(self) -> None:
         """Whatever went wrong with an assignment that is over no longer matters."""

@@ -1,16 +1,21 @@
 """What the runner of pure stages guarantees, on a real broker."""
 
 import asyncio
+import gc
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
+from weakref import ref
 
 import pytest
 import pytest_asyncio
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from chaos.machine import Machine
@@ -244,6 +249,28 @@ class Later:
         due = [key for key, _ in self._state.scan(b"") if int.from_bytes(key[:8]) <= now_ms]
         published = [Publish("results", key[8:].decode(), tallied(key[8:].decode(), 1)) for key in due]
         return Decision(published, [Write(key, None) for key in due])
+
+
+@pytest.fixture
+def garbage_stays() -> Iterator[None]:
+    """Until somebody looks for it; and pytest keeps no errors of aiokafka, with all that these refer to."""
+    gc.disable()
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+    gc.enable()
+
+
+@pytest.mark.usefixtures("garbage_stays")
+async def test_what_a_run_had_does_not_outlive_it_for_long(topics: Settings) -> None:
+    async def refuse(*_: object) -> NoReturn:
+        raise KafkaConnectionError("planted")
+
+    runner: Any = tally(topics, "one")
+    async with running(runner):
+        consumer = ref(runner._group.consumer)
+        runner._group.poll = refuse
+        await until(lambda: consumer() is None)
 
 
 async def test_what_is_due_is_published_without_another_record_coming(topics: Settings) -> None:
