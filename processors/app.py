@@ -22,8 +22,19 @@ from typing import (
 from pydantic import TypeAdapter
 
 from processors.annotations import adapter_of, parameters_of
+from processors.health import Circuits
 from processors.prices import Price
-from processors.routes import AnyRoute, LoneTool, ModelRoute, Tool, ToolRoute, route_of, with_undos
+from processors.quotas import Limit
+from processors.routes import (
+    AnyRoute,
+    LoneTool,
+    ModelRoute,
+    Tool,
+    ToolRoute,
+    names_of,
+    route_of,
+    with_undos,
+)
 from processors.step import read
 from processors.task import BoundCheck, Task
 from topics.errors import BadInput, UnknownName
@@ -163,6 +174,9 @@ class App:
     `notice` is a sentence that `segue dev` shows at start: what an example does without a key, say.
     `sample` is the workflow and input that `segue dev` runs when none is given. `prices` are of models, by
     the candidate's name or the model's own, where the public price list has none, or another.
+
+    `limits` are by the name of a candidate, route or MCP server, `{"openai:gpt-5": Limit(per_minute=60)}`;
+    with `circuits` a candidate that fails is left alone for a while. Both hold over all workers.
     """
 
     def __init__(
@@ -177,6 +191,8 @@ class App:
         schedules: Iterable["Schedule"] = (),
         services: Iterable[Service] = (),
         prices: Mapping[str, Price] | None = None,
+        limits: Mapping[str, Limit] | None = None,
+        circuits: Circuits | None = None,
         notice: str | None = None,
         sample: tuple[Workflow[Any, Any], Any] | None = None,
     ) -> None:
@@ -191,8 +207,19 @@ class App:
         self.checks = _by("check", checks, lambda c: c.name)
         self.services = tuple(services)
         self.prices = dict(prices or {})
+        self.limits = dict(limits or {})
+        self.circuits = circuits
+        self._check_limits()
         self.notice = notice
         self.sample = sample
+
+    def _check_limits(self) -> None:
+        known = {n for r in self.routes.values() for i in range(len(r.names)) for n in names_of(r, i)}
+        if unknown := sorted(self.limits.keys() - known):
+            raise BadInput(
+                f"a limit for {unknown[0]!r}: that is no candidate, route or MCP server of app "
+                f"{self.name!r}; there are: {', '.join(sorted(known))}"
+            )
 
     def workflow(self, name: str, version: int | None = None) -> Workflow[Any, Any]:
         """The workflow of that name and version; without a version the newest. Raises `UnknownName`."""

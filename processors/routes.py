@@ -269,7 +269,7 @@ class ModelRoute:
 
     They are tried in order, or in the order that `choose` gives them: see `processors.choice`. A candidate
     is a model's usual Pydantic AI name or a `Model` object. `settings` are Pydantic AI's model settings
-    (`temperature`, `max_tokens`, …).
+    (`temperature`, `max_tokens`, …). With `stream` what a model writes can be watched meanwhile.
     """
 
     name: str
@@ -278,6 +278,7 @@ class ModelRoute:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     policy: Policy = Policy()
     choose: Chooser | None = None
+    stream: bool = False
 
     def __post_init__(self) -> None:
         _is_sound(self)
@@ -306,6 +307,15 @@ def route_of(declared: LoneTool) -> ToolRoute[Any]:
     if isinstance(declared, Tool):
         route.__dict__["adapter"] = declared.output
     return route
+
+
+def names_of(route: AnyRoute, candidate: int) -> tuple[str, ...]:
+    """All that a call counts as: its route, its candidate, and the MCP server behind that."""
+    if candidate >= len(route.candidates):
+        return (route.name,)
+    asked = route.candidates[candidate]
+    server = (asked.server.name,) if isinstance(asked, McpTool) else ()
+    return (route.name, route.names[candidate], *server)
 
 
 def with_undos(routes: list[AnyRoute]) -> list[AnyRoute]:

@@ -131,6 +131,7 @@ class Task:
         output: type[T],
         instructions: str | None = None,
         check: BoundCheck[T] | Iterable[BoundCheck[T]] = (),
+        stream: bool | None = None,
     ) -> T: ...
     @overload
     async def model(
@@ -141,6 +142,7 @@ class Task:
         *,
         instructions: str | None = None,
         check: BoundCheck[str] | Iterable[BoundCheck[str]] = (),
+        stream: bool | None = None,
     ) -> str: ...
     async def model(
         self,
@@ -151,13 +153,16 @@ class Task:
         output: Any = str,
         instructions: str | None = None,
         check: Any = (),
+        stream: bool | None = None,
     ) -> Any:
         """Ask whichever model of the route answers; `prompt` is text or any value that becomes JSON.
 
         An answer that is no `output`, or that a `check` refuses, goes back to the model with the reason.
-        Raises `StepError` when the route gives up.
+        With `stream` what the model writes can be watched meanwhile (`segue watch`); if not given, as the
+        route has it. Raises `StepError` when the route gives up.
         """
-        name = self._performance.app.model_route(route if isinstance(route, str) else route.name).name
+        found = self._performance.app.model_route(route if isinstance(route, str) else route.name)
+        name, stream = found.name, found.stream if stream is None else stream
         prompt = to_jsonable_python(prompt)
         checks: list[BoundCheck[Any]] = [check] if isinstance(check, BoundCheck) else list(check)
         bound = tuple(self._bound(each) for each in checks)
@@ -167,7 +172,9 @@ class Task:
             step = self._performance.step("model", name, [prompt, instructions, bound])
             step.accept = accept
             facts = self._call(step, bound)
-            step.call = CallModel(**facts, prompt=prompt, instructions=instructions, output=schema)
+            step.call = CallModel(
+                **facts, prompt=prompt, instructions=instructions, output=schema, stream=stream
+            )
             self._performance.publish("model-calls", step.call)
             return step
 

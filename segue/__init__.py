@@ -12,9 +12,11 @@ from processors.app import App, Check, Service, Workflow, check, workflow
 from processors.attempt import Attempt, current_attempt
 from processors.blob import Blob
 from processors.choice import Asked, Chosen, Known, by_size, cheapest, fastest, healthiest
+from processors.health import Circuits
 from processors.judge import judge
 from processors.openapi import OpenApi
 from processors.prices import Price
+from processors.quotas import Limit
 from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
 from processors.saga import Saga
 from processors.schedules import Schedule
@@ -45,7 +47,9 @@ __all__ = [
     "BudgetExceeded",
     "Check",
     "Chosen",
+    "Circuits",
     "Known",
+    "Limit",
     "McpServer",
     "ModelCandidate",
     "ModelRoute",

@@ -53,6 +53,7 @@ def worker(settings: Settings, principal: str, stages: Collection[str], creates:
         rights += [
             Right(principal, "transactional-id", f"{settings.group(stage)}-", ("Write",), prefixed=True)
             for stage in stages
+            if stage != "health"
         ]
     return rights
 
@@ -76,7 +77,7 @@ def downstream(settings: Settings, principal: str) -> list[Right]:
 def operator(settings: Settings, principal: str) -> list[Right]:
     looks = [
         Right(principal, "topic", settings.topic(name), ("Read", "Describe"))
-        for name in sorted({*LOG_TOPICS, "tasks", "signals"})
+        for name in sorted({*LOG_TOPICS, "tasks", "signals", "tokens", "health"})
     ]
     groups = Right(principal, "group", settings.group(""), ("Describe",), prefixed=True)
     return [*looks, *upstream(settings, principal), groups]
@@ -101,7 +102,8 @@ _REFUSED: tuple[tuple[type[KafkaError], str], ...] = (
 
 
 def _uses(topic: contracts.Topic, stages: Collection[str]) -> tuple[Operation, ...]:
-    reads: tuple[Operation, ...] = ("Read",) if set(topic.read_by) & set(stages) else ()
+    read_by = {*topic.read_by, *topic.followed_by}
+    reads: tuple[Operation, ...] = ("Read",) if read_by & set(stages) else ()
     writes: tuple[Operation, ...] = ("Write",) if set(topic.written_by) & set(stages) else ()
     return reads + writes
 

@@ -14,17 +14,20 @@ from processors import check, tool
 from processors.app import App
 from processors.reply import Reply
 from processors.routes import Policy
+from streams.announcer import Announcer
 from streams.choosing import Choosing
 from streams.clock import now_ms
 from streams.deadlines import Deadlines
+from streams.gate import Gate, Perform
 from streams.measured import Knowledge, Measured
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.payloads import Desk
 from streams.problems import OutputRefused, Withheld, problem_of, redact
+from streams.telling import Telling, told
 from topics import codec
 from topics.errors import Refused
-from topics.flow import Decision, Received
+from topics.flow import Decision, Received, is_moved, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput, Problem
 
 AnyCall = CallModel | CallTool
@@ -72,6 +75,8 @@ class RouteCalls:
         metrics: Metrics,
         objects: Objects | None = None,
         knowledge: Knowledge | None = None,
+        gate: Gate | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
         self.executor = executor
         self._stage = stage
@@ -81,6 +86,8 @@ class RouteCalls:
         self._deadlines = Deadlines()
         self._measured = Measured()
         self._choosing = Choosing(app, knowledge or self._measured)
+        self._gate = gate
+        self._announcer = announcer
 
     def job(self, record: Received) -> Job:
         call: AnyCall = codec.decode(record.topic, record.value)
@@ -91,7 +98,22 @@ class RouteCalls:
                 lambda reason: self._too_large(call, reason),
             )
         desk = Desk(self._objects, record, call.task, _policy(self._app, call).result_bytes_max)
-        return Job(_id(call), lambda: self._perform(call, desk), lambda reason: self._too_large(call, reason))
+        name = _id(call)
+        perform: Perform = lambda: self._perform(call, desk)  # noqa: E731 - it may be wrapped
+        if self._announcer is not None and isinstance(call, CallModel) and call.stream:
+            perform = self._told(self._announcer, call, record, perform)
+        if self._gate is not None:
+            name, perform = self._gated(self._gate, call, record, perform)
+        return Job(name, perform, lambda reason: self._too_large(call, reason))
+
+    def _gated(self, gate: Gate, call: AnyCall, record: Received, perform: Perform) -> tuple[str, Perform]:
+        """A call that was moved has another name than before it was, should both come to one worker."""
+        by = self.executor.candidate(call)
+        return _id(call) + "/moved" * is_moved(record), lambda: gate.serve(call, by, record, perform)
+
+    def _told(self, announcer: Announcer, call: CallModel, record: Received, perform: Perform) -> Perform:
+        by, tenant = self.executor.candidate(call), tenant_in(record.headers)
+        return lambda: told(Telling(announcer, call, by, tenant), perform)
 
     async def _perform(self, call: AnyCall, desk: Desk) -> Decision:
         by, started_s = self.executor.candidate(call), time.perf_counter()

@@ -24,6 +24,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.calls import Calls, Job
 from streams.clock import now_ms
+from streams.gate import Gate
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
@@ -60,6 +61,7 @@ class EffectStage:
     name: str
     calls: Calls
     in_flight_max: int
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         assert self.in_flight_max <= UNFINISHED_MAX
@@ -149,7 +151,12 @@ class EffectRunner:
     def _room_left(self) -> int:
         """A call that waits for its record takes none: only when that is read again can it be published."""
         delivered = sum(call.delivered for call in self._calls.values())
-        return self._stage.in_flight_max - delivered - len(self._finished)
+        return self._stage.in_flight_max + self._waiting() - delivered - len(self._finished)
+
+    def _waiting(self) -> int:
+        """Calls that wait for their limits are not in flight, but each is one that a commit tells of."""
+        gate = self._stage.gate
+        return 0 if gate is None else min(gate.waiting, UNFINISHED_MAX - self._stage.in_flight_max)
 
     async def _wait_for_room(self) -> None:
         """The consumer heartbeats by itself meanwhile; what it has fetched waits in its buffer."""
@@ -272,6 +279,8 @@ class EffectRunner:
             if progress is None or progress.done(call.record.offset):
                 self._forget(call)
         self._room.set()
+        if self._stage.gate is not None:
+            self._stage.gate.own({tp.partition for tp in partitions})
         for tp, offset in starts.items():
             self._group.serve(tp, offset)
 
@@ -282,6 +291,9 @@ class EffectRunner:
     async def _settle(self, grace_s: float) -> None:
         """Waits for calls in flight, not longer than `grace_s`, and until what finished is published."""
         tasks = [call.task for call in self._calls.values() if call.task is not None]
+        if (gate := self._stage.gate) is not None:
+            gate.own(())
+            tasks = [task for task in tasks if not gate.is_waiting(task)]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         with contextlib.suppress(TimeoutError):

@@ -16,13 +16,16 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 
 from processors.blob import ANYTHING, JSON, Blob, Source, whole
 from processors.budget import BUDGET_SIGNAL
+from processors.writing import Piece
 from streams.answers import check_answer, question_for
 from streams.encryption import keys_of
 from streams.ids import new_id
 from streams.journal import journal_of
+from streams.listening import listen
 from streams.objects import Objects
 from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors, in_order
 from streams.settings import Settings
+from streams.status_table import StatusTable
 from topics import codec
 from topics.errors import BadInput, UnknownName
 from topics.flow import TENANT, Received
@@ -273,6 +276,19 @@ class Client:
                     if record.topic == "results":
                         return
 
+    async def tokens(self, task: str, after: int | None = None) -> AsyncIterator[Piece]:
+        """What the task's models write, while they write it, up to the task's end.
+
+        Of a step that is asked with `stream`. `after` is the offset of the last piece that was seen. A task
+        that this client has just started is waited for; any other must be known (`UnknownName`).
+        """
+        status = await (self._table.get if task in self._begun_ms else self.status)(task)
+        since_ms = self._begun_ms[task] if status is None else status.started_ms
+        ended = status is not None and status.state in ENDED
+        async with Reader(self._settings) as reader:
+            async for piece in listen(reader, task, since_ms - CLOCK_SKEW_MS, after, ended=ended):
+                yield piece
+
     async def _told(
         self,
         status: Status,
@@ -301,54 +317,6 @@ class Client:
         log = self._log(status)
         firsts = await reader.beginnings([log])
         return starts | {log: max(status.offset, firsts[log])}
-
-
-class StatusTable:
-    """The compacted topic `status`, read once and then kept up to date: each look reads only what is new."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._reader: Reader | None = None
-        self._lock = asyncio.Lock()
-        self._values: dict[bytes, bytes] = {}
-        self._read_to: dict[TopicPartition, int] = {}
-
-    async def get(self, task: str) -> Status | None:
-        async with self._lock:
-            reader = await self._connected()
-            await self._catch_up(reader, [reader.partition_of("status", task)])
-            value = self._values.get(task.encode())
-        return None if value is None else codec.decode("status", value)
-
-    async def all(self) -> list[Status]:
-        async with self._lock:
-            reader = await self._connected()
-            await self._catch_up(reader, reader.partitions("status"))
-            return [codec.decode("status", value) for value in self._values.values()]
-
-    async def close(self) -> None:
-        if self._reader is not None:
-            await self._reader.__aexit__(None, None, None)
-            self._reader = None
-
-    async def _connected(self) -> Reader:
-        """A reader that found no topics knows none that are made later: the next look gets a new one."""
-        if self._reader is None or not self._reader.exists("status"):
-            await self.close()
-            self._reader = await Reader(self._settings).__aenter__()
-        return self._reader
-
-    async def _catch_up(self, reader: Reader, places: list[TopicPartition]) -> None:
-        ends = await reader.ends(places)
-        new = [place for place in places if place not in self._read_to]
-        if new:
-            self._read_to |= await reader.beginnings(new)
-        async for record in reader.read({place: self._read_to[place] for place in places}, ends):
-            if record.key is not None and record.value is not None:
-                self._values[record.key] = record.value
-            elif record.key is not None:
-                self._values.pop(record.key, None)
-        self._read_to |= ends
 
 
 async def _started_producer(settings: Settings) -> Any:

@@ -22,6 +22,7 @@ from streams.exposition import Exposition
 from streams.series import ATTEMPT_S, BATCH_RECORDS, COMMIT_S, TASK_S, Declare
 from topics import contracts
 from topics.flow import Publish
+from topics.health import State
 from topics.parts import Usage
 from topics.records import (
     Admitted,
@@ -54,7 +55,10 @@ Command = CallModel | CallTool | CheckOutput | Delay
 FromOutside = TaskRequest | Answer | Signal | Cancel
 ForPeople = Question | QuestionClosed | Result | Status
 Published = None | bytes | Event | Command | AttemptFailed | ForPeople | FromOutside
-"""All that may stand on our topics; bytes are dead letters, None forgets a status."""
+"""All that stages publish in their commits; bytes are dead letters, None forgets a status."""
+
+CIRCUIT_STATES: tuple[State, ...] = ("closed", "half_open", "open")
+"""By the number that the metric gives."""
 
 
 class Metrics:
@@ -139,6 +143,8 @@ class Metrics:
         self._unpriced = new.counter("unpriced_tokens", "Tokens whose price is unknown.", "model")
         self._choices = new.counter("choices", "Candidates chosen by their route.", "route", "candidate")
         self._in_flight = new.gauge("calls_in_flight", "Calls that run now.", "stage")
+        self._circuit = new.gauge("circuit_state", "0 closed, 1 half open, 2 open.", "candidate")
+        self._circuits_opened = new.counter("circuits_opened", "Circuits that opened.", "candidate")
 
     def _register_engine(self, new: Declare) -> None:
         self._dead_letters = new.counter("dead_letters", "Records put aside.", "stage", "topic")
@@ -166,6 +172,8 @@ class Metrics:
             self._tasks_queued[(workflow,)].inc(0)
             for outcome in get_args(Outcome):
                 self._tasks_ended[workflow, outcome].inc(0)
+        for candidate in {name for names in self._candidates.values() for name in names}:
+            self._circuits_opened[(candidate,)].inc(0)
         for route, names in self._candidates.items():
             for one, following in pairwise(names):
                 self._fallbacks[route, one, following].inc(0)
@@ -291,6 +299,14 @@ class Metrics:
     def in_flight(self, stage: str, calls: Callable[[], int]) -> None:
         """`calls` is asked whenever the metrics are read."""
         self._in_flight[(stage,)].set_function(calls)
+
+    def circuit(self, candidate: str, state: Callable[[], State]) -> None:
+        """How this worker goes by its circuit: `state` is asked whenever the metrics are read."""
+        self._circuit[(candidate,)].set_function(lambda: float(CIRCUIT_STATES.index(state())))
+
+    def circuit_opened(self, candidate: str) -> None:
+        """It was closed, or not known. Told by the worker that judged it, and by no other."""
+        self._circuits_opened[(candidate,)].inc()
 
     def attempt(self, stage: str, route: str, candidate: str, outcome: str, seconds: float) -> None:
         """A call ended. `outcome` is one word: `succeeded`, or how it failed; for a check what it decided."""

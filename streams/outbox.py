@@ -19,7 +19,18 @@ from streams.settings import Settings
 from topics import codec, contracts
 from topics.codec import RECORD_DEPTH_MAX
 from topics.contracts import RECORD_BYTES_MAX
-from topics.flow import TENANT, Decision, Headers, Plain, Publish, Received, Write, tenant_in, trace_of
+from topics.flow import (
+    TENANT,
+    Decision,
+    Headers,
+    Plain,
+    Publish,
+    Received,
+    Write,
+    is_moved,
+    tenant_in,
+    trace_of,
+)
 from topics.records import Record
 
 RECORD_OVERHEAD_BYTES = 100
@@ -70,7 +81,8 @@ class Outbox:
 
     def _outgoing(self, publish: Publish, cause: Received | None, passed: Headers) -> Outgoing:
         key = publish.key.encode()
-        to = _target(self._settings.topic(publish.topic), self._partition(key, cause))
+        partition = self._partition(key, cause) if publish.partition is None else publish.partition
+        to = _target(self._settings.topic(publish.topic), partition)
         value, headers = _body(publish, passed)
         if publish.topic != "dead-letters" and codec.too_deep(value or b"", RECORD_DEPTH_MAX):
             raise TooLarge(
@@ -93,9 +105,11 @@ class Outbox:
         ]
 
     def _partition(self, key: bytes, cause: Received | None) -> int:
-        if cause is not None and cause.key == key and not comes_from_outside(cause.topic):
-            return cause.partition
-        return partition_of(key, self._settings.partitions)
+        if cause is None or cause.key != key or comes_from_outside(cause.topic):
+            return partition_of(key, self._settings.partitions)
+        if cause.headers not in _ONLY_OURS and is_moved(cause):
+            return partition_of(key, self._settings.partitions)
+        return cause.partition
 
 
 def _on_behalf_of(tenant: str, passed: Headers) -> Headers:

@@ -40,6 +40,7 @@ CAUSAL_ORDER = (
     "tool-calls",
     "checks",
     "failures",
+    "tokens",
     "events",
     "questions",
     "delays",

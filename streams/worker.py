@@ -18,14 +18,18 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 from mode import Service
 
 from processors.app import App
 from processors.limits import Limits
+from streams.announcer import Announcer
 from streams.calls import CheckCalls, RouteCalls
+from streams.circuits import CircuitBoard
 from streams.effects import EffectRunner, EffectStage
+from streams.gate import Gate
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.provision import provision
@@ -40,7 +44,7 @@ from topics.flow import Stage, State
 
 log = logging.getLogger(__name__)
 
-ALL_STAGES = ("intake", "conduct", "model", "tool", "check", "recover", "delay")
+ALL_STAGES = ("intake", "conduct", "model", "tool", "check", "recover", "delay", "health")
 
 MODEL_CALLS_MAX = 64
 """At once in a worker: each holds a connection and perhaps megabytes; providers limit rates anyway."""
@@ -66,7 +70,9 @@ class Worker(Service):
             raise BadInput(f"no stage {', '.join(unknown)}; there are: {', '.join(ALL_STAGES)}")
         self.app = app
         self.settings = settings
-        self.stages = tuple(stages)
+        self.stages = tuple(stage for stage in stages if stage != "health" or app.circuits is not None)
+        if not self.stages:
+            raise BadInput(f"app {app.name!r} has no circuits: give it some, App(…, circuits=Circuits())")
         self.slot = Slot(settings)
         self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
         self.objects = Objects(settings)
@@ -88,14 +94,27 @@ class Worker(Service):
         if self.settings.metrics_port:
             await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
         settings = self.settings.model_copy(update={"worker": self.slot.name})
+        beside = await self._beside(settings)
         for name in self.stages:
-            runner = runner_of(name, self.app, settings, self.slot.name, self.metrics, self.objects)
+            runner = runner_of(name, self.app, settings, self.slot.name, self.metrics, self.objects, beside)
             stage = SupervisedStage(runner)
             self.running.append(stage)
             await self.add_runtime_dependency(stage)
             if isinstance(runner, PureRunner) and name == "conduct":
                 await self.add_runtime_dependency(Sweeper(settings, self.objects, runner.partitions))
         self._announcing = asyncio.create_task(self._announce())
+
+    async def _beside(self, settings: Settings) -> "Beside":
+        """Whatever goes wrong in them, calls go on."""
+        if not {"model", "tool"} & set(self.stages):
+            return Beside()
+        announcer = Announcer(settings)
+        await self.add_runtime_dependency(announcer)
+        if self.app.circuits is None:
+            return Beside(announcer)
+        board = CircuitBoard(settings, self.slot.name, announcer, self.metrics)
+        await self.add_runtime_dependency(board)
+        return Beside(announcer, board)
 
     async def on_stop(self) -> None:
         self._announcing.cancel()
@@ -167,12 +186,39 @@ def _lock(settings: Settings, name: str) -> IO[str] | None:
 # ---------------------------------------------------------------- the stages
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a worker's effect stages share: the way out for what may be lost, and the circuits."""
+
+    announcer: Announcer | None = None
+    board: CircuitBoard | None = None
+
+
 def runner_of(
-    name: str, app: App, settings: Settings, worker: str, metrics: Metrics, objects: Objects
+    name: str,
+    app: App,
+    settings: Settings,
+    worker: str,
+    metrics: Metrics,
+    objects: Objects,
+    beside: Beside = Beside(),
 ) -> Runner:
+    if name == "health":
+        from streams.health import HealthRunner
+
+        assert app.circuits is not None
+        return HealthRunner(app.circuits, settings, worker, metrics)
     if name in ("model", "tool", "check"):
-        return EffectRunner(_effects(name, app, metrics, objects), settings, worker, metrics)
+        stage = _effects(name, app, metrics, objects, _gate(name, app, settings, beside), beside)
+        return EffectRunner(stage, settings, worker, metrics)
     return PureRunner(PureStage(name, _maker(name, app, settings.limits)), settings, worker, metrics)
+
+
+def _gate(name: str, app: App, settings: Settings, beside: Beside) -> Gate | None:
+    """Checks are code of the app's own: they have no candidates."""
+    if name == "check" or not (app.limits or beside.board):
+        return None
+    return Gate(name, app, settings, beside.board)
 
 
 def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
@@ -195,20 +241,27 @@ def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
             return Delays
 
 
-def _effects(name: str, app: App, metrics: Metrics, objects: Objects) -> EffectStage:
+def _effects(
+    name: str,
+    app: App,
+    metrics: Metrics,
+    objects: Objects,
+    gate: Gate | None,
+    beside: Beside,
+) -> EffectStage:
     match name:
         case "model":
             from streams.executors.model import ModelExecutor
 
-            return EffectStage(
-                name, RouteCalls(name, app, ModelExecutor(app), metrics, objects), MODEL_CALLS_MAX
+            calls = RouteCalls(
+                name, app, ModelExecutor(app), metrics, objects, beside.board, gate, beside.announcer
             )
+            return EffectStage(name, calls, MODEL_CALLS_MAX, gate)
         case "tool":
             from streams.executors.tool import ToolExecutor
 
-            return EffectStage(
-                name, RouteCalls(name, app, ToolExecutor(app), metrics, objects), TOOL_CALLS_MAX
-            )
+            calls = RouteCalls(name, app, ToolExecutor(app), metrics, objects, beside.board, gate)
+            return EffectStage(name, calls, TOOL_CALLS_MAX, gate)
         case _:
             from streams.executors.check import CheckExecutor
 

@@ -1,8 +1,8 @@
 """The contract of every topic, once: its name, what stands on it, how long it is kept.
 
 All are keyed by task id and co-partitioned, so that all records of a task stand on the partition of the
-same number in each of them, and one worker holds a task's whole state. On a shared cluster a prefix
-(`SEGUE_PREFIX`) goes before every name.
+same number in each of them, and one worker holds a task's whole state; those about the health of candidates
+are keyed by the candidate. On a shared cluster a prefix (`SEGUE_PREFIX`) goes before every name.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from topics.health import Health, Tally
 from topics.records import (
     Answer,
     AttemptFailed,
@@ -26,6 +27,7 @@ from topics.records import (
     Status,
     TaskRequest,
 )
+from topics.tokens import Tokens
 
 DAY_MS = 24 * 60 * 60 * 1000
 FOREVER = -1
@@ -56,6 +58,10 @@ class Topic:
     retention_ms: int = 7 * DAY_MS
     cleanup: Literal["delete", "compact"] = "delete"
     record_bytes_max: int = RECORD_BYTES_MAX
+    followed_by: tuple[str, ...] = ()
+    """Stages that read all of it, each worker for itself, beside what their group shares out."""
+    beside: bool = False
+    """Written as things happen, outside of any commit: it may be lost, or come twice, and no task minds."""
 
 
 _Kinds = Field(discriminator="kind")
@@ -121,6 +127,43 @@ CONDUCT_STATE = Topic(
 DELAY_STATE = Topic(
     "delay-state", "changelog of what is not yet due", None, ("delay",), ("delay",), cleanup="compact"
 )
+OUTCOMES = Topic(
+    "outcomes",
+    "how calls of each candidate ended, counted by each worker",
+    Tally,
+    ("model", "tool"),
+    ("health",),
+    retention_ms=DAY_MS,
+    beside=True,
+)
+HEALTH = Topic(
+    "health",
+    "how each candidate is doing, and its circuit",
+    Health,
+    ("health",),
+    ("outside",),
+    cleanup="compact",
+    followed_by=("health", "model", "tool"),
+    beside=True,
+)
+HEALTH_STATE = Topic(
+    "health-state",
+    "changelog of what was counted within the window",
+    None,
+    ("health",),
+    ("health",),
+    cleanup="compact",
+    beside=True,
+)
+TOKENS = Topic(
+    "tokens",
+    "what models write, as they write it",
+    Tokens,
+    ("model",),
+    ("outside",),
+    retention_ms=DAY_MS,
+    beside=True,
+)
 
 ALL = (
     TASKS,
@@ -137,5 +180,9 @@ ALL = (
     DEAD_LETTERS,
     CONDUCT_STATE,
     DELAY_STATE,
+    OUTCOMES,
+    HEALTH,
+    HEALTH_STATE,
+    TOKENS,
 )
 BY_NAME = {topic.name: topic for topic in ALL}

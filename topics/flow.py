@@ -21,6 +21,9 @@ TENANT = "segue-tenant"
 
 PASSED_ON = (*TRACE, TENANT)
 
+MOVED = "segue-moved"
+"""On a call that stands on another partition than its task: what comes of it goes where its task is."""
+
 
 class Received(NamedTuple):
     """A record as it stood on its topic. `topic` is the contract's name, without the prefix."""
@@ -50,6 +53,10 @@ def tenant_in(headers: Iterable[tuple[str, bytes]]) -> str | None:
     return next((value.decode(errors="replace") for name, value in headers if name == TENANT), None)
 
 
+def is_moved(record: Received) -> bool:
+    return any(name == MOVED for name, _ in record.headers)
+
+
 class Publish(NamedTuple):
     """A record to publish. `value` is a `Record`, bytes for the dead letters, or None to delete the key."""
 
@@ -57,6 +64,8 @@ class Publish(NamedTuple):
     key: str
     value: Record | bytes | None
     headers: Headers = ()
+    partition: int | None = None
+    """None: where the records of its key stand."""
 
 
 class Write(NamedTuple):

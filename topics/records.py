@@ -359,6 +359,8 @@ class CallModel(Call):
     prompt: Any = None
     instructions: str | None = None
     output: dict[str, Any] | None = None
+    stream: bool = False
+    """Tell on `tokens` what the model writes, while it does."""
     judging: "CheckOutput | None" = None
 
     @property

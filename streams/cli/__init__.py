@@ -25,6 +25,7 @@ COMMANDS = {
     "schedules": ("schedules:schedules", "Schedules: list, add, pause, resume, remove."),
     "budget": ("spending:budget", "Set what a task may use."),
     "usage": ("spending:usage", "What tasks have consumed, by workflow or tenant."),
+    "health": ("health:health", "How candidates are doing: circuits, failures, latencies."),
     "replay": ("replay:replay", "Run a task's workflow again over its log, without effects."),
     "topics": ("topics:topics", "Topics: what they hold, who reads them, lag; replay a range."),
     "dead-letters": ("dead_letters:dead_letters", "What could not be processed: list, show, replay."),

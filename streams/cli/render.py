@@ -9,7 +9,7 @@ On a terminal a footer tells what is running now; elsewhere the lines are plain 
 """
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from rich.text import Text
 from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
 from processors.preview import duration, preview, usd
 from processors.timeline import Timeline
+from processors.writing import Piece
 from streams.cli.fields import fields
 from topics.parts import Spent
 from topics.records import Option, Question
@@ -31,6 +32,9 @@ WIDE, MEDIUM = 110, 95
 """Columns from which attempts are written out, and from which it is told who was called."""
 
 REASON_LINES_MAX = 4
+
+WRITTEN_CHARS_MAX = 400
+"""Of a text that is being written: its last lines."""
 
 UNCUT = 100_000
 """The width of lines that no terminal shows: they are for files and pipes."""
@@ -102,6 +106,7 @@ class Screen:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or terminal()
         self._live: Live | None = None
+        self._written: dict[int, str] = {}
 
     @property
     def is_terminal(self) -> bool:
@@ -120,6 +125,11 @@ class Screen:
         for line in (*self._below(more), *self._options(moment.options)):
             self._line(line)
 
+    def written(self, piece: Piece) -> None:
+        """The footer shows the end of what each step's model has written."""
+        before = "" if piece.anew else self._written.get(piece.step, "")
+        self._written[piece.step] = (before + piece.text)[-WRITTEN_CHARS_MAX:]
+
     def note(self, text: str) -> None:
         """A sentence of Segue's own, beside what the task does."""
         self.console.print(Text(text, style="dim italic"), soft_wrap=True)
@@ -133,7 +143,7 @@ class Screen:
             console=self.console,
             transient=True,
             refresh_per_second=8,
-            get_renderable=lambda: _running(timeline),
+            get_renderable=lambda: _running(timeline, self._written),
         )
         try:
             with self._live:
@@ -345,7 +355,7 @@ def question_line(question: Question) -> str:
     return f"{asked} ({labels})" if labels else asked
 
 
-def _running(timeline: Timeline) -> RenderableType:
+def _running(timeline: Timeline, written: Mapping[int, str]) -> RenderableType:
     now_ms = time.time() * 1000
     rows: list[RenderableType] = []
     for step in timeline.running:
@@ -355,6 +365,8 @@ def _running(timeline: Timeline) -> RenderableType:
         by = f" {attempt.by}" if attempt and attempt.by and attempt.by != step.name else ""
         grid.add_row(Spinner("dots", style="cyan"), Text(f"{step.kind} {step.name}{by} {since}", style="dim"))
         rows.append(grid)
+        if text := written.get(step.number):
+            rows.append(Text(text, style="italic"))
     return Group(*rows)
 
 

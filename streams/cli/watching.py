@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -14,11 +15,14 @@ from streams.answers import check_answer, chosen
 from streams.cli.output import emit
 from streams.cli.render import Screen
 from streams.gateway import Client
-from topics.errors import BadInput
+from topics.errors import BadInput, UnknownName
 from topics.records import Question
 
 SETTLED_S = 0.2
 """A question that was answered long ago is followed by its answer at once: don't ask it again."""
+
+LAST_WORDS_S = 2.0
+"""The end of a task may be told before the last that its models wrote."""
 
 NOBODY_WORKS_S = 5.0
 """A worker takes a task up within milliseconds; after this it is time to say that none does."""
@@ -55,6 +59,7 @@ async def watch(
         with screen.footer(timeline):
             async with asyncio.TaskGroup() as beside:
                 alone = beside.create_task(_say_if_nobody_works(timeline, screen))
+                writing = beside.create_task(_follow_writing(client, task, screen, listener is not None))
                 asking = _Asking(client, answerer, beside) if answerer else None
                 async for record in client.follow(task):
                     if moment := timeline.apply(record):
@@ -62,6 +67,8 @@ async def watch(
                     if asking:
                         asking.keep(timeline.open_questions)
                 alone.cancel()
+                await asyncio.wait([writing], timeout=LAST_WORDS_S)
+                writing.cancel()
                 if asking:
                     asking.keep(())
     except BaseExceptionGroup as failures:
@@ -95,6 +102,16 @@ class _Asking:
         async with self._one_at_a_time:
             value = await self._answerer(question)
             await self._client.answer(question.task, value, question.step)
+
+
+async def _follow_writing(client: Client, task: str, screen: Screen, as_json: bool) -> None:
+    """What models write: as lines of JSON, or in the footer while there is one. It ends with the task."""
+    with suppress(UnknownName):  # nobody has taken it up yet: who follows the task itself is told
+        async for piece in client.tokens(task):
+            if as_json:
+                emit({"what": "tokens", **piece._asdict()})
+            else:
+                screen.written(piece)
 
 
 async def _say_if_nobody_works(timeline: Timeline, screen: Screen) -> None:

@@ -30,8 +30,10 @@ from processors.model import Turn, conversation
 from processors.reply import Reply
 from processors.routes import ModelCandidate, ModelRoute
 from streams.executors.schema import faults
+from streams.executors.streamed import request_streamed
 from streams.prices import Prices
 from streams.problems import OutputRefused, Withheld, http_message, may_retry, retry_after_s
+from streams.telling import TELLING
 from topics.errors import Permanent, Retryable, SegueError
 from topics.records import CallModel
 
@@ -64,14 +66,16 @@ class ModelClient:
         await self._model.__aexit__(*reason)
 
     async def ask(self, route: ModelRoute, call: CallModel) -> Reply:
-        """Makes one request."""
+        """Makes one request, streamed where somebody tells what comes."""
+        asked, settings = messages(call, call.instructions or route.instructions), self._settings(route, call)
+        telling, shape = TELLING.get(), parameters(call.output)
         try:
-            response = await model_request(
-                self._model,
-                messages(call, call.instructions or route.instructions),
-                model_settings=self._settings(route, call),
-                model_request_parameters=parameters(call.output),
-            )
+            if telling is not None:
+                response = await request_streamed(telling, self._model, asked, settings, shape)
+            else:
+                response = await model_request(
+                    self._model, asked, model_settings=settings, model_request_parameters=shape
+                )
         except (ai.AgentRunError, ai.UserError) as error:
             raise meaning(error, self._name) from error
         usage = await self._prices.usage(

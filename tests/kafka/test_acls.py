@@ -26,9 +26,22 @@ from pydantic import SecretStr, TypeAdapter
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from segue import App, ModelRoute, Permanent, Refused, Retryable, Task, check, current_attempt, tool, workflow
+from segue import (
+    App,
+    Circuits,
+    ModelRoute,
+    Permanent,
+    Refused,
+    Retryable,
+    Task,
+    check,
+    current_attempt,
+    tool,
+    workflow,
+)
 from streams.acls import Right
 from streams.broker import broker_status
+from streams.circuits import known
 from streams.cli import main
 from streams.gateway import Client
 from streams.jars import classpath
@@ -191,6 +204,7 @@ APP = App(
     routes=[ModelRoute("say", [FunctionModel(say, model_name="offline")])],
     tools=[second_time, never],
     checks=[short],
+    circuits=Circuits(),
 )
 
 WORKER = ("--principal", "User:worker")
@@ -226,6 +240,8 @@ async def test_all_works_with_the_rights_that_are_printed(
                 result = await reader.result(task)
             assert "results" in {record.topic for record in await me.history(task)}
         assert [each.partitions for each in await survey(user(admin, cluster, "operator"))]
+        while not await known(user(admin, cluster, "operator")):  # noqa: ASYNC110 - it is told each second
+            await asyncio.sleep(0.2)
     assert (result.outcome, result.result) == ("succeeded", "yes")
     assert [each.getMessage() for each in caplog.records if each.name.startswith("streams")] == []
 

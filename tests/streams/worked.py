@@ -132,6 +132,8 @@ def worked() -> Metrics:
     metrics.published("intake", [dead()])
     metrics.in_flight("tool", lambda: 1)
     metrics.attempt("tool", "search", "hotels.search", "succeeded", 0.02)
+    metrics.circuit("hotels.search", lambda: "open")
+    metrics.circuit_opened("hotels.search")
     metrics.batch("conduct", 40, 0.006)
     metrics.lag("conduct", "events", 2, 17)
     metrics.restoring("conduct", 2, 900)

@@ -14,9 +14,12 @@ from typing import Any, Literal
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.executors.servers.streaming import Streamed, events
+
+SSE = "text/event-stream"
 Finish = Literal["stop", "length", "content_filter"]
 
 
@@ -66,7 +69,7 @@ class Sent:
 @dataclass
 class Provider:
     port: int
-    next: Said | Failed | Silent | Raw | BrokenOff = field(default_factory=Said)
+    next: Said | Failed | Silent | Raw | BrokenOff | Streamed = field(default_factory=Said)
     sent: list[Sent] = field(default_factory=list[Sent])
 
     @property
@@ -84,6 +87,8 @@ class Provider:
                 return _json(error, status, headers)
             case BrokenOff():
                 return Response('{"id": ', headers={"content-length": "500"}, media_type="application/json")
+            case Streamed() as streamed:
+                return StreamingResponse(events(streamed, request.url.path, body), 200, media_type=SSE)
             case Raw(text):
                 return Response(text, media_type="application/json")
             case Said() as said:

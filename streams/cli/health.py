@@ -1,0 +1,49 @@
+"""Command: health."""
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from processors.preview import duration
+from streams.circuits import known
+from streams.cli.output import asynchronous, emit_document, output_option
+from streams.cli.render import moment_of, print_table
+from streams.settings import Settings
+from topics.health import Health
+
+STYLE = {"closed": "green", "half_open": "yellow", "open": "bold red"}
+
+
+@click.command()
+@output_option
+@asynchronous
+async def health(output: str) -> None:
+    """Show how each candidate did when it was last called, over all workers, and its circuit.
+
+    A candidate is there once it was called by a worker whose app has `circuits`.
+    """
+    found = await known(Settings.load())
+    if output == "json":
+        emit_document(found)
+        return
+    if not found:
+        click.echo("no candidate was called by a worker whose app has circuits", err=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for heading in ("CANDIDATE", "CIRCUIT", "SINCE", "FAILED", "P50", "P95", "AS OF"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("P50", "P95") else "left")
+    for each in found:
+        table.add_row(*_row(each))
+    print_table(table)
+
+
+def _row(each: Health) -> tuple[str | Text, ...]:
+    return (
+        each.candidate,
+        Text(each.state.replace("_", " "), style=STYLE[each.state]),
+        moment_of(each.since_ms),
+        f"{each.failures:,} of {each.attempts:,} in {each.window_s:g} s",
+        duration(each.latency_p50_ms),
+        duration(each.latency_p95_ms),
+        moment_of(each.at_ms),
+    )

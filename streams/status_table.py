@@ -1,0 +1,58 @@
+"""Where every task stands, for programs that look: the compacted topic `status`, read whole."""
+
+import asyncio
+
+from aiokafka import TopicPartition
+
+from streams.reader import Reader
+from streams.settings import Settings
+from topics import codec
+from topics.records import Status
+
+
+class StatusTable:
+    """The compacted topic `status`, read once and then kept up to date: each look reads only what is new."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader: Reader | None = None
+        self._lock = asyncio.Lock()
+        self._values: dict[bytes, bytes] = {}
+        self._read_to: dict[TopicPartition, int] = {}
+
+    async def get(self, task: str) -> Status | None:
+        async with self._lock:
+            reader = await self._connected()
+            await self._catch_up(reader, [reader.partition_of("status", task)])
+            value = self._values.get(task.encode())
+        return None if value is None else codec.decode("status", value)
+
+    async def all(self) -> list[Status]:
+        async with self._lock:
+            reader = await self._connected()
+            await self._catch_up(reader, reader.partitions("status"))
+            return [codec.decode("status", value) for value in self._values.values()]
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            await self._reader.__aexit__(None, None, None)
+            self._reader = None
+
+    async def _connected(self) -> Reader:
+        """A reader that found no topics knows none that are made later: the next look gets a new one."""
+        if self._reader is None or not self._reader.exists("status"):
+            await self.close()
+            self._reader = await Reader(self._settings).__aenter__()
+        return self._reader
+
+    async def _catch_up(self, reader: Reader, places: list[TopicPartition]) -> None:
+        ends = await reader.ends(places)
+        new = [place for place in places if place not in self._read_to]
+        if new:
+            self._read_to |= await reader.beginnings(new)
+        async for record in reader.read({place: self._read_to[place] for place in places}, ends):
+            if record.key is not None and record.value is not None:
+                self._values[record.key] = record.value
+            elif record.key is not None:
+                self._values.pop(record.key, None)
+        self._read_to |= ends

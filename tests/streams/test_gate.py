@@ -1,0 +1,296 @@
+"""What a call passes before it is made, without Kafka: who waits, who is skipped, who is moved."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from processors.app import App
+from processors.health import Circuits
+from processors.quotas import Limit, places
+from processors.reply import Reply
+from processors.routes import ToolRoute, tool
+from processors.tool import failed, replied
+from streams.announcer import Announcer
+from streams.circuits import CircuitBoard
+from streams.clock import now_ms
+from streams.gate import Gate
+from streams.measured import Figures
+from streams.metrics import Metrics
+from streams.outbox import Outbox, partition_of
+from streams.settings import Settings
+from tests.executors.calls import call_tool
+from topics import codec
+from topics.flow import MOVED, Decision, Received
+from topics.health import Health, State
+from topics.parts import Choice
+from topics.records import AttemptFailed, CallTool, Problem
+
+ALL = (0, 1, 2, 3)
+
+
+@tool
+async def rooms() -> None: ...
+
+
+@tool
+async def spare() -> None: ...
+
+
+@tool
+async def other() -> None: ...
+
+
+def app(**limits: Limit) -> App:
+    routes: list[ToolRoute[object]] = [ToolRoute("search", [rooms, spare])]
+    return App("a", workflows=[], routes=routes, tools=[other], limits=limits, circuits=Circuits())
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path, partitions=len(ALL))
+
+
+@pytest.fixture
+def board(settings: Settings) -> CircuitBoard:
+    return CircuitBoard(settings, "one", Announcer(settings), Metrics(app()))
+
+
+def received(call: CallTool, *headers: tuple[str, bytes], partition: int = 0) -> Received:
+    return Received("tool-calls", partition, 0, call.task.encode(), codec.encode(call), headers, 0)
+
+
+def call(step: int = 0, route: str = "search", candidate: int = 0) -> CallTool:
+    return call_tool(route, step=step, candidate=candidate)
+
+
+def answered(asked: CallTool) -> Decision:
+    return replied(asked, Reply("done", "rooms"), 1.0, 0)
+
+
+def broken(asked: CallTool) -> Decision:
+    return failed(asked, "rooms", Problem(type="Http", message="503"), 1.0, 0)
+
+
+def learn(board: CircuitBoard, state: State, since_ms: int = 1, good_s: float = 60) -> None:
+    health = Health(
+        candidate="rooms",
+        state=state,
+        since_ms=since_ms,
+        until_ms=now_ms() + 60_000,
+        window_s=30,
+        attempts=14,
+        failures=14,
+        at_ms=now_ms(),
+        good_until_ms=now_ms() + round(good_s * 1000),
+    )
+    board.learn(Received("health", 0, 0, b"rooms", codec.encode(health), (), 0))
+
+
+class Calls:
+    """Calls that are made until `finish` lets them end."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.begun: list[int] = []
+        self._ends: dict[int, asyncio.Event] = {}
+
+    def make(self, step: int, route: str = "search", candidate: int = 0) -> "asyncio.Task[Decision]":
+        asked, by = call(step, route, candidate), {"search": "rooms"}.get(route, route)
+        return asyncio.ensure_future(self._gate.serve(asked, by, received(asked), self._perform(asked)))
+
+    def _perform(self, asked: CallTool) -> Callable[[], Awaitable[Decision]]:
+        async def perform() -> Decision:
+            self.begun.append(asked.step)
+            await self._ends.setdefault(asked.step, asyncio.Event()).wait()
+            return answered(asked)
+
+        return perform
+
+    def finish(self, step: int) -> None:
+        self._ends[step].set()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+# ---------------------------------------------------------------- limits
+
+
+async def test_calls_begin_in_order_as_places_are_free_and_others_pass_those_who_wait(
+    settings: Settings,
+) -> None:
+    gate = Gate("tool", app(rooms=Limit(concurrent=2)), settings, None)
+    gate.own(ALL)
+    calls = Calls(gate)
+    made = [calls.make(step) for step in range(4)] + [calls.make(4, route="other")]
+    await settle()
+    assert calls.begun == [0, 1, 4]
+    assert gate.waiting == 2
+    calls.finish(1)
+    await made[1]
+    await settle()
+    assert calls.begun == [0, 1, 4, 2]
+    for task in made:
+        task.cancel()
+
+
+async def test_who_is_cancelled_while_it_waits_leaves_its_place_to_the_next(settings: Settings) -> None:
+    gate = Gate("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    gate.own(ALL)
+    calls = Calls(gate)
+    made = [calls.make(step) for step in range(4)]
+    await settle()
+    made[1].cancel()
+    await settle()
+    calls.finish(0)
+    asyncio.get_running_loop().call_soon(made[2].cancel)  # its turn has come, and it has not begun
+    await made[0]
+    await settle()
+    assert calls.begun == [0, 3]
+    assert gate.waiting == 0
+    made[3].cancel()
+
+
+async def test_while_the_group_rebalances_nobody_begins(settings: Settings) -> None:
+    gate = Gate("tool", app(rooms=Limit(per_minute=6_000, concurrent=9)), settings, None)
+    gate.own(())
+    calls = Calls(gate)
+    made = calls.make(0)
+    await asyncio.sleep(0.05)
+    assert (calls.begun, gate.is_waiting(made)) == ([], True)  # type: ignore[arg-type]
+    gate.own(ALL)
+    await settle()
+    assert calls.begun == [0]
+    made.cancel()
+
+
+async def test_a_rate_lets_the_next_go_by_itself(settings: Settings) -> None:
+    gate = Gate("tool", app(rooms=Limit(per_minute=1_200)), settings, None)
+    gate.own((0,))  # a quarter: 5 a second
+    calls = Calls(gate)
+    made = [calls.make(step) for step in range(3)]
+    await asyncio.sleep(0.1)
+    assert calls.begun == [0]
+    async with asyncio.timeout(5):
+        while len(calls.begun) < 3:  # noqa: ASYNC110 - the gate's own timer is what is tested
+            await asyncio.sleep(0.02)
+    for task in made:
+        task.cancel()
+
+
+async def test_without_a_place_a_call_is_moved_and_what_comes_of_it_goes_where_its_task_is(
+    settings: Settings,
+) -> None:
+    (place,) = places("rooms", 1, len(ALL))
+    gate = Gate("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    gate.own(set(ALL) - {place})
+    home = partition_of(b"t1", len(ALL))
+    asked = call()
+
+    async def never() -> Decision:
+        raise AssertionError
+
+    moved = await gate.serve(asked, "rooms", received(asked, partition=home), never)
+    outbox = Outbox(settings)
+    outbox.add(moved, received(asked, partition=home))
+    (record,) = outbox.records
+    assert (record.to.topic, record.to.partition, record.key) == ("tool-calls", place, b"t1")
+    assert (MOVED, b"") in record.headers
+
+    outbox = Outbox(settings)
+    outbox.add(answered(asked), received(asked, *record.headers, partition=place))
+    assert outbox.records[0].to.partition == home
+
+
+async def test_a_call_that_was_moved_waits_where_it_is(settings: Settings) -> None:
+    (place,) = places("rooms", 1, len(ALL))
+    gate = Gate("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    gate.own(set(ALL) - {place})
+    asked = call()
+
+    async def perform() -> Decision:
+        return answered(asked)
+
+    assert await gate.serve(asked, "rooms", received(asked, (MOVED, b"")), perform) == answered(asked)
+
+
+# ---------------------------------------------------------------- circuits
+
+
+async def outcome(gate: Gate, asked: CallTool, comes: Callable[[CallTool], Decision] = answered) -> str:
+    async def perform() -> Decision:
+        return comes(asked)
+
+    decision = await gate.serve(asked, "rooms", received(asked), perform)
+    record = decision.publish[0].value
+    return record.problem.type if isinstance(record, AttemptFailed) else "made"
+
+
+async def test_a_call_to_an_open_candidate_fails_at_once_so_that_the_next_is_taken(
+    settings: Settings, board: CircuitBoard
+) -> None:
+    gate = Gate("tool", app(), settings, board)
+    assert await outcome(gate, call()) == "made"
+    learn(board, "open")
+    assert await outcome(gate, call()) == "CircuitOpen"
+
+
+async def test_the_last_candidate_is_called_whatever_its_circuit(
+    settings: Settings, board: CircuitBoard
+) -> None:
+    gate = Gate("tool", app(), settings, board)
+    learn(board, "open")
+    assert await outcome(gate, call(candidate=1)) == "made"
+
+
+async def test_the_last_in_the_order_that_was_chosen_is_called_whatever_its_circuit(
+    settings: Settings, board: CircuitBoard
+) -> None:
+    gate = Gate("tool", app(), settings, board)
+    learn(board, "open")
+    turned = Choice(order=(1, 0), by="fastest", reason="spare is faster")
+    assert await outcome(gate, call().model_copy(update={"choice": turned})) == "made"
+    asked = Choice(order=(0, 1), by="fastest", reason="rooms is faster")
+    assert await outcome(gate, call(1).model_copy(update={"choice": asked})) == "CircuitOpen"
+
+
+async def test_one_probe_at_a_time_and_none_after_one_that_failed(
+    settings: Settings, board: CircuitBoard
+) -> None:
+    gate = Gate("tool", app(), settings, board)
+    learn(board, "half_open")
+    calls = Calls(gate)
+    first = calls.make(0)
+    await settle()
+    assert await outcome(gate, call(1)) == "CircuitOpen"
+    calls.finish(0)
+    await first
+    assert await outcome(gate, call(2), broken) == "Http"
+    assert await outcome(gate, call(3)) == "CircuitOpen"
+    learn(board, "half_open", since_ms=2)
+    assert await outcome(gate, call(4)) == "made"
+
+
+async def test_a_probe_that_is_cancelled_leaves_its_turn_to_another(
+    settings: Settings, board: CircuitBoard
+) -> None:
+    gate = Gate("tool", app(), settings, board)
+    learn(board, "half_open")
+    first = Calls(gate).make(0)
+    await settle()
+    first.cancel()
+    await settle()
+    assert await outcome(gate, call(1)) == "made"
+
+
+def test_figures_are_for_whoever_chooses_among_candidates(board: CircuitBoard) -> None:
+    assert board.of("search", "rooms") == Figures()
+    learn(board, "open")
+    assert board.of("search", "rooms") == Figures(None, 1.0, "open")
+    assert board._counts["rooms"].skipped == 1, "so that its circuit moves on"  # pyright: ignore[reportPrivateUsage]
+    learn(board, "open", good_s=-1)
+    assert board.of("search", "rooms") == Figures(), "and old ones are forgotten"

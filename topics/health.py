@@ -1,0 +1,68 @@
+"""How candidates are doing: what each worker counts, and what is made of it for all workers.
+
+Both are keyed by the candidate's name, not by a task, and written beside the commits: one that is lost, or
+comes twice, makes a figure a little wrong, and no task.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from topics.records import Milliseconds, Record
+
+Candidate = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+State = Literal["closed", "open", "half_open"]
+"""Of a circuit: all calls go through, none, or a few to try it."""
+
+STEPS_PER_DOUBLING = 4
+"""Of `latencies`: within 9 % of what was measured."""
+
+
+class Tally(Record):
+    """Topic `outcomes`: what one worker saw of a candidate within about a second.
+
+    `failures` are those of `attempts` that a later try may mend (a time-out, 503, no connection): they speak
+    of the candidate, all others of the call. `probes` and `probes_failed` are those made while the circuit
+    was half open; `skipped` calls went to the next candidate. `latencies` counts attempts by their duration:
+    under the key k are those of about 2**(k / 4) ms.
+    """
+
+    kind: Literal["tally"] = "tally"
+    candidate: Candidate
+    worker: str
+    attempts: Count = 0
+    failures: Count = 0
+    probes: Count = 0
+    probes_failed: Count = 0
+    skipped: Count = 0
+    latencies: dict[int, Count] = Field(default_factory=dict[int, int])
+    at_ms: Milliseconds
+
+
+class Health(Record):
+    """Topic `health` (compacted): a candidate's figures over the last `window_s`, and its circuit.
+
+    A circuit that is `open` is tried again at `until_ms`. What is older than `good_until_ms` says nothing:
+    whoever publishes it may have died.
+    """
+
+    kind: Literal["health"] = "health"
+    candidate: Candidate
+    state: State = "closed"
+    since_ms: Milliseconds
+    until_ms: Milliseconds | None = None
+    window_s: float
+    attempts: Count = 0
+    failures: Count = 0
+    probes: Count = 0
+    """Of the present trial: those that succeeded."""
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    at_ms: Milliseconds
+    good_until_ms: Milliseconds
+
+    @property
+    def failure_share(self) -> float:
+        return self.failures / self.attempts if self.attempts else 0.0
