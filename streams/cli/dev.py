@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from processors.app import App
+from processors.schedules import KEEPER
 from streams.answers import json_or_text
 from streams.cli.apps import app_argument, find_app
 from streams.cli.output import asynchronous, output_option
@@ -51,7 +52,7 @@ async def dev(
     """
     found = find_app(app)
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
-    sample = _sample(found, workflow, request if request is not None else given)
+    sample = sample_of(found, workflow, request if request is not None else given)
     async with development(found, Settings.load(), screen.note) as client:
         if found.notice:
             screen.note(found.notice)
@@ -71,7 +72,7 @@ async def dev(
             await _until_stopped()
 
 
-def _sample(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:
+def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:
     """The workflow's name and its input, as asked for or as the app's sample has it."""
     value = json_or_text(text) if text is not None else None
     if workflow is not None:
@@ -80,10 +81,10 @@ def _sample(app: App, workflow: str | None, text: str | None) -> tuple[str, Any]
         return app.sample[0].name, app.sample[1] if text is None else value
     if text is None:
         return None
-    names = {name for name, _ in app.workflows}
-    if len(names) > 1:
-        raise BadInput(f"which workflow? Name one with --workflow: {', '.join(sorted(names))}")
-    return names.pop(), value
+    names = sorted({name for name, _ in app.workflows} - {KEEPER})
+    if len(names) != 1:
+        raise BadInput(f"which workflow? Name one with --workflow: {', '.join(names) or 'the app has none'}")
+    return names[0], value
 
 
 def _command() -> str:
