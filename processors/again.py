@@ -55,7 +55,7 @@ def next_run(performance: "Performance") -> Submitted | None:
         number=before.run.number + 1 if before.run else 1,
         first_step=performance.first_step + len(performance.steps),
         heard=tuple(performance.heard)[-HEARD_KEPT_MAX:],
-        held=performance.held,
+        held=performance.signals.kept,
     )
     changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
     changes["budget"] = performance.purse.left

@@ -205,14 +205,14 @@ class Conduct(Stage):
 
     def _objection(self, performance: Performance, event: TaskEvent) -> str | None:
         """Why what came from outside can't be accepted; None if it can."""
-        if isinstance(event, Answered):
-            return None if performance.parked else performance.objection(event)
+        if not isinstance(event, Answered | SignalReceived):
+            return None
+        if not performance.parked and (objection := performance.objection(event)):
+            return objection
         most = self._limits.early_signals_max
-        if (
-            not isinstance(event, SignalReceived)
-            or performance.holds < most
-            or performance.awaits(event.name)
-        ):
+        if isinstance(event, Answered) or performance.signals.holds < most:
+            return None
+        if performance.signals.awaiting(event.name):
             return None
         return f"the task holds {most:,} signals that it has not asked for, and no more (early_signals_max)"
 

@@ -13,7 +13,6 @@ ends it, and `Admitted` begins it.
 
 import asyncio
 import contextvars
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
@@ -27,6 +26,7 @@ from processors.ending import Ending, ending_of
 from processors.fingerprint import fingerprint
 from processors.loop import WorkflowLoop
 from processors.saga import undone_if_it_fails
+from processors.signals import Signals, misfit, refused
 from processors.step import Kind, Step
 from processors.task import Task
 from topics import codec
@@ -85,7 +85,7 @@ class Performance:
     """A task in play. Whoever applies events takes what the coroutine asked for with `take`.
 
     `queued`: the task waits for its turn; `waited`: it did. `calls` are the models and tools that have not
-    answered, `holds` the signals that it has not asked for.
+    answered.
     """
 
     def __init__(self, app: "App", submitted: Submitted, entropy: Entropy, *, queued: bool = False) -> None:
@@ -100,7 +100,7 @@ class Performance:
         self.purse = Purse(submitted.budget)
         self.queued = self.waited = queued
         self.calls = 0
-        self.holds = 0
+        self.signals = Signals()
         self.not_undone: list[NotUndone] = []
         self.view: Any = None
         run = submitted.run
@@ -114,8 +114,6 @@ class Performance:
         self._suspended = False
         self._seen: set[str] = set()
         self._timers: list[asyncio.TimerHandle] = []
-        self._waiting: dict[str, deque[Step]] = {}
-        self._early: dict[str, deque[SignalReceived]] = {}
         self._loop = WorkflowLoop(self._expect_timer, submitted.task)  # type: ignore[abstract]
         self._advance(self.submitted.at_ms)
         for signal in run.held if run else ():
@@ -190,7 +188,7 @@ class Performance:
         if self.ending:
             self._park(event, "the workflow now ends before it")
         if self.parked:
-            self.holds += isinstance(event, SignalReceived)
+            self.signals.holds += isinstance(event, SignalReceived)
             return
         self._advance(event.at_ms)
         if self.queued:
@@ -313,8 +311,11 @@ class Performance:
 
     # ------------------------------------------------------------ people and signals
 
-    def objection(self, event: Answered) -> str | None:
-        """Why the answer can't be accepted, in words for the one who gave it; None if it can."""
+    def objection(self, event: Answered | SignalReceived) -> str | None:
+        """Why it can't be accepted, in words for the one who gave it; None if it can."""
+        if isinstance(event, SignalReceived):
+            awaiting = self.signals.awaiting(event.name)
+            return misfit(awaiting, event) if awaiting is not None else None
         step = self._asked_by(event)
         if step is not None and step.accept is not None:
             try:
@@ -371,36 +372,33 @@ class Performance:
     def _signal(self, event: SignalReceived) -> None:
         if event.name == BUDGET_SIGNAL:
             return set_by_signal(self, event.value)
-        waiting = self._waiting.get(event.name, deque())
-        while waiting:
-            step = waiting.popleft()
-            if not step.future.done():
-                return self._settle(step, event.value)
-        self._early.setdefault(event.name, deque()).append(event)
-        self.holds += 1
+        step = self.signals.awaiting(event.name)
+        if step is None:
+            return self.signals.keep(event)
+        self._hear(step, event)
         return None
-
-    @property
-    def held(self) -> tuple[SignalReceived, ...]:
-        """Signals that nobody took, those of a name in the order in which they came."""
-        return tuple(signal for early in self._early.values() for signal in early)
 
     @property
     def has_settled(self) -> bool:
         """Whether any step of this run has had its outcome."""
         return self._open < len(self.steps)
 
-    def awaits(self, signal: str) -> bool:
-        """Whether somebody in the workflow waits for a signal of that name."""
-        return any(not step.future.done() for step in self._waiting.get(signal, ()))
-
     def expect_signal(self, step: Step) -> None:
-        """Give the step the earliest signal of its name that nobody took yet, or the next to come."""
-        if early := self._early.get(step.name):
-            self.holds -= 1
-            self._settle(step, early.popleft().value)
-        else:
-            self._waiting.setdefault(step.name, deque()).append(step)
+        """Give the step the earliest signal of its name that fits and nobody took, or the next to come."""
+        while (kept := self.signals.take(step.name)) is not None:
+            if self._hear(step, kept):
+                return
+        self.signals.wait(step)
+
+    def _hear(self, step: Step, signal: SignalReceived) -> bool:
+        """Whether the step took the signal; one that does not fit is a dead letter."""
+        reason = misfit(step, signal)
+        if reason is not None:
+            letter = refused(signal, reason, self.now_ms)
+            self._asked += [] if self.closed else [letter]
+            return False
+        self._settle(step, signal.value if step.accept is None else step.accept(signal.value))
+        return True
 
     # ------------------------------------------------------------ steps out
 
@@ -477,7 +475,7 @@ class Performance:
             self.ending = Ending("failed", problem=Problem(type="Stuck", message=stuck, retryable=False))
         else:
             self.ending = ending_of(self._task, self._workflow.output)
-            if self.ending.again and (problem := too_much_held(self.held)):
+            if self.ending.again and (problem := too_much_held(self.signals.kept)):
                 self.ending = Ending("failed", problem=problem)
         for step in list(self.questions.values()):
             self.close_question(step, "ended")

@@ -357,12 +357,14 @@ class Task:
     @overload
     async def signal(self, name: str, value: type[T], /) -> T: ...
     async def signal(self, name: str, value: Any = object, /) -> Any:
-        """The next outside event of that name, of that type, in the order in which they came; each once."""
+        """The next outside event of that name, of that type, in the order in which they came; each once.
+
+        One that is not of that type becomes a dead letter, and the task waits for the next.
+        """
         step = self._performance.step("signal", name, None)
+        step.accept, _ = _shape(value)
         self._performance.expect_signal(step)
-        given = await step.future
-        accept, _ = _shape(value)
-        return accept(given) if accept else given
+        return await step.future
 
     async def sleep(self, how_long: timedelta | float) -> None:
         """Sleep so many seconds, through any crash. `asyncio.sleep` is the same."""

@@ -4,6 +4,8 @@ All that an application needs. The stages are in `processors`, their wiring in `
 """
 
 # ruff: noqa: E402 - the check comes first
+from typing import TYPE_CHECKING, Any
+
 from segue.packages import check_that_none_is_shadowed
 
 check_that_none_is_shadowed()
@@ -36,6 +38,9 @@ from topics.errors import (
 from topics.parts import Budget, Refusal, Spent
 from topics.records import Option, Problem, Result, Status
 
+if TYPE_CHECKING:
+    from streams.gateway import Client
+
 __all__ = [
     "App",
     "Asked",
@@ -48,6 +53,7 @@ __all__ = [
     "Check",
     "Chosen",
     "Circuits",
+    "Client",
     "Known",
     "Limit",
     "McpServer",
@@ -86,3 +92,12 @@ __all__ = [
     "tool",
     "workflow",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Client` is loaded when it is first used: workflows need nothing that speaks to Kafka."""
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from streams.gateway import Client  # noqa: PLC0415 - the point of it
+
+    return Client

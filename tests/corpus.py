@@ -481,6 +481,22 @@ async def takes_signals_in_order(task: Task) -> list[Any]:
     return [*taken, await task.signal("other")]
 
 
+@case(
+    ends=[1, 2, 3],
+    signals=(
+        (0, signal("go", "none of those kept")),
+        (0, signal("go", 1)),
+        (2, signal("go", "none that is waited for")),
+        (2, signal("go", 2)),
+        (2, signal("go", 3)),
+    ),
+)
+@workflow
+async def waits_on_for_signals_that_fit(task: Task) -> list[int]:
+    await task.sleep(1)
+    return [await task.signal("go", int) for _ in range(3)]
+
+
 @case(ends="cleaned up", outcome="cancelled", signals=((3, CANCEL),))
 @workflow
 async def cleans_up_when_cancelled(task: Task) -> None:

@@ -14,10 +14,10 @@ def test_the_public_names_are_sorted_and_there() -> None:
 def test_the_public_names_are_exact() -> None:
     assert segue.__all__ == [
         "App", "Asked", "Attempt", "BadInput", "BadRecord", "Blob", "Budget", "BudgetExceeded", "Check",
-        "Chosen", "Circuits", "Known", "Limit", "McpServer", "ModelCandidate", "ModelRoute", "OpenApi",
-        "Option", "Permanent", "Policy", "Price", "Problem", "Refusal", "Refused", "Result", "Retryable",
-        "Saga", "Schedule", "SegueError", "Service", "Spent", "Status", "StepError", "Task", "Tool",
-        "ToolRoute", "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check",
+        "Chosen", "Circuits", "Client", "Known", "Limit", "McpServer", "ModelCandidate", "ModelRoute",
+        "OpenApi", "Option", "Permanent", "Policy", "Price", "Problem", "Refusal", "Refused", "Result",
+        "Retryable", "Saga", "Schedule", "SegueError", "Service", "Spent", "Status", "StepError", "Task",
+        "Tool", "ToolRoute", "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check",
         "current_attempt", "fastest", "healthiest", "judge", "tool", "workflow",
     ]  # fmt: skip
 
@@ -27,3 +27,10 @@ def test_the_import_pulls_in_no_provider_and_nothing_that_speaks_to_the_world() 
     code = f"import sys, segue; print([name for name in {heavy} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_the_client_is_there_by_the_same_import_and_nothing_else_is() -> None:
+    from segue import Client
+
+    assert Client.__module__ == "streams.gateway"
+    assert not hasattr(segue, "Server")

@@ -10,7 +10,7 @@ import contextlib
 import click
 import httpx
 
-from streams.gateway import Client
+from segue import Client
 
 from .addresses import CHAT_URL
 

@@ -58,6 +58,7 @@ async def dev(
             screen.note(found.notice)
         if sample is not None:
             task = await client.start(*sample)
+            screen.note(f"task {task}")
             listener = emit_moment if output == "json" else None
             answerer = picking(screen, pick) if pick else at_the_terminal(screen)
             if once and answerer is None:

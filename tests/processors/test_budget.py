@@ -157,8 +157,9 @@ def test_within_a_step_critiques_and_candidates_end_with_the_budget() -> None:
     assert driver.result().spent == Spent(calls=2, input_tokens=200, usd=0.5)
 
 
-def test_a_child_may_use_what_its_parent_has_left() -> None:
-    @workflow(budget=Budget(usd=0.75))
+@pytest.mark.parametrize("budget", [Budget(usd=0.75), Budget(tokens=300)])
+def test_a_child_may_use_what_its_parent_has_left(budget: Budget) -> None:
+    @workflow(budget=budget)
     async def shares(task: Task) -> int:
         await task.model("rank", "?")
         return int(await task.child(played(None), 5))

@@ -13,7 +13,7 @@ from tests.driver import START_MS, Driver
 from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
 from topics.envelope import MAGIC
 from topics.flow import Write
-from topics.records import Problem, QuestionClosed, Result
+from topics.records import Problem, QuestionClosed, Result, Signal, SignalReceived
 
 
 @tool
@@ -42,8 +42,19 @@ def answer(driver: Driver, value: Any, step: int | None = None, **facts: Any) ->
     driver.run(until_ms=driver.now_ms + 1)
 
 
+def go(driver: Driver, value: Any, **facts: Any) -> None:
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go", "value": value, **facts})
+    driver.run(until_ms=driver.now_ms + 1)
+
+
 def problem(type_: str, message: str) -> Problem:
     return Problem(type=type_, message=message, retryable=False)
+
+
+NO_INTEGER = (
+    "signal 'go' does not fit what the task waits for: "
+    "Input should be a valid integer, unable to parse string as an integer"
+)
 
 
 @workflow
@@ -185,6 +196,59 @@ def test_an_answer_that_is_no_option_is_a_dead_letter_and_the_question_stays_ope
     assert driver.reasons() == ["'c' is none of the options: the first, the second"]
     answer(driver, "a")
     assert driver.result().result == "a"
+
+
+def test_a_signal_of_another_type_is_a_dead_letter_and_the_task_waits_for_the_next() -> None:
+    @workflow
+    async def run(task: Task) -> list[int]:
+        return [await task.signal("go", int), await task.signal("go", int)]
+
+    driver = played(run)
+    go(driver, "soon")
+    [letter] = driver.logs["dead-letters"]
+    event = SignalReceived.model_validate_json(letter.value or b"")
+    assert (event.name, event.value) == ("go", "soon")
+    assert driver.reasons() == [NO_INTEGER]
+    go(driver, 1)
+    go(driver, "later")
+    go(driver, 2)
+    assert driver.reasons() == [NO_INTEGER] * 2
+    assert driver.result().result == [1, 2]
+
+
+def test_a_signal_of_another_type_that_came_before_it_was_asked_for_is_a_dead_letter() -> None:
+    @workflow
+    async def run(task: Task) -> int:
+        await task.signal("begin")
+        return await task.signal("go", int)
+
+    driver = played(run)
+    go(driver, "soon", id="s-1")
+    assert driver.reasons() == []
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "begin"})
+    driver.run()
+    [letter] = driver.logs["dead-letters"]
+    told = Signal(id="s-1", task="t", name="go", value="soon")
+    assert Signal.model_validate_json(letter.value or b"") == told
+    assert dict(letter.headers)["segue-topic"] == b"signals"
+    assert driver.reasons() == [NO_INTEGER]
+    go(driver, 1)
+    assert driver.result().result == 1
+
+
+def test_a_signal_of_another_type_that_came_while_its_task_was_parked_is_refused_later() -> None:
+    @workflow
+    async def old(task: Task) -> int:
+        return await task.signal("go", int)
+
+    driver = played(old)
+    driver.restart(app(replace(old, version=2)))
+    go(driver, "soon")
+    assert driver.reasons() == []
+    driver.restart(app(old))
+    go(driver, 1)
+    assert driver.reasons() == [NO_INTEGER]
+    assert driver.result().result == 1
 
 
 def test_an_answer_to_a_closed_question_is_a_dead_letter() -> None:

@@ -25,6 +25,7 @@ SIGNALS: dict[str, list[dict[str, Any]]] = {
         signal("other", 3),
         signal("go", "second"),
     ],
+    "waits_on_for_signals_that_fit": [signal("go", said) for said in ("none", 1, "none", 2, 3)],
     "cleans_up_when_cancelled": [CANCEL],
     "refuses_to_be_cancelled": [CANCEL],
     "is_undone_when_cancelled": [CANCEL],
