@@ -20,12 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 from benchmarks.steps import APP, STEPS
 from processors.conduct import Conduct
-from streams.batches import BATCH_BYTES_MAX, Outgoing
+from streams.batches import Identity, Outgoing
 from streams.calls import RouteCalls
 from streams.clock import now_ms
 from streams.collector import look_for_garbage_less_often
@@ -66,6 +65,7 @@ class Stages:
         self._conduct = Conduct(APP, self._store, random.Random)
         self._metrics = Metrics(APP)
         self._calls = RouteCalls("tool", APP, ToolExecutor(APP), self._metrics)
+        self._identity = Identity("parts")
         self._clock = clock
         self._offset = 0
 
@@ -114,7 +114,7 @@ class Stages:
 
     def _published(self, stage: str, outbox: Outbox, clock: Clock, records: int) -> None:
         with clock.part(f"batches: what {stage} publishes", records):
-            _filled(outbox.records)
+            self._identity.batches(outbox.records, now_ms())
         with clock.part(f"metrics: of {stage}", records):
             self._metrics.published(stage, outbox.published)
 
@@ -132,16 +132,6 @@ class Stages:
 
 def _task(coroutine: Any) -> asyncio.Task[Decision]:
     return asyncio.create_task(coroutine)
-
-
-def _filled(records: list[Outgoing]) -> None:
-    """As `streams.transactions` fills them."""
-    batches: dict[TopicPartition, Any] = {}  # aiokafka is annotated only in part
-    for record in records:
-        batch: Any = batches.get(record.to)
-        if batch is None:
-            batch = batches[record.to] = BatchBuilder(BATCH_BYTES_MAX, 0, is_transactional=False)
-        batch.append(timestamp=0, key=record.key, value=record.value, headers=record.headers)
 
 
 async def measure(tasks: int, rounds: int) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Durable steps per second, and milliseconds per step alone, beside what plain aiokafka does for two hops.
 
-A task makes six no-op tool steps with results of 200 bytes. Load: so many tasks in flight, all stages in this
-one process. Alone: one task at a time; a step is the time from one call of the tool to the next. Raw: two
-loops of plain aiokafka that pass one record back and forth with the same guarantee: what two hops cost at
-least.
+A task makes three to nine no-op tool steps, six in the mean: tasks that are all alike march in step, in one
+batch, and flatter. Results have 200 bytes. Load: so many tasks in flight, all stages in this one process.
+Alone: one task at a time; a step is the time from one call of the tool to the next. Raw: two loops of plain
+aiokafka that pass one record back and forth with the same guarantee: what two hops cost at least.
 The guarantees and loads are interleaved over the rounds; figures are medians over the rounds.
 
     python -m benchmarks.steps [--rounds 3] [--seconds 5]
@@ -12,12 +12,13 @@ The guarantees and loads are interleaved over the rounds; figures are medians ov
 import argparse
 import asyncio
 import gc
+import random
 import statistics
 import tempfile
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -65,30 +66,45 @@ async def wide(task: Task, steps: int) -> None:
 APP = App("benchmark", workflows=[six, wide], tools=[noop])
 
 
+@dataclass(frozen=True)
+class Seat:
+    """One of several workers on the same topics, which the first makes and deletes."""
+
+    prefix: str
+    number: int = 0
+
+
 @dataclass
 class Bench:
-    """A worker on topics of its own, and a client that keeps tasks in flight."""
+    """A worker, and a client that keeps tasks in flight."""
 
     settings: Settings
     producer: Any  # aiokafka's clients are only partly typed
     results: Any
+    seat: Seat
     submitted: int = 0
+    draw: random.Random = field(default_factory=lambda: random.Random(7))
 
-    async def submit(self, count: int, given: int, workflow: str = "six") -> None:
+    async def submit(self, count: int, given: int | None = None, workflow: str = "six") -> None:
+        """Tasks with this input, or of three to nine steps."""
         topic = self.settings.topic("tasks")
         for _ in range(count):
             self.submitted += 1
-            key = f"t{self.submitted}"
-            value = to_json({"workflow": workflow, "input": given})
-            await self.producer.send(topic, value, key=key.encode())
+            key = self._mine + b"%d" % self.submitted
+            value = to_json({"workflow": workflow, "input": given or self.draw.randint(3, 9)})
+            await self.producer.send(topic, value, key=key)
 
     async def finished(self) -> int:
         batches = await self.results.getmany(timeout_ms=1000)
-        return sum(map(len, batches.values()))
+        return sum(record.key.startswith(self._mine) for batch in batches.values() for record in batch)
+
+    @property
+    def _mine(self) -> bytes:
+        return b"%d-" % self.seat.number
 
     async def steps_per_s(self, in_flight: int, seconds: float) -> float:
         """Steps of tasks that ended within the window, after a warm-up of a quarter of it."""
-        await self.submit(in_flight, STEPS)
+        await self.submit(in_flight)
         await self._keep_in_flight(seconds / 4)
         begin = time.perf_counter()
         ended = await self._keep_in_flight(seconds)
@@ -104,7 +120,7 @@ class Bench:
         while time.perf_counter() < until:
             done = await self.finished()
             ended += done
-            await self.submit(done, STEPS)
+            await self.submit(done)
         return ended
 
     async def step_ms(self, steps: int, warm_up: int = WARM_UP) -> list[float]:
@@ -117,32 +133,34 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(guarantee: Guarantee, app: App = APP) -> AsyncGenerator[Bench]:
-    """A worker with topics and state of its own, which are gone afterwards."""
+async def running(guarantee: Guarantee, app: App = APP, seat: Seat | None = None) -> AsyncGenerator[Bench]:
+    """A worker with state of its own. Without a `seat` among others its topics are its own too."""
     given = Settings.load()
-    prefix = f"bench-{guarantee}-{time.time_ns()}."
+    seat = seat or Seat(f"bench-{guarantee}-{time.time_ns()}.")
     with tempfile.TemporaryDirectory() as directory:
         settings = given.model_copy(
             update={
-                "prefix": prefix,
+                "prefix": seat.prefix,
+                "worker": f"seat-{seat.number}",
                 "guarantee": guarantee,
                 "metrics_port": 0,
                 "kafka": given.bootstrap,
                 "state_dir": Path(directory),
             }
         )
-        worker, bench = await start(settings, app)
+        worker, bench = await start(settings, app, seat)
         try:
             yield bench
         finally:
             await asyncio.gather(bench.producer.stop(), bench.results.stop())
             await worker.stop()
-            await delete_topics(settings, [topic.name for topic in contracts.ALL])
+            if seat.number == 0:
+                await delete_topics(settings, [topic.name for topic in contracts.ALL])
             gc.unfreeze()
             gc.collect()
 
 
-async def start(settings: Settings, app: App) -> tuple[Worker, Bench]:
+async def start(settings: Settings, app: App, seat: Seat) -> tuple[Worker, Bench]:
     worker = Worker(app, settings)
     await worker.start()
     await worker.ready()
@@ -154,7 +172,7 @@ async def start(settings: Settings, app: App) -> tuple[Worker, Bench]:
         settings.topic("results"), **options, isolation_level=isolation, auto_offset_reset="earliest"
     )
     await asyncio.gather(producer.start(), results.start())
-    return worker, Bench(settings, producer, results)
+    return worker, Bench(settings, producer, results, seat)
 
 
 async def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:

@@ -80,7 +80,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="besides Segue and aiokafka")
-    parser.add_argument("--processes", type=int, help="of each engine's program, instead of the catalogue's")
+    parser.add_argument(
+        "--processes", type=int, help="of each engine's program, Segue's too, instead of the catalogue's"
+    )
     parser.add_argument("--show", action="store_true", help="print the table of the last run")
     given = parser.parse_args()
     kept = RESULTS / "peers.json"
@@ -104,7 +106,7 @@ def _chosen(parser: argparse.ArgumentParser, only: list[str], processes: int | N
     chosen = [entry for entry in catalogue.ALL if not only or entry.name in always | set(only)]
     if processes is None:
         return chosen
-    return [entry if entry.with_segue else replace(entry, processes=processes) for entry in chosen]
+    return [entry if entry.kind == "plain" else replace(entry, processes=processes) for entry in chosen]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Segue: a worker as `segue worker` starts it, with metrics and health, on topics of its own.
+"""Segue: a worker as `segue worker` starts it, with metrics and health. All of a turn share their topics.
 
 python -m benchmarks.peers.on_segue exactly_once|at_least_once
 """
 
+import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.peers.program import Ran, serve
 from benchmarks.raw import Guarantee
-from benchmarks.steps import STEPS, Bench, running
+from benchmarks.steps import STEPS, Bench, Seat, running
 from streams.quiet import quiet_aiokafka
 
 
@@ -31,7 +32,8 @@ class Segue:
 async def started() -> AsyncGenerator[Segue]:
     quiet_aiokafka()
     guarantee: Guarantee = "at_least_once" if sys.argv[1] == "at_least_once" else "exactly_once"
-    async with running(guarantee) as bench:
+    seat = Seat(f"{os.environ['PEERS_TURN']}.", int(os.environ["PEERS_PROCESS"]))
+    async with running(guarantee, seat=seat) as bench:
         yield Segue(bench)
 
 

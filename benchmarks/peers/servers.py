@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks.peers.install import Missing, postgres_binaries, restate_server
+from streams import kraft
 from streams.broker import broker_status, ensure_broker, stop_broker
 from streams.settings import Settings
 
@@ -43,7 +44,8 @@ class Server:
 
 @asynccontextmanager
 async def kafka(folder: Path) -> AsyncGenerator[Server]:
-    """The local broker as `segue dev` starts it."""
+    """The local broker, but with the whole of Java's compiler, as a cluster's brokers run."""
+    kraft.JAVA_OPTIONS = tuple(option for option in kraft.JAVA_OPTIONS if option != kraft.QUICK_START)
     settings = Settings(kafka=None, state_dir=folder, local_broker_port=free_port())
     await ensure_broker(settings)
     try:
@@ -108,7 +110,8 @@ def _somebody_else(folder: Path, data: Path) -> dict[str, Any]:
         raise Missing(
             f"it runs not as root, and can't as {NOBODY}: {error}; start this as another user"
         ) from None
-    folder.chmod(0o755)
+    for each in (folder, folder.parent):  # that of the turn, in that of the run
+        each.chmod(0o755)
     return {"user": NOBODY, "extra_groups": []}
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import statistics
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -63,19 +64,24 @@ class Program:
         return json.loads(line)
 
     def _last_words(self) -> str:
-        return " / ".join(Path(self.log.name).read_text(errors="replace").strip().splitlines()[-3:])
+        last = Path(self.log.name).read_text(errors="replace").strip().splitlines()[-3:]
+        return " / ".join(last) or "it said nothing"
 
 
 async def take(entry: Entry, server: Server, folder: Path, in_flights: list[int], seconds: float) -> Turn:
+    env = os.environ | server.env | {"PEERS_TURN": f"turn-{time.time_ns()}"}
     async with AsyncExitStack() as stack:
-        programs: list[Program] = []
-        versions: dict[str, str] = {"server": server.version}
-        for number in range(entry.processes):  # the first makes the tables
-            programs.append(await stack.enter_async_context(_program(entry, server, folder, number)))
-            versions |= await programs[-1].answer()
-        turn = Turn(versions)
+
+        async def started(number: int) -> Program:
+            program = await stack.enter_async_context(_program(entry, env, folder, number))
+            turn.versions.update(await program.answer())
+            return program
+
+        turn = Turn({"server": server.version})
+        programs = [await started(0)]  # the first makes the tables, and is alone for the steps alone
         await programs[0].ask("alone", TASKS_TO_WARM_UP)
         turn.step_ms = await programs[0].ask("alone", TASKS_ALONE)
+        programs += [await started(number) for number in range(1, entry.processes)]
         for in_flight in in_flights:
             await _load(turn, programs, server, in_flight, seconds)
         return turn
@@ -99,13 +105,18 @@ def cpu_s(processes: list[psutil.Process]) -> float:
 
 
 @asynccontextmanager
-async def _program(entry: Entry, server: Server, folder: Path, number: int) -> AsyncGenerator[Program]:
-    env = os.environ | server.env | {"PEERS_PROCESS": str(number)}
+async def _program(entry: Entry, env: dict[str, str], folder: Path, number: int) -> AsyncGenerator[Program]:
     python = sys.executable if entry.with_segue else str(PYTHON)
     command = (python, "-m", f"benchmarks.peers.{entry.program}", *entry.arguments)
     with (folder / f"{entry.program}-{number}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, env=env, stdin=PIPE, stdout=PIPE, stderr=log, limit=2**24
+            *command,
+            cwd=ROOT,
+            env=env | {"PEERS_PROCESS": str(number)},
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=log,
+            limit=2**24,
         )
         try:
             yield Program(process, log)
