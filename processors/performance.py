@@ -26,7 +26,7 @@ from processors.ending import Ending, ending_of
 from processors.fingerprint import fingerprint
 from processors.loop import WorkflowLoop
 from processors.saga import undone_if_it_fails
-from processors.signals import Signals, misfit, refused
+from processors.signals import Signals, fitted, refused
 from processors.step import Kind, Step
 from processors.task import Task
 from topics import codec
@@ -314,8 +314,7 @@ class Performance:
     def objection(self, event: Answered | SignalReceived) -> str | None:
         """Why it can't be accepted, in words for the one who gave it; None if it can."""
         if isinstance(event, SignalReceived):
-            awaiting = self.signals.awaiting(event.name)
-            return misfit(awaiting, event) if awaiting is not None else None
+            return self.signals.objection(event)
         step = self._asked_by(event)
         if step is not None and step.accept is not None:
             try:
@@ -392,12 +391,13 @@ class Performance:
 
     def _hear(self, step: Step, signal: SignalReceived) -> bool:
         """Whether the step took the signal; one that does not fit is a dead letter."""
-        reason = misfit(step, signal)
-        if reason is not None:
-            letter = refused(signal, reason, self.now_ms)
+        try:
+            value = fitted(step, signal)
+        except BadInput as misfit:
+            letter = refused(signal, str(misfit), self.now_ms)
             self._asked += [] if self.closed else [letter]
             return False
-        self._settle(step, signal.value if step.accept is None else step.accept(signal.value))
+        self._settle(step, value)
         return True
 
     # ------------------------------------------------------------ steps out

@@ -9,6 +9,7 @@ kept nobody can tell until a step asks: then what does not fit is taken off, and
 """
 
 from collections import deque
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -39,6 +40,16 @@ class Signals:
             waiting.popleft()
         return waiting[0] if waiting else None
 
+    def objection(self, signal: SignalReceived) -> str | None:
+        """Why the step that it is for can't take it; None if it can, or there is none yet."""
+        step = self.awaiting(signal.name)
+        try:
+            if step is not None:
+                fitted(step, signal)
+        except BadInput as misfit:
+            return str(misfit)
+        return None
+
     def wait(self, step: Step) -> None:
         self._waiting.setdefault(step.name, deque()).append(step)
 
@@ -55,15 +66,13 @@ class Signals:
         return kept.popleft()
 
 
-def misfit(step: Step, signal: SignalReceived) -> str | None:
-    """Why the step can't take the signal, in words for the one who sent it; None if it can."""
-    if step.accept is None:
-        return None
+def fitted(step: Step, signal: SignalReceived) -> Any:
+    """The value as the step takes it. Raises `BadInput`, in words for the one who sent it."""
     try:
-        step.accept(signal.value)
+        return signal.value if step.accept is None else step.accept(signal.value)
     except (ValidationError, BadInput) as error:
-        return f"signal {signal.name!r} does not fit what the task waits for: {codec.explain(error)}"
-    return None
+        told = f"signal {signal.name!r} does not fit what the task waits for: {codec.explain(error)}"
+        raise BadInput(told) from None
 
 
 def refused(signal: SignalReceived, reason: str, now_ms: int) -> Publish:

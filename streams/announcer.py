@@ -16,12 +16,10 @@ from mode import Service
 
 from streams.batches import Outgoing
 from streams.clock import now_ms
-from streams.encryption import keys_of
+from streams.encryption import enveloped, keys_of
 from streams.outbox import partition_of
 from streams.producer import Producer
 from streams.settings import Settings
-from topics import codec
-from topics.flow import TENANT
 from topics.records import Record
 
 log = logging.getLogger(__name__)
@@ -45,16 +43,10 @@ class Announcer(Service):
 
     def tell(self, topic: str, key: str, record: Record, tenant: str | None = None) -> None:
         """Where there are keys, text is sealed; counts say nothing of any task, and stay clear."""
-        to = TopicPartition(
-            self._settings.topic(topic), partition_of(key.encode(), self._settings.partitions)
-        )
-        value: bytes | None = codec.encode(record)
-        headers: list[tuple[str, bytes]] = [codec.CONTENT_TYPE]
-        if tenant is not None:
-            headers.append((TENANT, tenant.encode()))
-        if self._keys is not None and topic == "tokens":
-            value, headers = self._keys.sealed(topic, key.encode(), value, headers)
-        self._queue.append(Outgoing(to, key.encode(), value, headers))
+        name = key.encode()
+        to = TopicPartition(self._settings.topic(topic), partition_of(name, self._settings.partitions))
+        keys = self._keys if topic == "tokens" else None
+        self._queue.append(Outgoing(to, name, *enveloped(keys, topic, name, record, tenant)))
         self._told.set()
 
     async def on_start(self) -> None:

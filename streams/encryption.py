@@ -29,8 +29,8 @@ from streams.settings import Settings
 from topics import codec
 from topics.envelope import CONTENT_TYPE, NONCE_BYTES, SALT_BYTES, Envelope, Unreadable, is_sealed, unpack
 from topics.errors import BadInput
-from topics.flow import Headers, Received, State, tenant_in
-from topics.records import Tenant
+from topics.flow import TENANT, Headers, Received, State, tenant_in
+from topics.records import Record, Tenant
 
 KEY_BYTES = 32
 DERIVED_MAX = 4_096
@@ -190,6 +190,17 @@ class OpenedState:
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         for key, value in self._sealed.scan(prefix, start):
             yield key, self._keys.open(self._topic, key, value)
+
+
+def enveloped(
+    keys: Keys | None, topic: str, key: bytes, record: Record, tenant: str | None
+) -> tuple[bytes | None, list[tuple[str, bytes]]]:
+    """Value and headers of a record that no stage decided; clear without `keys`."""
+    value = codec.encode(record)
+    headers: list[tuple[str, bytes]] = [codec.CONTENT_TYPE]
+    if tenant is not None:
+        headers.append((TENANT, tenant.encode()))
+    return (value, headers) if keys is None else keys.sealed(topic, key, value, headers)
 
 
 def keys_of(settings: Settings) -> Keys | None:

@@ -18,7 +18,7 @@ from processors.blob import ANYTHING, JSON, Blob, Source, whole
 from processors.budget import BUDGET_SIGNAL
 from processors.writing import Piece
 from streams.answers import check_answer, question_for
-from streams.encryption import keys_of
+from streams.encryption import enveloped, keys_of
 from streams.ids import new_id
 from streams.journal import journal_of
 from streams.listening import listen
@@ -28,7 +28,7 @@ from streams.settings import Settings
 from streams.status_table import StatusTable
 from topics import codec
 from topics.errors import BadInput, UnknownName
-from topics.flow import TENANT, Received
+from topics.flow import Received
 from topics.parts import Budget
 from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
 
@@ -177,12 +177,7 @@ class Client:
     async def _send(self, topic: str, key: str, record: Record, tenant: str | None = None) -> int:
         """Publish, wait until it is safe, and return the record's time."""
         producer, keys = await self._connected(), keys_of(self._settings)
-        value: bytes | None = codec.encode(record)
-        headers: list[tuple[str, bytes]] = [codec.CONTENT_TYPE]
-        if tenant is not None:
-            headers.append((TENANT, tenant.encode()))
-        if keys is not None:
-            value, headers = keys.sealed(topic, key.encode(), value, headers)
+        value, headers = enveloped(keys, topic, key.encode(), record, tenant)
         with broker_errors(self._settings):
             sent = await producer.send_and_wait(
                 self._settings.topic(topic), key=key.encode(), value=value, headers=headers

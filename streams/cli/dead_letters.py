@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import moment_of, print_table, terminal
+from streams.cli.render import moment_of, plain_table, print_table, terminal
 from streams.refeed import Range, back_to_its_topic, feed, records_of
 from streams.settings import Settings
 from topics.errors import BadInput, UnknownName
@@ -100,9 +100,7 @@ async def _letter(place: str) -> Received:
 
 
 def _table(letters: list[Received]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for heading in ("LETTER", "AT", "FROM", "TASK"):
-        table.add_column(heading, no_wrap=True)
+    table = plain_table("LETTER", "AT", "FROM", "TASK")
     table.add_column("REASON", overflow="ellipsis", no_wrap=True)
     for letter in letters:
         told = _document(letter)

@@ -1,13 +1,12 @@
 """Command: health."""
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from processors.preview import duration
 from streams.circuits import known
 from streams.cli.output import asynchronous, emit_document, output_option
-from streams.cli.render import moment_of, print_table
+from streams.cli.render import moment_of, plain_table, print_table
 from streams.settings import Settings
 from topics.health import Health
 
@@ -29,9 +28,8 @@ async def health(output: str) -> None:
     if not found:
         click.echo("no candidate was called by a worker whose app has circuits", err=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for heading in ("CANDIDATE", "CIRCUIT", "SINCE", "FAILED", "P50", "P95", "AS OF"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("P50", "P95") else "left")
+    headings = ("CANDIDATE", "CIRCUIT", "SINCE", "FAILED", "P50", "P95", "AS OF")
+    table = plain_table(*headings, right=("P50", "P95"))
     for each in found:
         table.add_row(*_row(each))
     print_table(table)

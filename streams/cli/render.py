@@ -9,7 +9,7 @@ On a terminal a footer tells what is running now; elsewhere the lines are plain 
 """
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -319,6 +319,14 @@ def terminal(stderr: bool = False) -> Console:
     if not console.is_terminal:
         console = Console(stderr=stderr, highlight=False, width=UNCUT)
     return console
+
+
+def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
+    """With these columns to begin with, none of them wrapped; those in `right` stand to the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, justify="right" if heading in right else "left")
+    return table
 
 
 def print_table(table: Table) -> None:

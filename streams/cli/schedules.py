@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any, cast
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from processors.schedules import Missed, Overlap, Spec, Told, check
@@ -12,7 +11,7 @@ from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.inputs import ensure_fits
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import STATE_STYLE, moment_of, print_table
+from streams.cli.render import STATE_STYLE, moment_of, plain_table, print_table
 from streams.gateway import Client
 from streams.schedules import add, listed, tell
 from streams.settings import Settings
@@ -39,9 +38,7 @@ async def _list(output: str) -> None:
     if not found:
         click.echo("no schedules", err=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for heading in ("SCHEDULE", "WORKFLOW", "CRON", "ZONE", "STATE", "NEXT", "LAST"):
-        table.add_column(heading, no_wrap=True)
+    table = plain_table("SCHEDULE", "WORKFLOW", "CRON", "ZONE", "STATE", "NEXT", "LAST")
     table.add_column("", overflow="ellipsis", no_wrap=True)
     for view in found:
         state = Text(view.state, style=STYLE[view.state])

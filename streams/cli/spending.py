@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 
 import click
-from rich.table import Table
 
 from processors.budget import together
 from processors.preview import usd as dollars
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import print_table, spent_line
+from streams.cli.render import plain_table, print_table, spent_line
 from streams.cli.task_ids import task_argument
 from streams.gateway import Client
 from streams.settings import Settings
@@ -66,9 +65,8 @@ async def usage(by: str, output: str) -> None:
     if not sums:
         click.echo("no task has consumed anything", err=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for heading in (by.upper(), "TASKS", "CALLS", "SPENT"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading == by.upper() else "right")
+    figures = ("TASKS", "CALLS", "SPENT")
+    table = plain_table(by.upper(), *figures, right=figures)
     for name, tasks, spent in sums:
         table.add_row(name or "-", f"{tasks:,}", f"{spent.calls:,}", spent_line(spent))
     print_table(table)

@@ -18,6 +18,7 @@ from streams.cli.render import (
     STATE_STYLE,
     Screen,
     moment_of,
+    plain_table,
     print_table,
     question_line,
     spent_line,
@@ -172,10 +173,7 @@ def _input(given: str | None) -> Any:
 
 
 def _table(statuses: list[Status]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for heading in ("TASK", "WORKFLOW", "STATE", "STARTED"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("TOOK", justify="right", no_wrap=True)
+    table = plain_table("TASK", "WORKFLOW", "STATE", "STARTED", "TOOK", right=("TOOK",))
     counted = any(status.spent for status in statuses)
     if counted:
         table.add_column("SPENT", justify="right", no_wrap=True)

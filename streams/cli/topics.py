@@ -7,7 +7,7 @@ from rich.text import Text
 from processors.preview import duration
 from streams import acls
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import print_table
+from streams.cli.render import plain_table, print_table
 from streams.cli.worker import stages_of
 from streams.refeed import Range, again, feed, parse_bound, records_of
 from streams.settings import Settings
@@ -114,7 +114,7 @@ def print_acls(
 
 
 def _table(settings: Settings, found: list[TopicSurvey]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    table = plain_table()
     for heading in ("TOPIC", "HOLDS", "WRITTEN BY"):
         table.add_column(heading, overflow="fold")
     for heading in ("PARTITIONS", "RECORDS"):

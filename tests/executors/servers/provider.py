@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.executors.servers.serving import served
 from tests.executors.servers.streaming import Streamed, events
 
 SSE = "text/event-stream"
@@ -178,11 +178,5 @@ async def provider() -> AsyncGenerator[Provider]:
     listening = socket.create_server(("127.0.0.1", 0))
     there = Provider(listening.getsockname()[1])
     app = Starlette(routes=[Route(path, there.answer, methods=["POST"]) for path in _WIRE])
-    config = uvicorn.Config(app, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve([listening]))
-    try:
+    async with served(app, listening):
         yield there
-    finally:
-        server.should_exit = server.force_exit = True
-        await serving

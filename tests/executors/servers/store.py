@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from tests.executors.servers.serving import served
 
 PET: dict[str, Any] = {"id": 1, "name": "Rex", "owner": None, "kin": []}
 
@@ -132,10 +133,5 @@ async def store() -> AsyncGenerator[Store]:
         Route("/openapi.json", there.describe),
         Route("/v3/{path:path}", there.answer, methods=methods),
     ]
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off"))
-    serving = asyncio.create_task(server.serve([listening]))
-    try:
+    async with served(Starlette(routes=routes), listening):
         yield there
-    finally:
-        server.should_exit = server.force_exit = True
-        await serving

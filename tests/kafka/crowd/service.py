@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+
+from tests.executors.servers.serving import served
 
 HOLD_S = {"three": 0.3, "single": 0.15}
 """How long a call takes: long enough to meet others."""
@@ -60,10 +61,5 @@ async def outside() -> AsyncGenerator[Outside]:
     listening = socket.create_server(("127.0.0.1", 0))
     there = Outside(listening.getsockname()[1])
     app = Starlette(routes=[Route("/{place}", there.answer)])
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    serving = asyncio.create_task(server.serve([listening]))
-    try:
+    async with served(app, listening):
         yield there
-    finally:
-        server.should_exit = server.force_exit = True
-        await serving
