@@ -38,7 +38,7 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
         reason = str(cancelled) or "cancelled"
         return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
     except Again as again:
-        return Ending("succeeded", again=again)
+        return Ending("succeeded", again=again.with_traceback(None))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
         return Ending("failed", problem=_problem(error))
     try:

@@ -14,7 +14,7 @@ BUSY_TASKS_MAX = 256
 """In each partition. Enough that the calls in flight of a worker (512 of tools) never lack tasks, with the 4
 partitions that are the default; few enough that what is urgent waits behind no more than that."""
 
-LIVE_TASKS_MAX = 10_000
+LIVE_TASKS_MAX = 2_000
 """Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
 
 EARLY_SIGNALS_MAX = 1_000

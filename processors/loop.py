@@ -71,8 +71,6 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._hashes = count(crc32(name.encode()) >> 1 << TASK_NUMBER_BITS)
         self._tasks: WeakSet[WorkflowTask[Any]] = WeakSet()
         self.now_s = 0.0
-        self.errors: list[dict[str, Any]] = []
-        """What asyncio would log: exceptions that nobody awaited."""
 
     def drain(self) -> bool:
         """Run until nothing is ready. False if that does not come to an end by itself."""
@@ -96,16 +94,24 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         left = [task for task in sorted(self._tasks, key=hash) if not task.done()]
         if left:
             _in_place_of_the_running_loop(self, self._unwind, left)
+        for task in self._tasks:
+            forget(task)
+        self._ready.clear()
         self._arm = _forgotten
 
     def _unwind(self, left: list[WorkflowTask[Any]]) -> None:
+        suspended: list[asyncio.Future[Any]] = []
         for task in left:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _suspend(task)
+            suspended += _suspended(task)
         self._run_ready(UNWINDING_MAX)
         for task in left:
             if not task.done():
                 task.context.run(_close, task)
+                task.cancel()
+        self._run_ready(UNWINDING_MAX)
+        for future in suspended:
+            forget(future)
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -165,7 +171,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        self.errors.append(context)
+        """An exception that nobody awaited, which asyncio would log."""
 
     def get_exception_handler(self) -> _ExceptionHandler | None:
         return None
@@ -189,6 +195,16 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         pass
 
 
+def forget(future: asyncio.Future[Any]) -> None:
+    """Let go of what it came to. An error holds the frames that it went through, and they hold the future."""
+    if not future.done():
+        return
+    try:
+        future.result()
+    except BaseException as error:  # noqa: BLE001 - nobody's any more
+        error.__traceback__ = error.__context__ = None
+
+
 def _run(handle: asyncio.Handle) -> None:
     """A workflow that exits ends itself, not its worker: the exception is its task's by now."""
     try:
@@ -201,11 +217,13 @@ def _forgotten(_: asyncio.TimerHandle) -> None:
     """A timer that nobody waits for any more."""
 
 
-def _suspend(task: WorkflowTask[Any]) -> None:
-    """One that waits for other tasks hears of it from them."""
+def _suspended(task: WorkflowTask[Any]) -> list[asyncio.Future[Any]]:
+    """What it waited for, if that is no other task: then it hears of it from that one."""
     waits_for: Any = getattr(task, "_fut_waiter", None)
-    if type(waits_for) is asyncio.Future and not waits_for.done():
-        waits_for.set_exception(Suspended())
+    if type(waits_for) is not asyncio.Future or waits_for.done():
+        return []
+    waits_for.set_exception(Suspended())
+    return [waits_for]
 
 
 def _close(task: WorkflowTask[Any]) -> None:

@@ -24,7 +24,7 @@ from processors.blob import taken
 from processors.budget import BUDGET_SIGNAL, Purse, consumed, set_by_signal, step_error
 from processors.ending import Ending, ending_of
 from processors.fingerprint import fingerprint
-from processors.loop import WorkflowLoop
+from processors.loop import WorkflowLoop, forget
 from processors.saga import undone_if_it_fails
 from processors.signals import Signals, fitted, refused
 from processors.step import Kind, Step
@@ -164,6 +164,10 @@ class Performance:
         """
         self.closed = True
         self._loop.unwind()
+        for step in self.steps:
+            forget(step.future)
+        self.steps.clear()
+        self._timers.clear()
         vars(self).pop("_task", None)
 
     # ------------------------------------------------------------ events in

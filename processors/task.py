@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 from weakref import ref
 
@@ -71,10 +71,6 @@ class Task:
 
     def __init__(self, performance: "Performance") -> None:
         self._performance = performance
-        run = performance.submitted.run
-        seed = f"{performance.task_id} {run.number}" if run else performance.task_id
-        self.random: Random = performance.entropy(seed)
-        """The task's own source of randomness, the same whenever the task is played again."""
         self._saga: Callable[[], Saga | None] = _no_saga
         """The task's own, which its coroutine holds."""
 
@@ -85,6 +81,12 @@ class Task:
     def now(self) -> datetime:
         """The time of the last thing that happened to this task, in UTC."""
         return datetime.fromtimestamp(self._performance.now_ms / 1000, UTC)
+
+    @cached_property
+    def random(self) -> "Random":
+        """The task's own source of randomness, the same whenever the task is played again."""
+        run = self._performance.submitted.run
+        return self._performance.entropy(f"{self.id} {run.number}" if run else self.id)
 
     def uuid(self) -> str:
         """A random UUID (RFC 9562, version 4) from the task's own randomness."""

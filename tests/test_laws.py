@@ -1,14 +1,18 @@
 """What holds for every workflow of the corpus, wherever it is crashed, evicted or told a thing twice."""
 
+import gc
 import random
 from collections import Counter
 from functools import cache
 from typing import Any
+from weakref import ref
 
 import pytest
 
+from processors import conduct
 from processors.conduct import Conduct
 from processors.limits import Limits
+from processors.performance import Performance
 from streams.replay import Replay
 from tests.corpus import APP, CASES, MODELS, Case, driver
 from tests.driver import Driver, Memory
@@ -18,6 +22,9 @@ from topics.records import Result, Status
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 ECHOES_MAX = 20
+
+OF_ITS_OWN = ("group_fails_and_cleans_up",)
+"""What leaves cycles that are asyncio's: those of a TaskGroup that fails, before Python 3.12.8 and 3.13.1."""
 
 ACTS_MAX = 4_000
 """Acts played for one law of one case: a long case is crashed at some of its points, evenly chosen."""
@@ -141,6 +148,26 @@ class Restless(Driver):
 @each_case
 def test_a_restart_between_any_two_acts_changes_nothing(case: Case) -> None:
     assert case.play(Restless(APP, MODELS)).written() == undisturbed(case).written()
+
+
+@each_case
+def test_a_coroutine_that_was_let_go_is_no_garbage(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python looks for garbage in cycles seldom: of many tasks that sleep, those let go would stay."""
+    played: list[ref[Performance]] = []
+
+    class Watched(Performance):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            played.append(ref(self))
+
+    monkeypatch.setattr(conduct, "Performance", Watched)
+    gc.disable()
+    try:
+        ended(case.play(Restless(APP, MODELS)))
+        assert len(played) > 1
+        assert case.name in OF_ITS_OWN or sum(each() is not None for each in played) == 0
+    finally:
+        gc.enable()
 
 
 @each_case
