@@ -69,6 +69,10 @@ benchmark-sleepers: $(VENV)/run ## measure what 100,000 sleeping tasks take of a
 benchmark-sizes: $(VENV)/run ## measure results of 1 KB to 900 KB, and what is written beside them
 	@$(BIN)/python -m benchmarks.sizes
 
+.PHONY: benchmark-start
+benchmark-start: $(VENV)/run ## measure the start of the command, of an import, and of a worker until its first step
+	@$(BIN)/python -m benchmarks.start
+
 .PHONY: benchmark-restore
 benchmark-restore: $(VENV)/run ## measure how fast a worker takes over 100,000 open tasks
 	@$(BIN)/python -m benchmarks.restore

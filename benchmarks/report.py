@@ -3,12 +3,16 @@
 import json
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.peers.install import PYTHON
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 LIBRARIES = ("aiokafka", "pydantic", "rocksdict")
 
 
@@ -25,3 +29,12 @@ def keep(name: str, figures: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(line + "\n")
     print(line, flush=True)
+
+
+def draw(name: str, plot: str) -> None:
+    """docs/PLOT.svg of what was kept, by the library of the peers' environment, if that is there."""
+    if PYTHON.exists():
+        target = HERE.parent / "docs" / f"{plot}.svg"
+        subprocess.run([PYTHON, HERE / "plot.py", RESULTS / f"{name}.json", target], check=True)
+    else:
+        print(f"docs/{plot}.svg is not drawn: `make benchmark-peers` installs what draws it")

@@ -2,7 +2,7 @@
 
 Wide: one task calls so many tools at once and gathers them, beside narrow tasks, 512 in flight. Long: one
 task makes so many steps one after the other; its cost along its way is the time from call to call and the CPU
-time of the process, over slices of which the last is to be as the first.
+time of the process, over slices of which the last is to be as the first (docs/long.svg).
 
     python -m benchmarks.shapes [--steps 10000]
 """
@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.raw import Guarantee
-from benchmarks.report import keep
+from benchmarks.report import draw, keep
 from benchmarks.steps import Bench, called_at, running
 from streams.broker import ensure_broker
 from streams.quiet import quiet_aiokafka
@@ -90,6 +90,7 @@ def main() -> None:
     given = parser.parse_args()
     quiet_aiokafka()
     keep("shapes", asyncio.run(measure(given.steps, given.guarantee)))
+    draw("shapes", "long")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ async def running(guarantee: Guarantee, app: App = APP, seat: Seat | None = None
                 "guarantee": guarantee,
                 "metrics_port": 0,
                 "kafka": given.bootstrap,
-                "state_dir": Path(directory),
+                "state_dir": Path(directory) / "state",
             }
         )
         worker, bench = await start(settings, app, seat)

@@ -9,7 +9,6 @@ table again.
 import argparse
 import asyncio
 import json
-import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +17,13 @@ from typing import Any
 from benchmarks.peers import catalogue, servers, turn
 from benchmarks.peers.catalogue import Entry
 from benchmarks.peers.figures import Round, figures
-from benchmarks.peers.install import PYTHON, Missing
+from benchmarks.peers.install import Missing
 from benchmarks.peers.machine import machine
 from benchmarks.peers.table import table
-from benchmarks.report import RESULTS, keep
+from benchmarks.report import RESULTS, draw, keep
 from streams.quiet import quiet_aiokafka
 
 IN_FLIGHT = [64, 512]
-PLOT = Path(__file__).parents[2] / "docs" / "peers.svg"
 
 
 async def measure(entries: list[Entry], rounds: int, seconds: float, folder: Path) -> dict[str, Any]:
@@ -67,12 +65,6 @@ def _installed(entries: list[Entry]) -> dict[str, str]:
     return missing
 
 
-def plot(kept: Path) -> None:
-    """In the peers' environment, which has the library."""
-    if PYTHON.exists():
-        subprocess.run([PYTHON, Path(__file__).parent / "plot.py", kept, PLOT], check=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,9 +77,8 @@ def main() -> None:
     )
     parser.add_argument("--show", action="store_true", help="print the table of the last run")
     given = parser.parse_args()
-    kept = RESULTS / "peers.json"
     if given.show:
-        print(table(json.loads(kept.read_text())))
+        print(table(json.loads((RESULTS / "peers.json").read_text())))
         return
     quiet_aiokafka()
     entries = _chosen(parser, given.only, given.processes)
@@ -95,7 +86,7 @@ def main() -> None:
         found = asyncio.run(measure(entries, given.rounds, given.seconds, Path(directory)))
     print(table(found))
     keep("peers", found)
-    plot(kept)
+    draw("peers", "peers")
 
 
 def _chosen(parser: argparse.ArgumentParser, only: list[str], processes: int | None) -> list[Entry]:
