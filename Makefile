@@ -123,6 +123,10 @@ lock: $(VENV)/dev ## resolve anew what pyproject.toml permits, and Kafka's jars
 compatibility: $(VENV)/dev ## call MCP servers from the registries, and write the table in docs/tools.md; needs npm
 	@$(BIN)/python -m tests.compatibility
 
+.PHONY: compatibility-models
+compatibility-models: $(VENV)/dev ## ask models by the clients of many providers, and write the table in docs/routing.md
+	@$(BIN)/python -m tests.compatibility.providers
+
 .PHONY: clean
 clean: ## remove the environment and caches; the state of the demo stays in .segue
 	@rm -rf $(VENV) benchmarks/peers/.venv benchmarks/peers/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -16,7 +16,8 @@ from processors.routes import ModelCandidate, ModelRoute
 from streams.executors import ModelExecutor
 from streams.problems import OutputRefused, Withheld, problem_of
 from tests.executors.calls import call_model
-from tests.executors.servers.provider import BrokenOff, Failed, Finish, Provider, Raw, Said, Silent, provider
+from tests.executors.servers.provider import BrokenOff, Failed, Provider, Raw, Silent, provider
+from tests.executors.servers.wires import Finish, Said
 from topics.parts import Usage
 from topics.records import CallModel, Critique, Problem
 

@@ -17,7 +17,8 @@ from segue import App, Policy, Task, workflow
 from segue.agents import Durable
 from tests.agents import asked, played, scripted, text
 from tests.driver import Driver
-from tests.executors.servers.provider import Failed, Said, provider
+from tests.executors.servers.provider import Failed, provider
+from tests.executors.servers.wires import Said
 
 
 async def streamed(agent: Agent[Any, str]) -> list[str]:

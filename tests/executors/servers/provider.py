@@ -1,4 +1,4 @@
-"""A model provider on this machine: speaks the wire protocols of OpenAI (both) and Anthropic.
+"""A model provider on this machine, which speaks the wire protocols of several (see `wires`).
 
 A test says what is answered next; every request is kept. The server is real: sockets, HTTP, JSON.
 """
@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,19 +18,9 @@ from starlette.routing import Route
 
 from tests.executors.servers.serving import served
 from tests.executors.servers.streaming import Streamed, events
+from tests.executors.servers.wires import Said, wire_of
 
 SSE = "text/event-stream"
-Finish = Literal["stop", "length", "content_filter"]
-
-
-@dataclass
-class Said:
-    """What the model answers: `text`, or by a call of the tool that it was given."""
-
-    text: str = ""
-    tool: str | None = None
-    """The arguments of the tool call, as the text that a model would write."""
-    finish: Finish = "stop"
 
 
 @dataclass
@@ -92,91 +82,17 @@ class Provider:
             case Raw(text):
                 return Response(text, media_type="application/json")
             case Said() as said:
-                return _json(_WIRE[request.url.path](said, body))
+                return _json(wire_of(request.url.path)(said, body))
 
 
 def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(json.dumps(body), status, headers, media_type="application/json")
 
 
-def _chat(said: Said, body: dict[str, Any]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": said.text or None}
-    finish: str = said.finish
-    if said.tool is not None:
-        name = body["tools"][0]["function"]["name"]
-        message["tool_calls"] = [
-            {"id": "call_1", "type": "function", "function": {"name": name, "arguments": said.tool}}
-        ]
-        finish = "tool_calls" if finish == "stop" else finish
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "gpt-of-the-test",
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
-    }
-
-
-def _responses(said: Said, body: dict[str, Any]) -> dict[str, Any]:
-    output: list[dict[str, Any]] = []
-    if said.text:
-        content: list[Any] = [{"type": "output_text", "text": said.text, "annotations": []}]
-        output.append(
-            {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
-        )
-    if said.tool is not None:
-        name = body["tools"][0]["name"]
-        output.append(
-            {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": name, "arguments": said.tool}
-        )
-    reasons = {"length": "max_output_tokens", "content_filter": "content_filter"}
-    return {
-        "id": "resp_1",
-        "object": "response",
-        "created_at": 1,
-        "model": "gpt-of-the-test",
-        "status": "incomplete" if said.finish in reasons else "completed",
-        "incomplete_details": {"reason": reasons[said.finish]} if said.finish in reasons else None,
-        "output": output,
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-        "usage": {
-            "input_tokens": 11,
-            "output_tokens": 7,
-            "total_tokens": 18,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens_details": {"reasoning_tokens": 0},
-        },
-    }
-
-
-def _messages(said: Said, body: dict[str, Any]) -> dict[str, Any]:
-    content: list[dict[str, Any]] = [{"type": "text", "text": said.text}] if said.text else []
-    if said.tool is not None:
-        name = body["tools"][0]["name"]
-        content.append({"type": "tool_use", "id": "toolu_1", "name": name, "input": json.loads(said.tool)})
-    stop = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}[said.finish]
-    return {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-of-the-test",
-        "content": content,
-        "stop_reason": "tool_use" if said.tool is not None and stop == "end_turn" else stop,
-        "stop_sequence": None,
-        "usage": {"input_tokens": 11, "output_tokens": 7},
-    }
-
-
-_WIRE = {"/v1/chat/completions": _chat, "/v1/responses": _responses, "/v1/messages": _messages}
-
-
 @asynccontextmanager
 async def provider() -> AsyncGenerator[Provider]:
     listening = socket.create_server(("127.0.0.1", 0))
     there = Provider(listening.getsockname()[1])
-    app = Starlette(routes=[Route(path, there.answer, methods=["POST"]) for path in _WIRE])
+    app = Starlette(routes=[Route("/{path:path}", there.answer, methods=["POST"])])
     async with served(app, listening):
         yield there
