@@ -53,7 +53,7 @@ def next_run(performance: "Performance") -> Submitted | None:
     before = performance.submitted
     run = Run(
         number=before.run.number + 1 if before.run else 1,
-        first_step=performance.first_step + len(performance.steps),
+        first_step=performance.steps.next,
         heard=tuple(performance.heard)[-HEARD_KEPT_MAX:],
         held=performance.signals.kept,
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from processors.preview import usd
+from processors.questions import close_question, open_question, settle_question
 from topics.codec import describe
 from topics.errors import BadInput, BudgetExceeded, StepError
 from topics.parts import USD_MAX, Budget, Refusal, Spent, Usage
@@ -175,7 +176,7 @@ async def _more(performance: "Performance", who: str, what: str) -> bool:
         asking.waiting -= 1
         if asking.waiting == 0 and not asking.step.future.done():  # nobody needs it any more
             purse.asking = None
-            performance.close_question(asking.step, "ended")
+            close_question(performance, asking.step, "ended")
     if purse.asking is asking:
         purse.asking = None
     if answer is None:
@@ -192,7 +193,7 @@ def _ask(performance: "Performance", who: str, what: str) -> Asking:
     text = f"The task has used up its budget: {what}. How many {unit} may it use in all? (0: no more)"
     step = performance.step("ask", who, [text])
     step.accept = _number
-    performance.open_question(step, who, text, answer=NUMBER)
+    open_question(performance, step, who, text, answer=NUMBER)
     return Asking(step, in_usd)
 
 
@@ -210,4 +211,4 @@ def set_by_signal(performance: "Performance", value: Any) -> None:
         return  # intake lets none of these in
     asking = performance.purse.asking
     if asking is not None and not performance.purse.is_empty:
-        performance.settle_question(asking.step, None)
+        settle_question(performance, asking.step, None)

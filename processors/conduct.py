@@ -296,7 +296,7 @@ class Conduct(Stage):
             self._run_again(live, following, decision)
         performance = live.performance
         ends = performance.ending is not None and not performance.parked
-        busy = performance.calls > 0 and not (ends or performance.parked)
+        busy = performance.steps.calls > 0 and not (ends or performance.parked)
         if busy != live.busy and not performance.queued:
             live.busy = busy
             self._admission.busy(performance.task_id, now=busy)

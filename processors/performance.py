@@ -14,7 +14,7 @@ ends it, and `Admitted` begins it.
 import asyncio
 import contextvars
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from pydantic import ValidationError
@@ -23,14 +23,15 @@ from processors.again import heard_as, of_an_earlier_run, too_much_held
 from processors.blob import taken
 from processors.budget import BUDGET_SIGNAL, Purse, consumed, set_by_signal, step_error
 from processors.ending import Ending, ending_of
-from processors.fingerprint import fingerprint
-from processors.loop import WorkflowLoop, forget
+from processors.loop import WorkflowLoop
+from processors.questions import answer, close_question, objection
 from processors.saga import undone_if_it_fails
 from processors.signals import Signals, fitted, refused
 from processors.step import Kind, Step
+from processors.steps import Steps
 from processors.task import Task
 from topics import codec
-from topics.errors import BadInput, StepError, Suspended, TooManySteps, UnknownName
+from topics.errors import BadInput, StepError, Suspended, UnknownName
 from topics.flow import Publish
 from topics.records import (
     Admitted,
@@ -43,8 +44,6 @@ from topics.records import (
     Event,
     NotUndone,
     Problem,
-    Question,
-    QuestionClosed,
     Record,
     Rejected,
     SignalReceived,
@@ -61,11 +60,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = -1
 """How many steps were asked for, where that is not known."""
-
-CLEAN_UP_STEPS_MAX = 100
-"""Steps that a task may still ask for, after it was told that it asked for too many."""
-
-CALLS = ("model", "tool")
 
 Entropy = Callable[[str], "Random"]
 """Makes a source of randomness from a seed. The shell gives it, since processors draw none themselves."""
@@ -84,8 +78,7 @@ NOW_MS_MAX = 253_402_300_799_999
 class Performance:
     """A task in play. Whoever applies events takes what the coroutine asked for with `take`.
 
-    `queued`: the task waits for its turn; `waited`: it did. `calls` are the models and tools that have not
-    answered.
+    `queued`: the task waits for its turn; `waited`: it did.
     """
 
     def __init__(self, app: "App", submitted: Submitted, entropy: Entropy, *, queued: bool = False) -> None:
@@ -93,28 +86,22 @@ class Performance:
         self.submitted = submitted
         self.entropy = entropy
         self.now_ms = 0
-        self.steps: list[Step] = []
+        self.steps = Steps(submitted)
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
         self.parked: Problem | None = None
         self.purse = Purse(submitted.budget)
         self.queued = self.waited = queued
-        self.calls = 0
         self.signals = Signals()
         self.not_undone: list[NotUndone] = []
         self.view: Any = None
         run = submitted.run
-        self.first_step = run.first_step if run else 0
         self.heard = dict.fromkeys(run.heard if run else ())
-        self._children = 0
-        self._steps_max = submitted.steps_max
         self._asked: list[Publish] = []
-        self._open = 0
         self.closed = False
         self._suspended = False
         self._seen: set[str] = set()
-        self._timers: list[asyncio.TimerHandle] = []
-        self._loop = WorkflowLoop(self._expect_timer, submitted.task)  # type: ignore[abstract]
+        self._loop = WorkflowLoop(self.steps.expect_timer, submitted.task)  # type: ignore[abstract]
         self._advance(self.submitted.at_ms)
         for signal in run.held if run else ():
             self._seen.add(_identity(signal))
@@ -164,10 +151,7 @@ class Performance:
         """
         self.closed = True
         self._loop.unwind()
-        for step in self.steps:
-            forget(step.future)
-        self.steps.clear()
-        self._timers.clear()
+        self.steps.forget()
         vars(self).pop("_task", None)
 
     # ------------------------------------------------------------ events in
@@ -176,7 +160,7 @@ class Performance:
         """Whether the event adds nothing: it was applied before, or its step has been settled."""
         if self.submitted.run is not None and of_an_earlier_run(self.submitted.run, event):
             return True
-        if isinstance(event, StepSucceeded | StepFailed) and (step := self._step_at(event.step)):
+        if isinstance(event, StepSucceeded | StepFailed) and (step := self.steps.at(event.step)):
             return (step.settled and step.print == event.print) or _identity(event) in self._seen
         if isinstance(event, Admitted):
             return not self.queued
@@ -202,7 +186,7 @@ class Performance:
             case StepSucceeded() | StepFailed() | TimerFired():
                 self._resolve(event)
             case Answered():
-                self._answer(event)
+                answer(self, event)
             case SignalReceived():
                 self._signal(event)
             case CancelRequested():
@@ -229,7 +213,7 @@ class Performance:
         self._loop.now_s = self.now_ms / 1000
 
     def _resolve(self, event: StepSucceeded | StepFailed | TimerFired) -> None:
-        step = self._step_at(event.step)
+        step = self.steps.at(event.step)
         if step is None:
             return self._park(event, "the workflow now waits for something else")
         if step.print != event.print:
@@ -242,40 +226,24 @@ class Performance:
             except (ValidationError, BadInput) as error:
                 return self._refuse(step, event, codec.explain(error))
             self.purse.add(event)
-            return self._settle(step, result)
+            return self.steps.settle(step, result)
         if isinstance(event, StepSucceeded):
             self.purse.add(event)
-            return self._settle(step, event.result)
+            return self.steps.settle(step, event.result)
         if isinstance(event, StepFailed):
             self.purse.add(event)
             failed = step_error(step.name, step.number, event.problem, event.refusals)
-            return self._settle(step, error=failed)
+            return self.steps.settle(step, error=failed)
         if step.timer is not None:
             self._loop.fire(step.timer)
-        return self._settle(step)
-
-    def _step_at(self, number: int) -> Step | None:
-        place = number - self.first_step
-        return self.steps[place] if 0 <= place < len(self.steps) else None
-
-    def _settle(self, step: Step, result: Any = None, error: Exception | None = None) -> None:
-        self._open -= 1
-        self.calls -= step.kind in CALLS
-        self._children -= step.kind == "child"
-        step.settled = True
-        if step.future.done():
-            return
-        if error is not None:
-            step.future.set_exception(error)
-        else:
-            step.future.set_result(result)
+        return self.steps.settle(step)
 
     def _refuse(self, step: Step, event: StepSucceeded, reason: str) -> None:
         """The output is not of the type that was asked for: a model is told so, a tool has failed."""
         problem = Problem(type="ValidationError", message=reason, retryable=False)
         if step.call is None:
             self.purse.add(event)
-            return self._settle(step, error=StepError(step.name, step.number, problem))
+            return self.steps.settle(step, error=StepError(step.name, step.number, problem))
         critique = Critique(output=event.result, reason=reason)
         call = self._answered_call(step.call, event)
         step.call = call.model_copy(update={"critiques": (*call.critiques, critique)})
@@ -319,58 +287,7 @@ class Performance:
         """Why it can't be accepted, in words for the one who gave it; None if it can."""
         if isinstance(event, SignalReceived):
             return self.signals.objection(event)
-        step = self._asked_by(event)
-        if step is not None and step.accept is not None:
-            try:
-                step.accept(event.value)
-            except (ValidationError, BadInput) as error:
-                return codec.explain(error)
-            return None
-        asked = self._step_at(event.step) if event.step is not None else None
-        if asked is not None and asked.question:
-            return f"the question at step {event.step} is closed"
-        if len(self.questions) > 1:
-            return f"which question? Name the step: {sorted(self.questions)} are open"
-        return "the task asks nothing now" if not self.questions else f"step {event.step} is no question"
-
-    def _asked_by(self, event: Answered) -> Step | None:
-        if event.step is not None:
-            return self.questions.get(event.step)
-        return next(iter(self.questions.values())) if len(self.questions) == 1 else None
-
-    def _answer(self, event: Answered) -> None:
-        step = self._asked_by(event)
-        if step is None or step.accept is None:
-            return
-        try:
-            given = step.accept(event.value)
-        except (ValidationError, BadInput):
-            return  # it came while the task was parked, when nobody could object
-        self.settle_question(step, given)
-
-    def open_question(self, step: Step, to: str, text: str, **more: Any) -> None:
-        step.question = Question(
-            task=self.task_id,
-            step=step.number,
-            workflow=self.submitted.workflow,
-            to=to,
-            text=text,
-            at_ms=self.now_ms,
-            **more,
-        )
-        self.questions[step.number] = step
-        self.publish("questions", step.question)
-
-    def close_question(self, step: Step, reason: Literal["answered", "expired", "ended"]) -> None:
-        if self.questions.pop(step.number, None) is None:
-            return
-        closed = QuestionClosed(task=self.task_id, step=step.number, reason=reason, at_ms=self.now_ms)
-        self.publish("questions", closed)
-
-    def settle_question(self, step: Step, answer: Any) -> None:
-        """It needs no answer any more: `answer` is what it has come to."""
-        self.close_question(step, "answered")
-        self._settle(step, answer)
+        return objection(self, event)
 
     def _signal(self, event: SignalReceived) -> None:
         if event.name == BUDGET_SIGNAL:
@@ -380,11 +297,6 @@ class Performance:
             return self.signals.keep(event)
         self._hear(step, event)
         return None
-
-    @property
-    def has_settled(self) -> bool:
-        """Whether any step of this run has had its outcome."""
-        return self._open < len(self.steps)
 
     def expect_signal(self, step: Step) -> None:
         """Give the step the earliest signal of its name that fits and nobody took, or the next to come."""
@@ -401,7 +313,7 @@ class Performance:
             letter = refused(signal, str(misfit), self.now_ms)
             self._asked += [] if self.closed else [letter]
             return False
-        self._settle(step, value)
+        self.steps.settle(step, value)
         return True
 
     # ------------------------------------------------------------ steps out
@@ -415,50 +327,7 @@ class Performance:
         if self.closed and not self._suspended:
             self._suspended = True
             raise Suspended
-        if len(self.steps) + len(self._timers) >= self._steps_max:
-            raise self._one_too_many(name)
-        step = self._next_step(kind, name, asked)
-        if self.calls + self._children > self.submitted.open_steps_max:
-            self._settle(step)
-            raise self._too_many(name, step.number, "open_steps_max", self.submitted.open_steps_max, "open")
-        return step
-
-    def _next_step(self, kind: Kind, name: str, asked: Any) -> Step:
-        number = self.first_step + len(self.steps)
-        step = Step(number, kind, name, fingerprint(kind, name, asked), self._loop.create_future())
-        self.steps.append(step)
-        self._open += 1
-        self.calls += kind in CALLS
-        self._children += kind == "child"
-        return step
-
-    def _one_too_many(self, name: str) -> StepError | TooManySteps:
-        """Tell the workflow once, and let it clean up; if it takes that for more of the same, end it."""
-        most = self.submitted.steps_max
-        error = self._too_many(name, self.first_step + len(self.steps), "steps_max", most, "in all")
-        if self._steps_max > most:
-            return TooManySteps(error.problem.message)
-        self._steps_max += CLEAN_UP_STEPS_MAX
-        return error
-
-    def _too_many(self, name: str, number: int, limit: str, most: int, how: str) -> StepError:
-        advice = "give parts of the work to child tasks"
-        message = f"more than {most:,} steps {how} ({limit}): {advice}"
-        return StepError(name, number, Problem(type="TooManySteps", message=message, retryable=False))
-
-    def let_go(self, step: Step) -> None:
-        """Nobody waits for the step, nor brings an outcome of it."""
-        self._settle(step)
-
-    def make_room(self) -> None:
-        """For one step more than the limit: what undoes a step was allowed with it."""
-        self._steps_max = max(self._steps_max, len(self.steps) + len(self._timers) + 1)
-
-    def _expect_timer(self, timer: asyncio.TimerHandle) -> None:
-        """Called where the workflow sets it; it is a step only if it still wants it when it blocks."""
-        if len(self.steps) + len(self._timers) >= self._steps_max:
-            raise self._one_too_many("timer")
-        self._timers.append(timer)
+        return self.steps.ask(kind, name, asked, self._loop.create_future())
 
     def publish(self, topic: str, record: Record, key: str | None = None) -> None:
         if not self.closed:
@@ -467,12 +336,10 @@ class Performance:
     def _run(self) -> None:
         """Run until the coroutine blocks; arm the timers that it still wants; see whether it ended."""
         quiet = self._loop.drain()
-        for timer in self._timers:
-            if not timer.cancelled():
-                self._arm(timer)
-        self._timers.clear()
+        for timer in self.steps.timers():
+            self._arm(timer)
         if not self._task.done():
-            if (quiet and self._open > 0) or self.parked:
+            if (quiet and self.steps.any_open) or self.parked:
                 return
             forever = "it runs on and on without waiting for a step"
             stuck = "it waits for something that no step of it will bring" if quiet else forever
@@ -482,11 +349,11 @@ class Performance:
             if self.ending.again and (problem := too_much_held(self.signals.kept)):
                 self.ending = Ending("failed", problem=problem)
         for step in list(self.questions.values()):
-            self.close_question(step, "ended")
+            close_question(self, step, "ended")
 
     def _arm(self, timer: asyncio.TimerHandle) -> None:
         due_ms = round(min(timer.when() * 1000, DUE_MS_MAX))
-        step = self._next_step("timer", "timer", due_ms)
+        step = self.steps.add("timer", "timer", due_ms, self._loop.create_future())
         step.timer = timer
         fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)
         delay = Delay(task=self.task_id, id=str(step.number), due_ms=due_ms, topic="events", record=fired)

@@ -113,7 +113,7 @@ class Saga:
                 return
             result = None
         try:
-            self._performance.make_room()
+            self._performance.steps.make_room()
             await self._call(owed.undo, owed.given(result), owed.undoes).future
         except (StepError, BadInput, PydanticSerializationError) as error:
             problem = error.problem if isinstance(error, StepError) else _unasked(error)

@@ -87,7 +87,7 @@ def result_of(performance: Performance) -> Result:
         result=ending.result,
         problem=ending.problem,
         not_undone=tuple(performance.not_undone),
-        steps=performance.first_step + len(performance.steps),
+        steps=performance.steps.next,
         tenant=submitted.tenant,
         spent=performance.purse.spent if performance.purse.spent.calls else None,
         started_ms=submitted.at_ms,

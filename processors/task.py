@@ -20,6 +20,7 @@ from processors.again import Again, called_off
 from processors.budget import strictest, within_budget
 from processors.fingerprint import fits
 from processors.openapi import OpenApiTool
+from processors.questions import close_question, open_question
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.saga import CURRENT, Owed, Saga, owed_for
 from processors.step import Step, reader
@@ -222,7 +223,7 @@ class Task:
         open ends: see `processors.again`. `version` goes on with another version of the workflow.
         """
         performance = self._performance
-        if not performance.has_settled:
+        if not performance.steps.any_settled:
             raise BadInput(
                 "task.again(…) before anything was awaited would go on for ever: await a step first"
             )
@@ -255,7 +256,7 @@ class Task:
         name, arguments = _called(target, args, kwargs)
         self._performance.app.tool_route(name)
         performance = self._performance
-        last = performance.first_step + max(len(performance.steps) - 1, 0)
+        last = performance.steps.first + max(len(performance.steps) - 1, 0)
         self._innermost().owe(Owed(name, last, lambda _: arguments))
 
     def _undo_of(self, target: Any) -> Tool[..., Any] | None:
@@ -333,13 +334,13 @@ class Task:
             async with asyncio.timeout(within.total_seconds() if within else None):
                 return await step.future
         except TimeoutError:
-            self._performance.close_question(step, "expired")
+            close_question(self._performance, step, "expired")
             if otherwise is not _NOBODY:
                 return otherwise
             problem = Problem(type="Unanswered", message=f"nobody answered within {within}", retryable=False)
             raise StepError(to, step.number, problem) from None
         finally:
-            self._performance.close_question(step, "ended")
+            close_question(self._performance, step, "ended")
 
     def _question(
         self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, within: timedelta | None
@@ -351,7 +352,7 @@ class Task:
         step = performance.step("ask", to, [text, offered])
         step.accept, schema = _answer(offered, options, answer)
         closes_at_ms = performance.now_ms + round(within.total_seconds() * 1000) if within else None
-        performance.open_question(step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
+        open_question(performance, step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
         return step
 
     @overload
@@ -426,7 +427,7 @@ class Task:
         `id` may be chosen; the same one twice starts one task.
         """
         step = self._begin_child(workflow, value, id, version, waits=False)
-        self._performance.let_go(step)
+        self._performance.steps.settle(step)
         return step.child or ""
 
     def _begin_child(

@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-from processors import performance
+from processors import steps
 from processors.conduct import Conduct
 from processors.limits import Limits
 from segue import App, StepError, Task, Workflow, tool, workflow
@@ -77,7 +77,7 @@ def test_a_workflow_that_takes_no_notice_is_ended() -> None:
     ended = run(stubborn, steps_max=5).result()
     assert ended.problem is not None
     assert (ended.outcome, ended.problem.type, ended.problem.message) == ("failed", "TooManySteps", IN_ALL)
-    assert ended.steps == 5 + performance.CLEAN_UP_STEPS_MAX
+    assert ended.steps == 5 + steps.CLEAN_UP_STEPS_MAX
 
 
 def test_what_is_too_many_at_once_fails_alone() -> None:
