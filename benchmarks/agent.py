@@ -8,7 +8,6 @@ in this one process. Bare and both guarantees are interleaved over the rounds; f
 """
 
 import argparse
-import asyncio
 import statistics
 import tempfile
 import time
@@ -22,7 +21,7 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCall
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from benchmarks.raw import delete_topics
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from segue import App, Task, workflow
 from segue.agents import Durable
 from streams.broker import ensure_broker
@@ -142,7 +141,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    keep("agent", {"steps": STEPS, "rows": asyncio.run(measure(given.rounds))})
+    keep("agent", {"steps": STEPS, "rows": measured(measure(given.rounds))})
 
 
 if __name__ == "__main__":

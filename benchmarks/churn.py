@@ -18,7 +18,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from benchmarks.restore import fill, fillers_of, prepared
 from streams.broker import broker_status
 from streams.clock import now_ms
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=8_000)
     parser.add_argument("--rounds", type=int, default=6)
     given = parser.parse_args()
-    keep("churn", asyncio.run(run(given.tasks, given.rounds)))
+    keep("churn", measured(run(given.tasks, given.rounds)))
 
 
 if __name__ == "__main__":

@@ -7,17 +7,15 @@ What a step takes beyond its two commits: markers being written, the fetch, and 
 """
 
 import argparse
-import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from benchmarks.steps import IN_FLIGHT, STEPS, running
 from streams.broker import ensure_broker
 from streams.producer import Producer
-from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 
 ALONE_STEPS = 500
@@ -74,8 +72,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=5.0)
     given = parser.parse_args()
-    quiet_aiokafka()
-    keep("commits", {"rows": asyncio.run(measure(given.seconds))})
+    keep("commits", {"rows": measured(measure(given.seconds))})
 
 
 if __name__ == "__main__":

@@ -28,11 +28,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic_core import to_json
 
 from benchmarks.raw import delete_topics
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
 from streams.broker import ensure_broker
 from streams.provision import provision
-from streams.quiet import quiet_aiokafka
 from streams.reader import Reader
 from streams.settings import Settings
 from topics import codec, contracts
@@ -219,8 +218,7 @@ def main() -> None:
     )
     parser.add_argument("--tasks", type=int, default=200_000)
     given = parser.parse_args()
-    quiet_aiokafka()
-    keep("flood", asyncio.run(_measure(given.tasks)))
+    keep("flood", measured(_measure(given.tasks)))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,38 @@
 """A benchmark's last line: one JSON object with its figures, kept in `benchmarks/results/`."""
 
+import asyncio
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.peers.install import PYTHON
+from streams.quiet import quiet_aiokafka
+from topics.errors import SegueError
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 LIBRARIES = ("aiokafka", "pydantic", "rocksdict")
 
 
-def keep(name: str, figures: dict[str, Any]) -> None:
+T = TypeVar("T")
+
+
+def measured(measuring: Coroutine[Any, Any, T]) -> T:
+    """What it comes to. Where it can't be measured the program ends, with the reason."""
+    quiet_aiokafka()
+    try:
+        return asyncio.run(measuring)
+    except SegueError as error:
+        raise SystemExit(str(error)) from None
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
     """Print the line and keep it as `results/NAME.json`."""
     about = {
         "benchmark": name,
@@ -25,7 +41,7 @@ def keep(name: str, figures: dict[str, Any]) -> None:
         "python": platform.python_version(),
         "versions": {library: version(library) for library in LIBRARIES},
     }
-    line = json.dumps(about | figures)
+    line = json.dumps(about | found)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(line + "\n")
     print(line, flush=True)

@@ -11,7 +11,6 @@ waits there, and the last of one for each partition.
 """
 
 import argparse
-import asyncio
 import random
 import statistics
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.raw import delete_topics
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from processors.conduct import Conduct
 from segue import App, Task, tool, workflow
 from streams.broker import ensure_broker
@@ -301,7 +300,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    keep("restore", asyncio.run(run(given.tasks, given.rounds)))
+    keep("restore", measured(run(given.tasks, given.rounds)))
 
 
 if __name__ == "__main__":

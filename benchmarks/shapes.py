@@ -15,10 +15,9 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.raw import Guarantee
-from benchmarks.report import draw, keep
+from benchmarks.report import draw, keep, measured
 from benchmarks.steps import Bench, called_at, running
 from streams.broker import ensure_broker
-from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 
 NARROW_IN_FLIGHT = 512
@@ -88,8 +87,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--guarantee", choices=["exactly_once", "at_least_once"], default="exactly_once")
     given = parser.parse_args()
-    quiet_aiokafka()
-    keep("shapes", asyncio.run(measure(given.steps, given.guarantee)))
+    keep("shapes", measured(measure(given.steps, given.guarantee)))
     draw("shapes", "long")
 
 

@@ -15,11 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from benchmarks.steps import STEPS, Bench, running
 from segue import App, Task, tool, workflow
 from streams.broker import broker_status, ensure_broker
-from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 
 KB = 1000
@@ -106,8 +105,7 @@ def main() -> None:
     )
     parser.add_argument("--tasks", type=int, default=100)
     given = parser.parse_args()
-    quiet_aiokafka()
-    keep("sizes", {"rows": asyncio.run(measure(given.tasks))})
+    keep("sizes", {"rows": measured(measure(given.tasks))})
 
 
 if __name__ == "__main__":

@@ -19,11 +19,10 @@ from pydantic_core import to_json
 
 from benchmarks.flood import MB, worker, written
 from benchmarks.raw import delete_topics
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from segue import App, Task, workflow
 from streams.broker import ensure_broker
 from streams.provision import provision
-from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 from topics import contracts
 
@@ -101,8 +100,7 @@ def main() -> None:
     )
     parser.add_argument("--tasks", type=int, default=100_000)
     given = parser.parse_args()
-    quiet_aiokafka()
-    keep("sleepers", asyncio.run(run(given.tasks)))
+    keep("sleepers", measured(run(given.tasks)))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,10 @@ from pydantic_core import to_json
 
 from benchmarks.flood import worker
 from benchmarks.raw import delete_topics
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
 from streams.broker import ensure_broker
 from streams.provision import provision
-from streams.quiet import quiet_aiokafka
 from streams.settings import Settings
 from topics import contracts
 
@@ -100,8 +99,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    quiet_aiokafka()
-    keep("start", asyncio.run(measure(given.rounds)))
+    keep("start", measured(measure(given.rounds)))
 
 
 if __name__ == "__main__":

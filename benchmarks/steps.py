@@ -27,7 +27,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic_core import to_json
 
 from benchmarks.raw import Guarantee, delete_topics, raw_two_hop_ms
-from benchmarks.report import keep
+from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
 from streams.broker import ensure_broker
 from streams.collector import look_for_garbage_less_often
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     given = parser.parse_args()
-    rows = asyncio.run(measure(given.rounds, given.seconds))
+    rows = measured(measure(given.rounds, given.seconds))
     keep("steps", {"rows": rows})
 
 

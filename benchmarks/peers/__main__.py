@@ -7,7 +7,6 @@ table again.
 """
 
 import argparse
-import asyncio
 import json
 import tempfile
 from dataclasses import replace
@@ -20,8 +19,7 @@ from benchmarks.peers.figures import Round, figures
 from benchmarks.peers.install import Missing
 from benchmarks.peers.machine import machine
 from benchmarks.peers.table import table
-from benchmarks.report import RESULTS, draw, keep
-from streams.quiet import quiet_aiokafka
+from benchmarks.report import RESULTS, draw, keep, measured
 
 IN_FLIGHT = [64, 512]
 
@@ -80,10 +78,9 @@ def main() -> None:
     if given.show:
         print(table(json.loads((RESULTS / "peers.json").read_text())))
         return
-    quiet_aiokafka()
     entries = _chosen(parser, given.only, given.processes)
     with tempfile.TemporaryDirectory() as directory:
-        found = asyncio.run(measure(entries, given.rounds, given.seconds, Path(directory)))
+        found = measured(measure(entries, given.rounds, given.seconds, Path(directory)))
     print(table(found))
     keep("peers", found)
     draw("peers", "peers")
