@@ -3,6 +3,8 @@
 It goes out once, for as long as its policy says, under the key of its step. The clients of providers try
 again by themselves, twice as a rule: beneath a policy that does the same, one attempt would be three, and a
 limit on requests would not hold. What the agent sets for itself stands.
+
+Where somebody watches, the request streams, whichever way the agent is run, and who tells hears its events.
 """
 
 from collections.abc import AsyncGenerator, Generator
@@ -10,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
+from pydantic_ai.agent import EventStreamHandler
 from pydantic_ai.durable_exec import (
     ModelCancelSuspendedResponseParams,
     ModelCompactMessagesParams,
@@ -26,6 +29,9 @@ ModelParams = ModelRequestParams | ModelCompactMessagesParams | ModelCancelSuspe
 
 ASKED: ContextVar[ModelSettings] = ContextVar("segue_agent_request")
 """The settings of the attempt that asks the model now; set in the model stage alone."""
+
+HEARER: ContextVar[EventStreamHandler[Any] | None] = ContextVar("segue_agent_hearer", default=None)
+"""Who hears what the model writes, while it does; set in the model stage alone."""
 
 
 def shape_of(params: ModelParams) -> list[list[str]]:
@@ -63,6 +69,16 @@ def asked_once(key: str, timeout_s: float) -> Generator[None]:
         yield
     finally:
         ASKED.reset(token)
+
+
+@contextmanager
+def heard(hearer: EventStreamHandler[Any] | None) -> Generator[None]:
+    """What a model streams within is heard as it comes."""
+    token = HEARER.set(hearer)
+    try:
+        yield
+    finally:
+        HEARER.reset(token)
 
 
 def as_asked(model: Model) -> Model | None:

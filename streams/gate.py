@@ -39,6 +39,7 @@ class Waiting:
     shares: tuple[Share, ...]
     moved: bool
     task: str
+    since_s: float
     turn: "asyncio.Future[int | None]"
     """Done when the call may begin, or with the partition to move it to."""
 
@@ -62,6 +63,12 @@ class Gate:
 
     def is_waiting(self, task: "asyncio.Task[None]") -> bool:
         return task in self._idle
+
+    def waited_s(self, limit: str) -> float:
+        """How long the first has waited of those that this limit holds back."""
+        share, now_s = self._shares[limit], time.monotonic()
+        held = (each for each in self._line if share in each.shares and share.wait_s(now_s, each.moved) > 0)
+        return max((now_s - each.since_s for each in held), default=0.0)
 
     def own(self, partitions: Collection[int]) -> None:
         """The stage serves these of its topic from now on, and no others."""
@@ -130,7 +137,7 @@ class Gate:
 
     async def _turn(self, shares: tuple[Share, ...], call: AnyCall, record: Received) -> int | None:
         turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(shares, is_moved(record), call.task, turn)
+        waiting = Waiting(shares, is_moved(record), call.task, time.monotonic(), turn)
         task = asyncio.current_task()
         assert task is not None
         self._line.append(waiting)

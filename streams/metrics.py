@@ -9,17 +9,13 @@ Every label has few values: names that an app declares, stages, topics, partitio
 outside (a task id, a person, the name of a workflow that does not exist) is never one.
 """
 
-import platform
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from typing import assert_never, cast, get_args
 
-from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformCollector, ProcessCollector
-
 from processors.app import App
 from streams.exposition import Exposition
-from streams.series import ATTEMPT_S, BATCH_RECORDS, COMMIT_S, TASK_S, Declare
+from streams.families import Families
 from topics import contracts
 from topics.flow import Publish
 from topics.health import State
@@ -61,105 +57,15 @@ CIRCUIT_STATES: tuple[State, ...] = ("closed", "half_open", "open")
 """By the number that the metric gives."""
 
 
-class Metrics:
+class Metrics(Families):
     """The metrics of one worker, in a registry of their own. `app` tells which names are names."""
 
     def __init__(self, app: App, worker: str | None = None) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__(worker)
         self._workflows = {name for name, _ in app.workflows}
         self._candidates = {name: route.names for name, route in app.routes.items()}
         self._exposition: Exposition | None = None
-        self._register_process(worker)
-        new = Declare(self.registry)
-        self._register_tasks(new)
-        self._register_attempts(new)
-        self._register_engine(new)
         self._begin_at_zero()
-
-    def _register_process(self, worker: str | None) -> None:
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        build = Info("segue_build", "The worker's version, Python and name.", registry=self.registry)
-        build.info({"version": _version(), "python": platform.python_version(), "worker": worker or ""})
-
-    def _register_tasks(self, new: Declare) -> None:
-        self._tasks_submitted = new.counter(
-            "tasks_submitted", "Tasks submitted; the same id twice counts twice.", "workflow"
-        )
-        self._tasks_ended = new.counter("tasks_ended", "Tasks that ended.", "workflow", "outcome")
-        self._tasks_parked = new.counter("tasks_parked", "Tasks that no longer fit the code.", "workflow")
-        self._tasks_queued = new.counter("tasks_queued", "Tasks that must wait for their turn.", "workflow")
-        self._waited_seconds = new.histogram(
-            "task_turn_wait_seconds", "What they waited for it.", TASK_S, "priority"
-        )
-        self._task_seconds = new.histogram(
-            "task_duration_seconds", "From submission to end.", TASK_S, "workflow", "outcome"
-        )
-        self._steps_started = new.counter(
-            "steps_started", "Model and tool steps asked for.", "workflow", "route"
-        )
-        self._steps_ended = new.counter(
-            "steps_ended",
-            "Steps that got their outcome.",
-            "stage",
-            "candidate",
-            "outcome",
-        )
-        self._task_usd = new.counter("task_usd", "US dollars of tasks that ended.", "workflow")
-        self._task_tokens = new.counter("task_tokens", "Tokens of tasks that ended.", "workflow")
-        self._questions_asked = new.counter("questions_asked", "Questions put to people.", "workflow")
-        self._questions_closed = new.counter(
-            "questions_closed", "Questions that need no answer now.", "reason"
-        )
-        self._signals = new.counter("signals_received", "Answers, signals and cancellations let in.", "kind")
-        self._timers = new.counter("timers", "Timers that were set, and that fired.", "event")
-
-    def _register_attempts(self, new: Declare) -> None:
-        self._attempt_seconds = new.histogram(
-            "attempt_duration_seconds",
-            "One call of a model, tool or check.",
-            ATTEMPT_S,
-            *("stage", "route", "candidate", "outcome"),
-        )
-        self._failures = new.counter(
-            "attempt_failures",
-            "Attempts that failed, by the problem.",
-            "stage",
-            "route",
-            "candidate",
-            "reason",
-        )
-        self._retries = new.counter("retries", "Calls to try again later.", "route", "candidate")
-        self._critiques = new.counter(
-            "critiques", "Models asked again, with the critique.", "route", "candidate"
-        )
-        self._fallbacks = new.counter(
-            "fallbacks", "Calls moved to the next candidate.", "route", "from", "to"
-        )
-        self._checks = new.counter("checks", "Outputs checked.", "candidate", "outcome")
-        self._tokens = new.counter("tokens", "Tokens that model calls consumed.", "model", "direction")
-        self._usd = new.counter("usd", "US dollars that model calls cost.", "model")
-        self._unpriced = new.counter("unpriced_tokens", "Tokens whose price is unknown.", "model")
-        self._choices = new.counter("choices", "Candidates chosen by their route.", "route", "candidate")
-        self._in_flight = new.gauge("calls_in_flight", "Calls that run now.", "stage")
-        self._circuit = new.gauge("circuit_state", "0 closed, 1 half open, 2 open.", "candidate")
-        self._circuits_opened = new.counter("circuits_opened", "Circuits that opened.", "candidate")
-
-    def _register_engine(self, new: Declare) -> None:
-        self._dead_letters = new.counter("dead_letters", "Records put aside.", "stage", "topic")
-        self._lag = new.gauge(
-            "consumer_lag_records", "Records not yet committed.", "stage", "topic", "partition"
-        )
-        self._restoring = new.gauge(
-            "restore_remaining_records", "Changelog records to read.", "stage", "partition"
-        )
-        self._batch_records = new.histogram(
-            "batch_records", "Records handled in one commit.", BATCH_RECORDS, "stage"
-        )
-        self._commit_seconds = new.histogram(
-            "commit_duration_seconds", "From a batch's outputs to its commit.", COMMIT_S, "stage"
-        )
 
     def _begin_at_zero(self) -> None:
         """A series that appears with 1 shows no rise: what alerts watch is there from the start."""
@@ -308,6 +214,10 @@ class Metrics:
         """It was closed, or not known. Told by the worker that judged it, and by no other."""
         self._circuits_opened[(candidate,)].inc()
 
+    def limit_wait(self, stage: str, limit: str, waited_s: Callable[[], float]) -> None:
+        """Of the first of those that it holds back here; asked whenever the metrics are read."""
+        self._limit_wait[stage, limit].set_function(waited_s)
+
     def attempt(self, stage: str, route: str, candidate: str, outcome: str, seconds: float) -> None:
         """A call ended. `outcome` is one word: `succeeded`, or how it failed; for a check what it decided."""
         self._attempt_seconds[stage, route, candidate, outcome].observe(seconds)
@@ -358,10 +268,3 @@ class Metrics:
         order = call.choice.order if call.choice is not None else ()
         place = order.index(call.candidate) if call.candidate in order else 0
         return self._candidate(call, order[place - 1] if place > 0 else call.candidate - 1)
-
-
-def _version() -> str:
-    try:
-        return version("segue")
-    except PackageNotFoundError:
-        return "unknown"  # run from a checkout that is not installed

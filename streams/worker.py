@@ -19,6 +19,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 from mode import Service
@@ -209,16 +210,19 @@ def runner_of(
         assert app.circuits is not None
         return HealthRunner(app.circuits, settings, worker, metrics)
     if name in ("model", "tool", "check"):
-        stage = _effects(name, app, metrics, objects, _gate(name, app, settings, beside), beside)
+        stage = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
         return EffectRunner(stage, settings, worker, metrics)
     return PureRunner(PureStage(name, _maker(name, app, settings.limits)), settings, worker, metrics)
 
 
-def _gate(name: str, app: App, settings: Settings, beside: Beside) -> Gate | None:
+def _gate(name: str, app: App, settings: Settings, metrics: Metrics, beside: Beside) -> Gate | None:
     """Checks are code of the app's own: they have no candidates."""
     if name == "check" or not (app.limits or beside.board):
         return None
-    return Gate(name, app, settings, beside.board)
+    gate = Gate(name, app, settings, beside.board)
+    for limit in app.limits:
+        metrics.limit_wait(name, limit, partial(gate.waited_s, limit))
+    return gate
 
 
 def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:

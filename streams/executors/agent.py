@@ -8,22 +8,25 @@ or for an approval, has answered; only what else it raises is a failed attempt.
 from typing import Any
 
 from pydantic_ai import exceptions as ai
-from pydantic_ai.durable_exec import DurableOperation, durable_unit_scope
+from pydantic_ai.agent import EventStreamHandler
+from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams, durable_unit_scope
 from pydantic_ai.usage import RequestUsage
 
 from processors.agent_parameters import Body
-from processors.agent_requests import asked_once
+from processors.agent_requests import asked_once, heard
 from processors.app import App
 from processors.reply import Reply
 from streams.executors.current import serve_as_current
 from streams.executors.provider import meaning, request_key
+from streams.executors.streamed import Scribe
 from streams.prices import Prices
+from streams.telling import TELLING
 from topics.errors import UnknownName
 from topics.records import CallModel, CallTool
 
 
 async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
-    """Asks the agent's own model, or the spare that the call has come to."""
+    """Asks the agent's own model, or the spare that the call has come to; streamed where somebody tells."""
     route = app.model_route(call.route)
     asked = {"model": route.names[call.candidate]} if call.candidate else {}
     try:
@@ -41,8 +44,15 @@ async def perform(app: App, call: CallModel | CallTool, changes: Body | None = N
     operation, body = _operation(app, call)
     params = operation.parameter_transport.load(body | (changes or {}), runtime=None)
     serve_as_current(call)
-    with durable_unit_scope():
+    with durable_unit_scope(), heard(_hearer(params)):
         return operation.result_codec.dump(await operation.handler(params))
+
+
+def _hearer(params: Any) -> EventStreamHandler[Any] | None:
+    telling = TELLING.get()
+    if telling is None or not isinstance(params, ModelRequestParams):
+        return None
+    return Scribe(telling, params.model_request_parameters).hear_all
 
 
 def _operation(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[Any, Body, Any], Body]:
@@ -51,7 +61,9 @@ def _operation(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[A
     agent = app.agents.get(asked.agent)
     if agent is None:
         raise UnknownName(f"no agent {asked.agent!r} in app {app.name!r}: add it to its agents")
-    operation = agent.get_durable_operation_backend().find(asked.operation)
+    operation = agent.get_durable_operation_backend().find(
+        asked.operation, streamed=TELLING.get() is not None
+    )
     if operation is None:
         raise UnknownName(f"agent {asked.agent!r} has no operation {asked.operation!r} here")
     arguments = {"arguments": call.arguments} if isinstance(call, CallTool) else {}

@@ -1,12 +1,14 @@
 """A request whose answer comes in pieces: each is told, and the whole is the answer as of any request."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
+from typing import Any
 
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.messages import (
+    AgentStreamEvent,
     ModelMessage,
     ModelResponse,
-    ModelResponseStreamEvent,
+    ModelResponsePart,
     PartDeltaEvent,
     PartStartEvent,
     TextPart,
@@ -27,25 +29,60 @@ async def request_streamed(
     settings: ModelSettings,
     parameters: ModelRequestParameters,
 ) -> ModelResponse:
+    scribe = Scribe(telling, parameters)
     async with model_request_stream(
         model, messages, model_settings=settings, model_request_parameters=parameters
     ) as stream:
         async for event in stream:
-            if text := written(event):
-                telling.add(text)
+            scribe.hear(event)
         return stream.get()
 
 
-def written(event: ModelResponseStreamEvent) -> str:
-    """Text, or the JSON of a structured answer as it grows; what a model thinks is not told."""
-    match event:
-        case PartStartEvent(part=TextPart(content=str(text))):
+class Scribe:
+    """Tells text, and the JSON of a structured answer as it grows.
+
+    What a model thinks is not told, nor what it calls other tools with: those calls are steps of their own.
+    """
+
+    def __init__(self, telling: Telling, parameters: ModelRequestParameters) -> None:
+        self._telling = telling
+        self._answers = {tool.name for tool in parameters.output_tools}
+        self._answering: set[int] = set()
+        """The indices of the parts that are told."""
+
+    async def hear_all(self, context: Any, events: AsyncIterable[AgentStreamEvent]) -> None:
+        """An event stream handler, as Pydantic AI has them."""
+        async for event in events:
+            self.hear(event)
+
+    def hear(self, event: AgentStreamEvent) -> None:
+        match event:
+            case PartStartEvent(index=index, part=part):
+                self._begin(index, part)
+            case PartDeltaEvent(index=index, delta=TextPartDelta(content_delta=text)):
+                self._tell(index, text)
+            case PartDeltaEvent(index=index, delta=ToolCallPartDelta(args_delta=str(text))):
+                self._tell(index, text)
+            case _:
+                pass
+
+    def _begin(self, index: int, part: ModelResponsePart) -> None:
+        answers = isinstance(part, ToolCallPart) and part.tool_name in self._answers
+        if answers or isinstance(part, TextPart):
+            self._answering.add(index)
+            self._tell(index, _begun(part))
+
+    def _tell(self, index: int, text: str) -> None:
+        if text and index in self._answering:
+            self._telling.add(text)
+
+
+def _begun(part: ModelResponsePart) -> str:
+    """What a part begins with: all of it, where a provider gives arguments whole."""
+    match part:
+        case TextPart(content=str(text)) | ToolCallPart(args=str(text)):
             return text
-        case PartDeltaEvent(delta=TextPartDelta(content_delta=str(text))):
-            return text
-        case PartStartEvent(part=ToolCallPart(args=str(text))):
-            return text
-        case PartDeltaEvent(delta=ToolCallPartDelta(args_delta=str(text))):
-            return text
+        case ToolCallPart(args=dict()):
+            return part.args_as_json_str()
         case _:
             return ""

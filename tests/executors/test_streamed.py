@@ -10,33 +10,18 @@ from processors.reply import Reply
 from processors.routes import ModelRoute
 from streams.executors import ModelExecutor
 from streams.problems import problem_of
-from streams.telling import TELLING, Telling
 from tests.executors.calls import call_model
 from tests.executors.servers.provider import Provider, provider
 from tests.executors.servers.streaming import Streamed
+from tests.executors.told import Kept, telling
 from topics.parts import Usage
-from topics.records import CallModel, Record
-from topics.tokens import Tokens
+from topics.records import CallModel
 
 CHAT, ANTHROPIC = "openai-chat:gpt-4o", "anthropic:claude-of-the-test"
 EVERY = (CHAT, ANTHROPIC)
 PLACE = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
 TOLD_S = 0.3
 """Longer than what is gathered is kept."""
-
-
-class Kept:
-    def __init__(self) -> None:
-        self.records: list[Tokens] = []
-
-    def tell(self, topic: str, key: str, record: Record, tenant: str | None = None) -> None:
-        assert (topic, key, tenant) == ("tokens", "t1", "acme")
-        assert isinstance(record, Tokens)
-        self.records.append(record)
-
-    @property
-    def text(self) -> str:
-        return "".join(record.text for record in self.records)
 
 
 @pytest.fixture
@@ -52,12 +37,11 @@ async def there(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Provider]:
 async def ask(call: CallModel, candidate: str, kept: Kept) -> Reply:
     executor = ModelExecutor(App("test", workflows=[], routes=[ModelRoute(call.route, [candidate])]))
     await executor.start()
-    telling = Telling(kept, call, candidate, "acme")
-    TELLING.set(telling)
+    told = telling(call, candidate, kept)
     try:
         return await executor(call)
     finally:
-        telling.end("finished")
+        told.end("finished")
         await executor.stop()
 
 

@@ -10,6 +10,7 @@ import pytest_asyncio
 from streams.settings import Settings
 from tests.kafka.conftest import free_port
 from tests.kafka.running import PATIENCE_S, Running, running, until
+from topics.records import CallTool
 
 REQUEST = "tell dana@example.com what the move to Harbour Street means for her team"
 
@@ -79,6 +80,12 @@ async def test_a_mail_that_the_server_refuses_for_good_ends_the_task_with_its_wo
     assert result.problem is not None
     assert (result.outcome, "the mail server says 550" in result.problem.message) == ("failed", True)
     assert await office.mails() == []
+    assert await attempts(office, task, "send") == 1
+
+
+async def attempts(office: Office, task: str, route: str) -> int:
+    called = [r.value or b"" for r in await office.at.client.history(task) if r.topic == "tool-calls"]
+    return sum(CallTool.model_validate_json(call).route == route for call in called)
 
 
 async def asked_after(office: Office, task: str, step: int) -> Any:

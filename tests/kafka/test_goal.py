@@ -19,6 +19,7 @@ from streams.gateway import Client
 from streams.provision import provision
 from streams.settings import Settings
 from tests.kafka.conftest import free_port, worker_environment
+from tests.kafka.wire import Wire, wire
 from topics.records import Question, Result, Status
 
 ROOT = Path(__file__).parents[2]
@@ -45,11 +46,12 @@ T = TypeVar("T")
 
 @dataclass
 class Night:
-    """One incident: a broken shop, and a worker in place of the one before."""
+    """One incident: a broken shop, and a worker in place of the one before, who calls it over a wire."""
 
     client: Client
     env: dict[str, str]
     shop: httpx.AsyncClient
+    wire: Wire
     processes: list[asyncio.subprocess.Process] = field(default_factory=list[asyncio.subprocess.Process])
 
     async def run(self, *module: str) -> asyncio.subprocess.Process:
@@ -114,10 +116,10 @@ async def until(look: Callable[[], Awaitable[T | None]]) -> T:
 async def night(settings: Settings) -> AsyncGenerator[Night]:
     await provision(settings)
     port = free_port()
-    env = worker_environment(settings) | {"GOAL_SHOP_PORT": str(port)}
     shop = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
-    async with Client(settings) as client, shop:
-        there = Night(client, env, shop)
+    async with Client(settings) as client, shop, wire(port) as to:
+        urls = {"GOAL_SHOP_PORT": str(port), "GOAL_SHOP_URL": f"http://127.0.0.1:{to.port}"}
+        there = Night(client, worker_environment(settings) | urls, shop, to)
         await there.run("examples.goal.shop_service")
         await until(lambda: ready(there))
         yield there
@@ -132,7 +134,7 @@ async def ready(night: Night) -> bool | None:
 
 
 async def test_killed_five_times_the_agent_reaches_its_goal(night: Night) -> None:
-    """Three times while it searches, once while a person thinks, and once after they have answered."""
+    """Three times while it searches, once while a person thinks, once before it knows what the shop did."""
     await night.work()
     task = await night.client.start("resolve", SAMPLE)
     for looks in LOOKS_BEFORE_A_KILL:
@@ -142,9 +144,11 @@ async def test_killed_five_times_the_agent_reaches_its_goal(night: Night) -> Non
     assert (first.to, await night.ledger("rollbacks")) == ("lead", {})
     assert "May on-call call roll_back with change=deploy-2237 " in first.text
     await night.work()
+    night.wire.hold()
     await night.client.answer(task, True, step=first.step)
     await until(lambda: rolled_back(night))
     await night.work()
+    night.wire.release()
     second = await night.question(task, but=first.step)
     await night.client.answer(task, True, step=second.step)
     result = await night.client.result(task, PATIENCE_S)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from pydantic_ai import Agent
 from pydantic_ai.models import infer_model
 
+from processors.agents import Durable
 from processors.app import App, workflow
 from processors.routes import ModelRoute, Policy
 from processors.task import Task
@@ -28,7 +30,9 @@ TEXT = ("There ", "is ", "a ", "quiet ", "one ", "by ", "the ", "sea.")
 PAUSE_S = 0.3
 
 MODEL = "openai-chat:gpt-4o"
-rank = ModelRoute("rank", [MODEL], policy=Policy(timeout_s=30, retries=2, backoff_s=0.01))
+POLICY = Policy(timeout_s=30, retries=2, backoff_s=0.01)
+rank = ModelRoute("rank", [MODEL], policy=POLICY)
+guide = Agent(MODEL, name="guide", capabilities=[Durable(policy=POLICY, stream=True)], defer_model_check=True)
 
 
 @workflow
@@ -41,7 +45,12 @@ async def silently(task: Task, request: str) -> str:
     return await task.model(rank, request)
 
 
-APP = App("tokens", workflows=[recommend, silently], routes=[rank])
+@workflow
+async def guided(task: Task, request: str) -> str:
+    return (await guide.run(request)).output
+
+
+APP = App("tokens", workflows=[recommend, silently, guided], routes=[rank], agents=[guide])
 
 
 @pytest_asyncio.fixture
@@ -77,13 +86,14 @@ def shown(pieces: list[Piece]) -> str:
     return text
 
 
+@pytest.mark.parametrize("writer", ["recommend", "guided"])
 async def test_a_text_is_watched_live_and_anew_when_its_attempt_broke_off(
-    working: Settings, there: Provider
+    writer: str, working: Settings, there: Provider
 ) -> None:
     there.next = Streamed(TEXT, pause_s=PAUSE_S, breaks_after=4)
     pieces: list[Piece] = []
     async with Client(working) as client:
-        task = await client.start("recommend", "a quiet place")
+        task = await client.start(writer, "a quiet place")
         async for piece in client.tokens(task):
             if piece.stand == "superseded":
                 assert "".join(TEXT[:4]).startswith(shown(pieces))
@@ -92,6 +102,8 @@ async def test_a_text_is_watched_live_and_anew_when_its_attempt_broke_off(
             pieces.append(piece)
         result = await client.result(task, PATIENCE_S)
         assert result.result == shown(pieces) == "".join(TEXT)
+        assert result.spent is not None
+        assert (result.spent.input_tokens, result.spent.output_tokens) == (11, 7)
         (broken,) = [piece.attempt for piece in pieces if piece.stand == "superseded"]
         assert (pieces[-1].stand, pieces[-1].attempt) == ("finished", broken + 1)
         assert [piece.offset for piece in pieces] == sorted({piece.offset for piece in pieces})
@@ -100,7 +112,8 @@ async def test_a_text_is_watched_live_and_anew_when_its_attempt_broke_off(
         assert await all_of(client.tokens(task, after=pieces[middle].offset)) == pieces[middle + 1 :]
         outcomes = [r for r in await client.history(task) if b"step_succeeded" in (r.value or b"")]
         assert len(outcomes) == 1, "the step's outcome stays one record"
-        assert StepSucceeded.model_validate_json(outcomes[0].value or b"").result == "".join(TEXT)
+        outcome = StepSucceeded.model_validate_json(outcomes[0].value or b"").result
+        assert "".join(TEXT) == (outcome if writer == "recommend" else outcome["parts"][0]["content"])
 
     clear = working.model_copy(update={"encryption_keys": None})
     async with Reader(clear) as reader:

@@ -16,25 +16,31 @@ from streams.gateway import Client
 from streams.provision import provision
 from streams.settings import Settings
 from tests.kafka.conftest import free_port, worker_environment
+from tests.kafka.wire import Wire, wire
 from topics import codec
 from topics.errors import UnknownName
 from topics.records import CallTool, Question, Status
 
 REQUEST = "find me a quiet beach hotel near Lisbon for the first week of October, under 200 a night"
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 T = TypeVar("T")
 
 
 @dataclass
 class Town:
-    """The travel example in processes of its own: its services, and as many workers as the test starts."""
+    """The travel example in processes of its own: its services, and as many workers as the test starts.
+
+    Workers call `booking` and `transfer` over wires that hold back answers when the test says so.
+    """
 
     settings: Settings
     client: Client
     env: dict[str, str]
     booking_url: str
     transfer_url: str
+    booking: Wire
+    transfer: Wire
     processes: list[asyncio.subprocess.Process] = field(default_factory=list[asyncio.subprocess.Process])
 
     async def run(self, *module: str) -> asyncio.subprocess.Process:
@@ -100,16 +106,17 @@ async def town(settings: Settings) -> AsyncGenerator[Town]:
         "TRAVEL_BOOKING_PORT": str(ports[1]),
         "TRAVEL_TRANSFER_PORT": str(ports[2]),
     }
-    async with Client(settings) as client:
-        there = Town(settings, client, env, url(ports[1]), url(ports[2]))
+    async with Client(settings) as client, wire(ports[1]) as booking, wire(ports[2]) as transfer:
+        env |= {"TRAVEL_BOOKING_URL": url(booking.port), "TRAVEL_TRANSFER_URL": url(transfer.port)}
+        there = Town(settings, client, env, url(ports[1]), url(ports[2]), booking, transfer)
         await there.run("examples.travel.availability_service")
         await there.run("examples.travel.booking_service")
         await there.run("examples.travel.transfer_service")
         yield there
-    for process in there.processes:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        for process in there.processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 async def test_a_sentence_becomes_one_booking_and_none_before_the_pick(town: Town) -> None:
@@ -125,20 +132,29 @@ async def test_a_sentence_becomes_one_booking_and_none_before_the_pick(town: Tow
 
 
 async def test_workers_killed_on_the_way_change_nothing(town: Town) -> None:
-    """One dies while hotels are searched, one while the customer thinks, one while the room is booked."""
+    """One dies while hotels are searched, one while the customer thinks; one when the transfer is reserved
+    and one when the room is booked, before they can know.
+    """
     worker = await town.worker()
     task = await town.client.start("book_trip", REQUEST)
     await until(lambda: calls_of(town, task, "hotel_search"))
     worker = await replaced(town, worker)
     question = await town.question(task)
     worker = await replaced(town, worker)
+    town.transfer.hold()
+    town.booking.hold()
     await town.client.answer(task, question.options[0].value)
-    await until(lambda: calls_of(town, task, "book"))
+    await until(lambda: some(town.transfers()))
+    worker = await replaced(town, worker)
+    town.transfer.release()
+    await until(lambda: some(town.bookings()))
     await replaced(town, worker)
+    town.booking.release()
     result = await town.client.result(task, PATIENCE_S)
     assert result.outcome == "succeeded", result.problem
     [booking] = await town.bookings()
     assert booking["hotel_id"] == question.options[0].value["hotel_id"]
+    assert [transfer["status"] for transfer in await town.transfers()] == ["reserved"]
 
 
 async def test_a_room_that_is_gone_undoes_the_transfer_once_in_spite_of_kills(town: Town) -> None:
@@ -173,6 +189,10 @@ async def undone(town: Town, task: str) -> list[str]:
     calls: list[CallTool] = [codec.decode("tool-calls", record.value) for record in history]
     routes = {call.step: call.route for call in calls}
     return [routes[c.undoes] for c in calls if c.undoes is not None and c.attempt == 1]
+
+
+async def some(listed: Awaitable[list[dict[str, Any]]]) -> bool | None:
+    return True if await listed else None
 
 
 async def replaced(town: Town, worker: asyncio.subprocess.Process) -> asyncio.subprocess.Process:

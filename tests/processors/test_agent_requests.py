@@ -72,6 +72,29 @@ def test_what_is_streamed_reaches_the_workflow_whole() -> None:
     assert asked(driver) == ["guide__model.request_stream"]
 
 
+@pytest.mark.parametrize("way", [streamed, with_handler])
+def test_a_request_of_a_run_that_streams_is_told_to_who_watches(way: Any) -> None:
+    agent = Agent(scripted(text("a quiet one")), name="guide", capabilities=[Durable()])
+
+    async def run(task: Task) -> Any:
+        return await way(agent)
+
+    assert [call.stream for call in played(run, agent).records("model-calls")] == [True]
+
+
+def test_an_agent_may_have_all_its_requests_told_and_open_tasks_go_on() -> None:
+    async def run(task: Task) -> str:
+        return (await guide.run("go")).output
+
+    guide = Agent(scripted(text("one")), name="guide", capabilities=[Durable()])
+    silent = played(run, guide)
+    guide = Agent(scripted(text("one")), name="guide", capabilities=[Durable(stream=True)])
+    told = played(run, guide)
+    [before], [since] = silent.records("model-calls"), told.records("model-calls")
+    assert (before.stream, since.stream) == (False, True)
+    assert (before.print, before.agent.operation) == (since.print, since.agent.operation)
+
+
 async def test_a_provider_is_asked_once_for_each_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its client would try three times by itself."""
     async with provider() as there:

@@ -1,12 +1,16 @@
 """How the workflow loops: until nothing is objected to, or the budget of rounds is spent."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from examples.research import tools
 from examples.research import workflow as researching
 from examples.research.checks import cites_only_found
 from examples.research.models import Passage, Passages, Report
 from examples.research.routes import critic, plan, write
-from segue import App, Policy, ToolRoute, tool
+from segue import App, Policy, Task, ToolRoute, tool, workflow
 from tests.driver import Driver, Model
 from topics.records import CallModel
 
@@ -92,3 +96,20 @@ def test_a_search_that_fails_costs_what_it_would_have_found() -> None:
 def test_where_every_search_fails_nothing_is_published() -> None:
     driver = played([[]], *QUESTIONS)
     assert (driver.result().outcome, published) == ("failed", [])
+
+
+def test_a_report_that_is_published_again_after_a_crash_is_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGUE_STATE_DIR", str(tmp_path))
+
+    @workflow
+    async def say(task: Task, text: str) -> str:
+        return await task.tool(tools.publish, text)
+
+    driver = Driver(App("test", workflows=[say], tools=[tools.publish]), crashes={3: 0})
+    driver.submit("say", "Awnings.")
+    driver.run()
+    assert driver.ran == ["t/0/1 publish"] * 2
+    [written] = (tmp_path / "research").iterdir()
+    assert (driver.result().result, written.read_text()) == (str(written), "Awnings.")

@@ -18,8 +18,10 @@ from streams.clock import now_ms
 from streams.gate import Gate
 from streams.measured import Figures
 from streams.metrics import Metrics
+from streams.objects import Objects
 from streams.outbox import Outbox, partition_of
 from streams.settings import Settings
+from streams.worker import runner_of
 from tests.executors.calls import call_tool
 from topics import codec
 from topics.flow import MOVED, Decision, Received
@@ -180,6 +182,36 @@ async def test_a_rate_lets_the_next_go_by_itself(settings: Settings) -> None:
             await asyncio.sleep(0.02)
     for task in made:
         task.cancel()
+
+
+async def test_how_long_the_first_has_waited_is_told_of_the_limit_that_holds_it_back(
+    settings: Settings,
+) -> None:
+    gate = Gate("tool", app(rooms=Limit(concurrent=1), search=Limit(concurrent=9)), settings, None)
+    gate.own(ALL)
+    assert gate.waited_s("rooms") == 0
+    calls = Calls(gate)
+    made = [calls.make(step) for step in range(2)]
+    await asyncio.sleep(0.3)
+    made.append(calls.make(2))
+    await settle()
+    first_s = gate.waited_s("rooms")
+    assert (first_s >= 0.3, gate.waited_s("search")) == (True, 0)
+    calls.finish(0)
+    await settle()
+    assert (calls.begun, 0 < gate.waited_s("rooms") < first_s) == ([0, 1], True)
+    for task in made:
+        task.cancel()
+    await settle()
+    assert gate.waited_s("rooms") == 0
+
+
+async def test_a_worker_s_metrics_tell_of_each_of_the_app_s_limits(settings: Settings) -> None:
+    limited = app(rooms=Limit(concurrent=1))
+    metrics = Metrics(limited)
+    runner_of("tool", limited, settings, "one", metrics, Objects(settings))
+    labels = {"stage": "tool", "limit": "rooms"}
+    assert metrics.registry.get_sample_value("segue_limit_wait_seconds", labels) == 0
 
 
 async def test_without_a_place_a_call_is_moved_and_what_comes_of_it_goes_where_its_task_is(

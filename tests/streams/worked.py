@@ -134,6 +134,7 @@ def worked() -> Metrics:
     metrics.attempt("tool", "search", "hotels.search", "succeeded", 0.02)
     metrics.circuit("hotels.search", lambda: "open")
     metrics.circuit_opened("hotels.search")
+    metrics.limit_wait("tool", "hotels", lambda: 2.5)
     metrics.batch("conduct", 40, 0.006)
     metrics.lag("conduct", "events", 2, 17)
     metrics.restoring("conduct", 2, 900)
