@@ -52,7 +52,7 @@ def next_run(performance: "Performance") -> Submitted | None:
         return None
     before = performance.submitted
     run = Run(
-        number=before.run.number + 1 if before.run else 1,
+        number=run_of(before) + 1,
         first_step=performance.steps.next,
         heard=tuple(performance.heard)[-HEARD_KEPT_MAX:],
         held=performance.signals.kept,
@@ -60,6 +60,14 @@ def next_run(performance: "Performance") -> Submitted | None:
     changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
     changes["budget"] = performance.purse.left
     return before.model_copy(update={**changes, "run": run})
+
+
+def run_of(begun: Submitted) -> int:
+    return begun.run.number if begun.run else 0
+
+
+def first_step_of(begun: Submitted) -> int:
+    return begun.run.first_step if begun.run else 0
 
 
 def abandoned(performance: "Performance") -> list[Publish]:

@@ -1,4 +1,8 @@
-"""For people, in one line: JSON values (`place=Lisbon nights=7`, `12 items: Casa do Mar, …`), durations."""
+"""For people, in one line: JSON values (`place=Lisbon nights=7`, `12 items: Casa do Mar, …`), durations.
+
+What an agent's steps came to travels as Pydantic AI writes it; of that the line has what was said, called for
+(`health(service=cart), health(service=search)`) or returned.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -19,6 +23,12 @@ def preview(value: Any) -> str:
             return ""
         case str():
             return _cut(" ".join(value.split()))
+        case {"kind": "response", "parts": [*parts]}:
+            return _cut(", ".join(filter(None, map(_part, parts))))
+        case {"kind": "tool_return", "result": returned}:
+            return preview(returned)
+        case {"kind": "tool_failed" | "model_retry", "message": str(message)}:
+            return preview(message)
         case Mapping():
             entries = cast("Mapping[str, Any]", value).items()
             return _cut(" ".join(f"{key}={_inner(inner)}" for key, inner in entries if inner is not None))
@@ -26,6 +36,22 @@ def preview(value: Any) -> str:
             return _cut(_listed(cast("Sequence[Any]", value)))
         case _:
             return _cut(to_json(value, fallback=repr).decode())
+
+
+def headline(text: str) -> str:
+    """The first line that says anything: what a longer text is about."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _part(part: Any) -> str:
+    """Of a model's response. What it was thinking is for who looks closer."""
+    match part:
+        case {"part_kind": "tool-call", "tool_name": str(name), "args": args}:
+            return f"{name}({preview(args)})"
+        case {"part_kind": "text", "content": str(text)}:
+            return " ".join(text.split())
+        case _:
+            return ""
 
 
 def usd(amount: float) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from processors.again import heard_as
+from processors.again import heard_as, run_of
 from processors.budget import consumed, together
 from processors.moments import DEADLINE, Attempt, Kind, Moment, Step, What
 from processors.preview import duration, preview
@@ -44,6 +44,9 @@ from topics.records import (
     TimerFired,
 )
 
+WENT_ON = "went on"
+"""The state of a run that is not the task's last."""
+
 
 @dataclass(slots=True)
 class Timeline:
@@ -67,6 +70,10 @@ class Timeline:
     view: Any = None
     run: int = 0
     first_step: int = 0
+    only: int | None = None
+    """The run to tell of, of a task that went on anew; its last, if not given."""
+    next_input: Any = None
+    """What the run that is told of went on with."""
     now_ms: int = 0
     """The latest time that a record bears."""
     seen: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]], repr=False)
@@ -87,10 +94,7 @@ class Timeline:
         return self._fold(record) if self._is_of_this_run(record) else None
 
     def _is_of_this_run(self, record: Any) -> bool:
-        """By its step, where it is about one."""
-        about = record.call if isinstance(record, AttemptFailed | CheckOutput) else record
-        about = about.record if isinstance(about, Delay) else about
-        step = getattr(about, "step", None)
+        step = step_of(record)
         return step is None or step >= self.first_step
 
     @property
@@ -159,15 +163,24 @@ class Timeline:
     # ------------------------------------------------------------ the task itself
 
     def _submitted(self, event: Submitted) -> Moment | None:
-        number = event.run.number if event.run else 0
+        number = run_of(event)
         if self.started_ms is not None and number <= self.run:
             return None
+        if self.only is not None and number > self.only:
+            return self._went_on(event)
         self._begin_run(event.run)
         self.workflow, self.version, self.input = event.workflow, event.version, event.input
         self.started_ms = event.at_ms
         self.state, self.problem, self.ended_ms = "running", None, None  # the same id may have been rejected
         text = f"run {number}: {preview(event.input)}" if number else preview(event.input)
         return Moment(event.at_ms, "task", event.workflow, text=text)
+
+    def _went_on(self, event: Submitted) -> Moment | None:
+        """The run that is told of ends with how the next begins."""
+        if self.ended:
+            return None
+        self.state, self.ended_ms, self.next_input = WENT_ON, event.at_ms, event.input
+        return Moment(event.at_ms, "result", WENT_ON, mark="ok", text=preview(event.input))
 
     def _begin_run(self, run: Run | None) -> None:
         """Of a task that went on anew only the steps of its last run are shown, and what it holds."""
@@ -382,7 +395,7 @@ class Timeline:
         step = self.steps.get(number) if number is not None else None
         if step is not None:
             step.result = event.value
-        text = _label(step.question, event.value) if step and step.question else preview(event.value)
+        text = label_of(step.question, event.value) if step and step.question else preview(event.value)
         return Moment(
             event.at_ms, "answer", step.name if step else "", number, event.by or "", mark="ok", text=text
         )
@@ -452,6 +465,14 @@ class Timeline:
         return names[call.candidate] if call.candidate < len(names) else None
 
 
+def step_of(record: Any) -> int | None:
+    """Which step a record is about, if it is about one."""
+    about = record.call if isinstance(record, AttemptFailed | CheckOutput) else record
+    about = about.record if isinstance(about, Delay) else about
+    step: int | None = getattr(about, "step", None)
+    return step
+
+
 def _is_judges(call: CallModel | CallTool) -> bool:
     return isinstance(call, CallModel) and call.judging is not None
 
@@ -460,6 +481,6 @@ def _kind(call: CallModel | CallTool) -> Literal["model", "tool"]:
     return "model" if isinstance(call, CallModel) else "tool"
 
 
-def _label(question: Question, value: Any) -> str:
+def label_of(question: Question, value: Any) -> str:
     """What the person picked, in the words that they saw."""
     return next((option.label for option in question.options if option.value == value), preview(value))

@@ -21,7 +21,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from streams.gateway import LOG_TOPICS
+from streams.history import LOG_TOPICS
 from streams.settings import Settings
 from topics import contracts
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 
+from processors.preview import headline
 from topics.errors import BadInput
 from topics.records import Question, Status
 
@@ -12,7 +13,7 @@ from topics.records import Question, Status
 def question_for(status: Status, step: int | None) -> Question:
     """The open question that an answer is for. Raises `BadInput` saying which there are."""
     if not status.questions:
-        raise BadInput(f"task {status.task!r} asks nothing now: it is {status.state}")
+        raise BadInput(f"task {status.task!r} asks nothing now: its state is {status.state}")
     if step is None and len(status.questions) > 1:
         raise BadInput(f"which question? Name its step, one of {_steps(status)}")
     found = [q for q in status.questions if step is None or q.step == step]
@@ -66,7 +67,7 @@ def _options(question: Question) -> str:
 
 
 def _steps(status: Status) -> str:
-    return ", ".join(f"{question.step} ({question.text})" for question in status.questions)
+    return ", ".join(f"{question.step} ({headline(question.text)})" for question in status.questions)
 
 
 def _shown(value: Any) -> str:

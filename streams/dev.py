@@ -15,6 +15,7 @@ from streams.gateway import Client
 from streams.services import Services
 from streams.settings import Settings
 from streams.worker import Worker
+from topics.errors import BadInput
 
 
 def _silent(_: str) -> None:
@@ -34,11 +35,13 @@ async def development(
         stack.enter_context(_log_to(settings.state_dir / "dev.log"))
         services = Services(app.services, settings.state_dir / "services")
         stack.push_async_callback(services.stop)
+        worker = Worker(app, settings)
+        stack.push_async_callback(worker.stop)
+        if (intruded := worker.slot.intruded()) is not None:
+            raise BadInput(intruded)
         starting = asyncio.create_task(services.start())
         stack.push_async_callback(_abandon, starting)
         await ensure_broker(settings, say)
-        worker = Worker(app, settings)
-        stack.push_async_callback(worker.stop)
         await worker.start()
         await starting
         yield await stack.enter_async_context(Client(settings))

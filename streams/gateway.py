@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
@@ -19,11 +19,11 @@ from processors.budget import BUDGET_SIGNAL
 from processors.writing import Piece
 from streams.answers import check_answer, question_for
 from streams.encryption import enveloped, keys_of
+from streams.history import CLOCK_SKEW_MS, ENDED, LOG_TOPICS, History, ended_how, records_of
 from streams.ids import new_id
-from streams.journal import journal_of
 from streams.listening import listen
 from streams.objects import Objects
-from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors, in_order
+from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors
 from streams.settings import Settings
 from streams.status_table import StatusTable
 from topics import codec
@@ -32,27 +32,13 @@ from topics.flow import Received
 from topics.parts import Budget
 from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
 
-LOG_TOPICS = (
-    "events",
-    "model-calls",
-    "tool-calls",
-    "checks",
-    "failures",
-    "delays",
-    "questions",
-    "status",
-    "results",
-    "dead-letters",
-)
-"""Everywhere that a task leaves records."""
-
-CLOCK_SKEW_MS = 5_000
-"""How far the clocks of workers may differ: a search by time begins so much earlier."""
-
 ENVELOPE_BYTES = 1_000
 """Of a request, around its input."""
 
-ENDED = ("succeeded", "failed", "cancelled", "rejected")
+TAKEN_UP_S_MAX = 10.0
+"""A worker takes a task up within milliseconds, but for those before it."""
+
+POLL_S = 0.05
 
 
 class Client:
@@ -124,7 +110,10 @@ class Client:
         value: Any = None,
         id: str | None = None,  # noqa: A002
     ) -> None:
-        """Tell a task of an outside event. The same `id` twice counts once."""
+        """Tell a task of an outside event. The same `id` twice counts once.
+
+        A task that this client has just started is waited for; any other must be known (`UnknownName`).
+        """
         status = await self._open(task)
         signal = self._record(Signal, id=id or new_id(), task=task, name=name, value=_json(value))
         await self._send("signals", task, signal, status.tenant)
@@ -156,9 +145,14 @@ class Client:
         return to_jsonable_python(await self._objects.put(task, tenant, body, JSON, "value"))
 
     async def _open(self, task: str) -> Status:
+        """Of a task that has not ended."""
+        waited_s = 0.0 if task in self._begun_ms else TAKEN_UP_S_MAX
+        while await self._table.get(task) is None and waited_s < TAKEN_UP_S_MAX:
+            await asyncio.sleep(POLL_S)
+            waited_s += POLL_S
         status = await self.status(task)
         if status.state in ENDED:
-            raise BadInput(f"task {task!r} has ended: it {_ended_how(status)}")
+            raise BadInput(f"task {task!r} has ended: it {ended_how(status)}")
         return status
 
     def _record(self, kind: type[Record], **fields: Any) -> Record:
@@ -230,20 +224,16 @@ class Client:
                 raise _no_result(task, status, timeout_s) from None
         raise AssertionError("a tail has no end")
 
-    async def history(self, task: str) -> list[Received]:
+    async def history(self, task: str, run: int | None = None) -> list[Received]:
         """All records about a task, in the order of their time. Raises `UnknownName`.
 
-        Where the log of an open task is no longer kept, its events are those of its journal.
+        Where the log of an open task is no longer kept, its events are those of its journal. Of a task that
+        went on anew they are those of its last run, or of `run`, with how the run after it begins.
         """
         status = await self.status(task)
         async with Reader(self._settings) as reader:
-            places = [TopicPartition(self._settings.topic(topic), status.partition) for topic in LOG_TOPICS]
-            starts = await self._beginnings(reader, places, status)
-            ends = await reader.ends(places)
-            if status.state in ENDED:
-                later = await reader.at_time(places, status.at_ms + CLOCK_SKEW_MS)
-                ends = {place: min(ends[place], later[place]) for place in places}
-            return await self._told(status, reader, starts, ends)
+            history = History(self._settings, reader, status)
+            return await (history.last_run() if run is None else history.run(run))
 
     async def follow(self, task: str) -> AsyncIterator[Received]:
         """The task's records so far, then each as it comes, up to its result.
@@ -257,10 +247,9 @@ class Client:
             if task in self._begun_ms:
                 starts = await reader.at_time(places, self._begun_ms[task] - CLOCK_SKEW_MS)
                 starts = {place: min(starts[place], ends[place]) for place in places}
-                told = await _records_of(task, reader, starts, ends)
+                told = await records_of(task, reader, starts, ends)
             else:
-                status = await self.status(task)
-                told = await self._told(status, reader, await self._beginnings(reader, places, status), ends)
+                told = await History(self._settings, reader, await self.status(task)).up_to(ends)
             for record in told:
                 yield record
                 if record.topic == "results":
@@ -284,35 +273,6 @@ class Client:
             async for piece in listen(reader, task, since_ms - CLOCK_SKEW_MS, after, ended=ended):
                 yield piece
 
-    async def _told(
-        self,
-        status: Status,
-        reader: Reader,
-        starts: dict[TopicPartition, int],
-        ends: dict[TopicPartition, int],
-    ) -> list[Received]:
-        found = await _records_of(status.task, reader, starts, ends)
-        if starts[self._log(status)] == status.offset:
-            return found
-        changelog = TopicPartition(self._settings.topic("conduct-state"), status.partition)
-        journal = [] if status.state in ENDED else await journal_of(status.task, reader, changelog)
-        if not journal and all(record.topic == "status" for record in found):
-            raise UnknownName(f"task {status.task!r} {_ended_how(status)}, but its log is no longer kept")
-        kept = {record.value for record in found if record.topic == "events"}
-        return in_order(found + [event for event in journal if event.value not in kept])
-
-    def _log(self, status: Status) -> TopicPartition:
-        return TopicPartition(self._settings.topic("events"), status.partition)
-
-    async def _beginnings(
-        self, reader: Reader, places: list[TopicPartition], status: Status
-    ) -> dict[TopicPartition, int]:
-        """Where the task's records begin: on `events` exactly, elsewhere by the time at which it began."""
-        starts = await reader.at_time(places, status.started_ms - CLOCK_SKEW_MS)
-        log = self._log(status)
-        firsts = await reader.beginnings([log])
-        return starts | {log: max(status.offset, firsts[log])}
-
 
 async def _started_producer(settings: Settings) -> Any:
     producer: Any = AIOKafkaProducer(
@@ -330,13 +290,6 @@ async def _started_producer(settings: Settings) -> Any:
     return producer
 
 
-async def _records_of(
-    task: str, reader: Reader, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]
-) -> list[Received]:
-    key = task.encode()
-    return in_order([record async for record in reader.read(starts, ends) if record.key == key])
-
-
 def _json(value: Any) -> Any:
     """The value as JSON would carry it. Raises `BadInput` if JSON can't."""
     try:
@@ -346,20 +299,10 @@ def _json(value: Any) -> Any:
         raise BadInput(f"the value can't travel as JSON: {error}") from None
 
 
-def _ended_how(status: Status) -> str:
-    return (
-        "was rejected"
-        if status.state == "rejected"
-        else f"was {status.state}"
-        if status.state == "cancelled"
-        else status.state
-    )
-
-
 def _no_result(task: str, status: Status | None, timeout_s: float | None) -> Exception:
     if status is not None and status.state in ENDED:
         return UnknownName(
-            f"task {task!r} {_ended_how(status)}, but its result is older than `results` keeps records"
+            f"task {task!r} {ended_how(status)}, but its result is older than `results` keeps records"
         )
     where = f"it was {status.state} before" if status else "no worker had taken it up before"
     return TimeoutError(f"task {task!r} has not ended within {timeout_s:g} s; {where}")

@@ -5,9 +5,10 @@ thread, outside any event loop, so that `breakpoint()` in the workflow stops the
 """
 
 import random
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from processors.again import run_of
 from processors.app import App
 from processors.performance import Performance
 from topics import codec
@@ -38,15 +39,20 @@ class Played(NamedTuple):
 class Replay:
     """`for played in replay: …` runs it; afterwards `ending` or `parked` say how it went.
 
-    `until` stops it before the outcome of that step, and of all that came later.
+    `until` stops it before the outcome of that step, and of all that came later. Of a task that went on anew
+    it is the last run that is in the history, or `run`.
     """
 
-    def __init__(self, app: App, history: Iterable[Received], until: int | None = None) -> None:
+    def __init__(
+        self, app: App, history: Iterable[Received], until: int | None = None, run: int | None = None
+    ) -> None:
         records = [codec.decode(r.topic, r.value) for r in history if r.topic in ("events", "results")]
         self._until = until
         self._recorded = next((r for r in records if isinstance(r, Result)), None)
         self._events: list[Event] = [r for r in records if not isinstance(r, Result)]
-        self._submitted = _submitted(self._events)
+        begun = {run_of(event): event for event in self._events if isinstance(event, Submitted)}
+        self._submitted = begun[_which(self._events, begun, run)]
+        self._following = begun.get(run_of(self._submitted) + 1)
         app.workflow(self._submitted.workflow, self._submitted.version)  # raises if it is not there
         self._app = app
         self.performance: Performance | None = None
@@ -56,7 +62,7 @@ class Replay:
             self._app,
             self._submitted,
             random.Random,
-            queued=any(isinstance(e, Admitted) for e in self._events),
+            queued=self._submitted.run is None and any(isinstance(e, Admitted) for e in self._events),
         )
         yield Played(self._submitted, performance.take())
         for event in self._events:
@@ -78,22 +84,33 @@ class Replay:
     @property
     def different_ending(self) -> str | None:
         """What the recorded result and that of this run differ in; None if they agree, or one has no end."""
-        ending = self.performance.ending if self.performance else None
-        if ending is None or self._recorded is None:
+        ending, was = self.performance.ending if self.performance else None, self._was
+        if ending is None or was is None:
             return None
-        was = _ending(self._recorded.outcome, self._recorded.result)
-        now = _ending(ending.outcome, ending.result)
+        now = _going_on(ending.again.given) if ending.again else _ending(ending.outcome, ending.result)
         return None if was == now else f"the log ends with {was}, this run with {now}"
+
+    @property
+    def _was(self) -> str | None:
+        if self._following is not None:
+            return _going_on(self._following.input)
+        return _ending(self._recorded.outcome, self._recorded.result) if self._recorded else None
 
 
 def _ending(outcome: str, result: Any) -> str:
     return outcome if result is None else f"{outcome}: {result!r}"
 
 
-def _submitted(events: Iterable[Event]) -> Submitted:
+def _going_on(given: Any) -> str:
+    return f"going on with {given!r}"
+
+
+def _which(events: Iterable[Event], begun: Mapping[int, Submitted], run: int | None) -> int:
+    """The number of the run to play."""
+    number = max(begun, default=0) if run is None else run
+    if number in begun:
+        return number
     for event in events:
-        if isinstance(event, Submitted):
-            return event
-        if isinstance(event, Rejected):
+        if isinstance(event, Rejected) and not begun:
             raise BadInput(f"task {event.task!r} never began: {event.problem.message}")
     raise UnknownName("the beginning of the task's log is no longer kept: it can't be run again")

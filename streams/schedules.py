@@ -6,7 +6,8 @@ from pydantic_core import to_jsonable_python
 
 from processors.app import App
 from processors.schedules import KEEPER, TOLD, Kept, Spec, Told, View, task_of
-from streams.gateway import ENDED, Client
+from streams.gateway import Client
+from streams.history import ENDED
 from streams.settings import Settings
 from topics.errors import BadInput, SegueError, UnknownName
 from topics.records import Status

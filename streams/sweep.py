@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from mode import Service
 
 from streams.clock import now_ms
-from streams.gateway import ENDED
+from streams.history import ENDED
 from streams.objects import Objects
 from streams.reader import Reader
 from streams.settings import Settings

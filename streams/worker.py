@@ -2,25 +2,16 @@
 
     provision topics ─▶ take a name ─▶ start the stages ─▶ ready: each has its partitions ─▶ … ─▶ drain, stop
 
-A worker's name is a slot, not a process: the lock file in its state folder is held while the worker lives,
-and the next process that finds it free takes the same name. It thereby takes the same transactional ids,
-which ends the open transactions of one that was killed, and finds its state on disk, of which only the end is
-missing.
-
 A stage's code, and the libraries that it needs, are imported only by workers that run it.
 """
 
 import asyncio
-import fcntl
-import itertools
 import logging
 import random
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import IO
 
 from mode import Service
 
@@ -38,9 +29,10 @@ from streams.pure import PureRunner, PureStage
 from streams.quiet import quiet_aiokafka
 from streams.schedules import declare
 from streams.settings import Settings
+from streams.slot import Slot
 from streams.supervision import Runner, SupervisedStage
 from streams.sweep import Sweeper
-from topics.errors import BadInput, Unavailable
+from topics.errors import BadInput
 from topics.flow import Stage, State
 
 log = logging.getLogger(__name__)
@@ -74,10 +66,11 @@ class Worker(Service):
         self.stages = tuple(stage for stage in stages if stage != "health" or app.circuits is not None)
         if not self.stages:
             raise BadInput(f"app {app.name!r} has no circuits: give it some, App(…, circuits=Circuits())")
-        self.slot = Slot(settings)
+        self.slot = Slot(settings, app.name)
         self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
         self.objects = Objects(settings)
         self.running: list[SupervisedStage] = []
+        self._announcing: asyncio.Task[None] | None = None
         super().__init__()  # pyright: ignore[reportUnknownMemberType] # mode annotates in part
 
     @property
@@ -91,6 +84,8 @@ class Worker(Service):
 
     async def on_start(self) -> None:
         quiet_aiokafka()
+        if (intruded := self.slot.intruded()) is not None:
+            log.warning(intruded)
         await provision(self.settings)
         if self.settings.metrics_port:
             await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
@@ -118,7 +113,8 @@ class Worker(Service):
         return Beside(announcer, board)
 
     async def on_stop(self) -> None:
-        self._announcing.cancel()
+        if self._announcing is not None:
+            self._announcing.cancel()
         for (
             stage
         ) in self.running:  # all at once: each would else be told only when the one before has stopped
@@ -141,47 +137,6 @@ class Worker(Service):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
         return asked
-
-
-class Slot:
-    """The worker's name, held by a lock that the operating system frees when the process ends, however."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.name, self._lock = _locked(settings)
-
-    def free(self) -> None:
-        self._lock.close()
-
-
-def _locked(settings: Settings) -> tuple[str, IO[str]]:
-    if settings.worker is not None:
-        lock = _lock(settings, settings.worker)
-        if lock is None:
-            raise BadInput(f"a worker {settings.worker!r} already runs here: set another SEGUE_WORKER")
-        return settings.worker, lock
-    host = socket.gethostname().split(".")[0] or "worker"
-    for number in itertools.count(1):
-        name = f"{host}-{number}"
-        if (lock := _lock(settings, name)) is not None:
-            return name, lock
-    raise AssertionError("unreachable: the numbers do not end")
-
-
-def _lock(settings: Settings, name: str) -> IO[str] | None:
-    directory = settings.state_dir / name
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / "lock").open("w")
-    except OSError as error:
-        raise Unavailable(
-            f"can't write to {directory}: {error.strerror}; mend that or set SEGUE_STATE_DIR"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock
 
 
 # ---------------------------------------------------------------- the stages

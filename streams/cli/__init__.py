@@ -37,7 +37,7 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0  done
-  1  the task failed (run --wait, watch)
+  1  the task failed (run --wait, watch, dev --once)
   2  usage, or input that does not fit
   3  no such task, workflow or name
   4  the broker or a service can't be reached

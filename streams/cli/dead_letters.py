@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import moment_of, plain_table, print_table, terminal
+from streams.cli.render import moment_of, terminal
+from streams.cli.tables import cut, plain_table, print_table
 from streams.refeed import Range, back_to_its_topic, feed, records_of
 from streams.settings import Settings
 from topics.errors import BadInput, UnknownName
@@ -101,11 +102,13 @@ async def _letter(place: str) -> Received:
 
 def _table(letters: list[Received]) -> Table:
     table = plain_table("LETTER", "AT", "FROM", "TASK")
-    table.add_column("REASON", overflow="ellipsis", no_wrap=True)
+    table.add_column("REASON")
     for letter in letters:
         told = _document(letter)
         at = moment_of(letter.timestamp_ms)
-        table.add_row(told["letter"], at, f"{told['topic']} > {told['stage']}", told["task"], told["reason"])
+        table.add_row(
+            told["letter"], at, f"{told['topic']} > {told['stage']}", told["task"], cut(told["reason"])
+        )
     return table
 
 

@@ -13,7 +13,7 @@ from processors.app import App
 from processors.schedules import KEEPER
 from streams.answers import json_or_text
 from streams.cli.apps import app_argument, find_app
-from streams.cli.output import asynchronous, output_option
+from streams.cli.output import TASK_FAILED, asynchronous, output_option
 from streams.cli.render import Screen, terminal
 from streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from streams.dev import development
@@ -44,13 +44,13 @@ async def dev(
     """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
 
     Without INPUT the app's sample is run, if it has one. With --once and no terminal to ask at, the first
-    option of a question is picked, and said so.
+    option of a question is picked, and said so; exit code 1 if the task fails.
 
     \b
     segue dev examples/travel
     segue dev examples/travel "a quiet beach hotel near Porto" --once
     """
-    found = find_app(app)
+    found, succeeded = find_app(app), True
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
     sample = sample_of(found, workflow, request if request is not None else given)
     async with development(found, Settings.load(), screen.note) as client:
@@ -63,7 +63,8 @@ async def dev(
             answerer = picking(screen, pick) if pick else at_the_terminal(screen)
             if once and answerer is None:
                 answerer = picking(screen, 1)
-            await watch(client, task, screen, app=found, answerer=answerer, listener=listener)
+            told = await watch(client, task, screen, app=found, answerer=answerer, listener=listener)
+            succeeded = told.state == "succeeded"
             segue = _command()
             screen.note(f"look closer: {segue} show {task}; the broker runs on: {segue} broker stop")
         if not once:
@@ -71,6 +72,8 @@ async def dev(
                 f"the worker runs on: `{_command()} run WORKFLOW INPUT` in another terminal; Ctrl-C stops it"
             )
             await _until_stopped()
+    if once and not succeeded:
+        sys.exit(TASK_FAILED)
 
 
 def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:

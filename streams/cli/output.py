@@ -14,6 +14,16 @@ from pydantic_core import to_json
 P = ParamSpec("P")
 T = TypeVar("T")
 
+run_option = click.option(
+    "--run",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of a task that goes on anew an earlier run, counted from 0; the last if not given.",
+)
+
+TASK_FAILED = 1
+"""The exit code of a command that was to see a task to its end."""
+
 output_option = click.option(
     "--output",
     "-o",

@@ -9,11 +9,12 @@ On a terminal a footer tells what is running now; elsewhere the lines are plain 
 """
 
 import time
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
@@ -21,8 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
-from processors.preview import duration, preview, usd
-from processors.timeline import Timeline
+from processors.preview import duration, headline, preview, usd
+from processors.timeline import WENT_ON, Timeline, label_of
 from processors.writing import Piece
 from streams.cli.fields import fields
 from topics.parts import Spent
@@ -74,6 +75,7 @@ STATE_STYLE = {
     "waiting": "blue",
     "parked": "bold red",
     "succeeded": "green",
+    WENT_ON: "green",
     "failed": "red",
     "rejected": "red",
     "cancelled": "yellow",
@@ -113,17 +115,17 @@ class Screen:
         return self.console.is_terminal
 
     def moment(self, moment: Moment) -> None:
-        """One line, and more for a question's options or a long reason. What came out is for `result`."""
+        """One line, and more for a question or a long reason. What came out is for `result`."""
         line = self._moment_line(moment)
+        if moment.what == "ask" and moment.mark == "waiting":
+            self._question(line, moment.text, moment.options)
+            return
         text = "" if moment.what == "result" and moment.mark == "ok" else moment.text
-        text, _, more = text.partition("\n") if moment.what == "ask" else (text, "", "")
         reason = Text(text, style=TEXT_STYLE[moment.mark])
         fits = line.cell_len + reason.cell_len <= self.console.width
         self._line(line + reason if fits or moment.mark != "failed" else line)
         if moment.mark == "failed" and not fits:
             self._reason(reason)
-        for line in (*self._below(more), *self._options(moment.options)):
-            self._line(line)
 
     def written(self, piece: Piece) -> None:
         """The footer shows the end of what each step's model has written."""
@@ -205,11 +207,23 @@ class Screen:
     def _indent(self) -> str:
         return " " * (self.columns.clock + self.columns.what + 9)
 
-    def _below(self, text: str) -> Iterable[Text]:
-        """What a question says beyond its first line, whole: a person decides by it."""
-        for line in text.splitlines():
-            parts = Text(line).wrap(self.console, self.console.width - len(self._indent))
-            yield from (Text(self._indent) + part for part in parts) if line else [Text()]
+    def _question(self, line: Text, asked: str, options: Iterable[Option]) -> None:
+        """Whole: a person decides by it. What does not fit on the step's own line stands under it."""
+        first, _, more = asked.strip().partition("\n")
+        fits = line.cell_len + cell_len(first) <= self.console.width
+        self._line(line + Text(first) if fits else line)
+        indent = Text(self._indent)
+        for each in (more if fits else asked).rstrip().splitlines():
+            self._hung(indent, each)
+        for number, option in enumerate(options, 1):
+            self._hung(indent + Text(f"{number:>2}  ", style="bold blue"), option.label)
+
+    def _hung(self, head: Text, text: str) -> None:
+        """Wrapped, each line as far in as the first."""
+        parts = Text(text).wrap(self.console, max(1, self.console.width - head.cell_len))
+        for number, part in enumerate(parts):
+            part.rstrip()
+            self._line((Text(" " * head.cell_len) if number else head) + part if part else Text())
 
     def _append_call(self, line: Text, name: str, by: str, attempt: int | None) -> None:
         """A tool that is its own route is named once."""
@@ -217,10 +231,6 @@ class Screen:
         line.append(
             _cell(self._attempt(attempt), self.columns.attempt), style="dim" if attempt == 1 else "yellow"
         )
-
-    def _options(self, options: Iterable[Option]) -> Iterable[Text]:
-        for number, option in enumerate(options, 1):
-            yield Text(self._indent).append(f"{number:>2}  ", style="bold blue").append(option.label)
 
     def _attempt(self, attempt: int | None) -> str:
         if attempt is None:
@@ -236,8 +246,11 @@ class Screen:
     def timeline(self, timeline: Timeline) -> None:
         self._heading(timeline)
         for step in timeline.in_order:
-            for line in self._step_lines(step) if step.name != DEADLINE else ():
-                self._line(line)
+            if step.question is not None and step.outcome == "waiting":
+                self._question(self._row(step, None, first=True), step.question.text, step.question.options)
+            elif step.name != DEADLINE:
+                for line in self._step_lines(step):
+                    self._line(line)
         self._ending(timeline)
 
     def result(self, result: Any) -> None:
@@ -248,7 +261,7 @@ class Screen:
     def _heading(self, timeline: Timeline) -> None:
         head = Text().append(timeline.workflow, style="bold").append(f"  {timeline.task}  ")
         head.append(timeline.state, style=STATE_STYLE.get(timeline.state, ""))
-        if timeline.run:
+        if timeline.run or timeline.only is not None:
             head.append(f"  run {timeline.run}", style="dim")
         if timeline.started_ms is not None:
             if timeline.ended_ms is not None:
@@ -257,6 +270,8 @@ class Screen:
         self._line(head)
         if timeline.input is not None:
             self._line(Text("input   ", style="dim").append(preview(timeline.input)))
+        if timeline.state == WENT_ON:
+            self._line(Text("next    ", style="dim").append(preview(timeline.next_input)))
         if timeline.view is not None:
             self._line(Text("view    ", style="dim").append(preview(timeline.view)))
         if (spent := timeline.spent) is not None:
@@ -275,9 +290,6 @@ class Screen:
         if step.choice is not None:
             indent = " " * (5 + self.columns.what + 2)
             yield Text(f"{indent}{step.choice.by}: {step.choice.reason}", style="dim")
-        if step.question is not None and step.outcome == "waiting":
-            yield from self._below(step.question.text.partition("\n")[2])
-            yield from self._options(step.question.options)
 
     def _row(self, step: Step, attempt: Attempt | None, first: bool) -> Text:
         widths = self.columns
@@ -321,26 +333,6 @@ def terminal(stderr: bool = False) -> Console:
     return console
 
 
-def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
-    """With these columns to begin with, none of them wrapped; those in `right` stand to the right."""
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for heading in headings:
-        table.add_column(heading, no_wrap=True, justify="right" if heading in right else "left")
-    return table
-
-
-def print_table(table: Table) -> None:
-    """A pipe gets the columns without the blanks that fill them up on the right."""
-    console = terminal()
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        console.print(Text(line.rstrip()), soft_wrap=True)
-
-
 def clock(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:10]  # noqa: DTZ006 - the person's own time
 
@@ -359,7 +351,7 @@ def spent_line(spent: Spent) -> str:
 def question_line(question: Question) -> str:
     """Its first line says what is asked; the rest is for who looks closer."""
     labels = " / ".join(option.label for option in question.options)
-    asked = question.text.partition("\n")[0]
+    asked = headline(question.text)
     return f"{asked} ({labels})" if labels else asked
 
 
@@ -410,9 +402,15 @@ def _told(step: Step, attempt: Attempt | None) -> str:
         return "is being checked" if attempt.outcome == "checking" else "is running"
     if step.problem is not None:
         return step.problem.message
-    if step.question is not None and step.outcome != "succeeded":
-        return step.question.text.partition("\n")[0]
-    return preview(step.result)
+    if step.question is None:
+        return preview(step.result)
+    match step.outcome:
+        case "succeeded":
+            return label_of(step.question, step.result)
+        case "ended":
+            return headline(step.question.text)
+        case _:  # it stands there whole
+            return ""
 
 
 def _consequence(attempt: Attempt) -> str:

@@ -9,7 +9,7 @@ import click
 from processors.preview import preview
 from processors.timeline import Timeline
 from streams.cli.apps import app_option, find_app
-from streams.cli.output import emit, output_option
+from streams.cli.output import emit, output_option, run_option
 from streams.cli.render import Screen
 from streams.cli.task_ids import task_argument
 from streams.cli.watching import candidates_of
@@ -26,18 +26,19 @@ DIVERGED = 1
 @click.command()
 @task_argument
 @app_option
+@run_option
 @click.option(
     "--until", type=click.IntRange(min=0), metavar="STEP", help="Stop before the outcome of this step."
 )
 @output_option
-def replay(task: str, app: str | None, until: int | None, output: str) -> None:
+def replay(task: str, app: str | None, run: int | None, until: int | None, output: str) -> None:
     """Run TASK's workflow again over its recorded log: no call is made, nothing is published.
 
     A breakpoint() in the workflow stops there. Exit code 1 if the code no longer agrees with the log.
     """
     found = find_app(app)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    again = Replay(found, asyncio.run(_history(task)), until)
+    again = Replay(found, asyncio.run(_history(task, run)), until, run)
     screen = Screen()
     timeline = Timeline(task, candidates_of(found))
     for number, played in enumerate(again):
@@ -48,9 +49,9 @@ def replay(task: str, app: str | None, until: int | None, output: str) -> None:
     sys.exit(_verdict(again, screen, output))
 
 
-async def _history(task: str) -> list[Received]:
+async def _history(task: str, run: int | None) -> list[Received]:
     async with Client(Settings.load()) as client:
-        return await client.history(task)
+        return await client.history(task, run)
 
 
 def _show(screen: Screen, timeline: Timeline, number: int, played: Played) -> None:
@@ -81,6 +82,8 @@ def _verdict(again: Replay, screen: Screen, output: str) -> int:
         screen.note(f"diverged: {different}")
     elif ending is None:
         screen.note("the log goes no further: the task waits here")
+    elif ending.again is not None:
+        screen.note(f"goes on anew, as recorded: {preview(ending.again.given)}")
     else:
         told = ending.problem.message if ending.problem else preview(ending.result)
         screen.note(f"{ending.outcome}, as recorded: {told}")

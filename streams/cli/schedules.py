@@ -11,7 +11,8 @@ from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.inputs import ensure_fits
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import STATE_STYLE, moment_of, plain_table, print_table
+from streams.cli.render import STATE_STYLE, moment_of
+from streams.cli.tables import cut, plain_table, print_table
 from streams.gateway import Client
 from streams.schedules import add, listed, tell
 from streams.settings import Settings
@@ -39,11 +40,11 @@ async def _list(output: str) -> None:
         click.echo("no schedules", err=True)
         return
     table = plain_table("SCHEDULE", "WORKFLOW", "CRON", "ZONE", "STATE", "NEXT", "LAST")
-    table.add_column("", overflow="ellipsis", no_wrap=True)
+    table.add_column("")
     for view in found:
         state = Text(view.state, style=STYLE[view.state])
         when = (_moment(view.next), _moment(view.last))
-        table.add_row(view.name, view.workflow, view.cron, view.zone, state, *when, view.problem or "")
+        table.add_row(view.name, view.workflow, view.cron, view.zone, state, *when, cut(view.problem or ""))
     print_table(table)
 
 

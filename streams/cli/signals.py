@@ -1,12 +1,16 @@
 """Commands that tell a task something: answer, signal, cancel."""
 
+from typing import Any
+
 import click
 
+from processors.preview import headline
 from streams.answers import chosen, json_or_text, question_for
 from streams.cli.output import asynchronous, emit, output_option
 from streams.cli.task_ids import task_argument
 from streams.gateway import Client
 from streams.settings import Settings
+from topics.records import Question
 
 
 @click.command()
@@ -21,8 +25,7 @@ async def answer(task: str, value: str, step: int | None, output: str) -> None:
         question = question_for(await client.status(task), step)
         meant = chosen(question, value)
         await client.answer(task, meant, question.step)
-    label = next((option.label for option in question.options if option.value == meant), value)
-    _said(output, f"answered {question.text!r}: {label}", task=task, step=question.step, value=meant)
+    _said(output, confirmed(question, meant, value), task=task, step=question.step, value=meant)
 
 
 @click.command()
@@ -50,6 +53,12 @@ async def cancel(task: str, reason: str, output: str) -> None:
     async with Client(Settings.load()) as client:
         await client.cancel(task, reason)
     _said(output, f"asked {task} to stop", task=task, reason=reason)
+
+
+def confirmed(question: Question, meant: Any, typed: str) -> str:
+    """By the question's first line: whoever answers has just read the rest."""
+    label = next((option.label for option in question.options if option.value == meant), typed)
+    return f"answered {headline(question.text)!r}: {label}"
 
 
 def _said(output: str, sentence: str, **fields: object) -> None:

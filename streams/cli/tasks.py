@@ -13,17 +13,17 @@ from processors.timeline import Timeline
 from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.inputs import ensure_fits
-from streams.cli.output import asynchronous, emit, emit_document, output_option
+from streams.cli.output import TASK_FAILED, asynchronous, emit, emit_document, output_option, run_option
 from streams.cli.render import (
     STATE_STYLE,
+    WIDE,
     Screen,
     moment_of,
-    plain_table,
-    print_table,
     question_line,
     spent_line,
     terminal,
 )
+from streams.cli.tables import cut, plain_table, print_table
 from streams.cli.task_ids import task_argument
 from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, watch
 from streams.gateway import Client
@@ -32,7 +32,8 @@ from topics.parts import Budget
 from topics.records import PRIORITY_MAX, Status
 
 STATES = ("queued", "running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
-TASK_FAILED = 1
+DAY_AND_MINUTE = slice(5, 16)
+"""Of 2026-11-25 10:45:33."""
 
 
 @click.command()
@@ -111,21 +112,22 @@ async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output
     if not found:
         click.echo("no tasks" if not every else f"none of {len(every)} tasks is like that", err=True)
         return
-    print_table(_table(found[:limit]))
+    print_table(_table(found[:limit], narrow=terminal().width < WIDE))
     if len(found) > limit:
         click.echo(f"and {len(found) - limit} more: --limit {len(found)}", err=True)
 
 
 @click.command()
 @task_argument
+@run_option
 @app_option
 @output_option
 @asynchronous
-async def show(task: str, app: str | None, output: str) -> None:
+async def show(task: str, run: int | None, app: str | None, output: str) -> None:
     """Show TASK's steps as a timeline: each attempt, what failed and why, and what came out."""
     async with Client(Settings.load()) as client:
-        history = await client.history(task)
-    timeline = Timeline(task, candidates_of(find_app(app) if app else None))
+        history = await client.history(task, run)
+    timeline = Timeline(task, candidates_of(find_app(app) if app else None), only=run)
     for record in history:
         timeline.apply(record)
     if output == "json":
@@ -133,6 +135,8 @@ async def show(task: str, app: str | None, output: str) -> None:
         return
     screen = Screen()
     screen.timeline(timeline)
+    if timeline.run and run is None:
+        screen.note(f"\nruns before it: segue show {task} --run 0 to {timeline.run - 1}")
     for question in timeline.open_questions:
         screen.note(f"\nanswer with: segue answer {task} VALUE --step {question.step}")
 
@@ -158,10 +162,6 @@ async def _follow(client: Client, task: str, app: App | None, output: str) -> No
     else:
         screen = Screen()
         timeline = await watch(client, task, screen, app=app, answerer=at_the_terminal(screen))
-    if output == "text" and timeline.problem and timeline.problem.traceback:
-        screen.note(timeline.problem.traceback.rstrip())
-    for left in timeline.not_undone if output == "text" else ():
-        screen.note(f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}")
     if timeline.state != "succeeded":
         sys.exit(TASK_FAILED)
 
@@ -172,21 +172,22 @@ def _input(given: str | None) -> Any:
     return json_or_text(click.get_text_stream("stdin").read() if given == "-" else given)
 
 
-def _table(statuses: list[Status]) -> Table:
+def _table(statuses: list[Status], *, narrow: bool) -> Table:
+    """Where there is little room, what is asked matters more than the seconds and the cost."""
     table = plain_table("TASK", "WORKFLOW", "STATE", "STARTED", "TOOK", right=("TOOK",))
-    counted = any(status.spent for status in statuses)
+    counted = not narrow and any(status.spent for status in statuses)
     if counted:
         table.add_column("SPENT", justify="right", no_wrap=True)
-    table.add_column("", overflow="ellipsis", no_wrap=True)
+    table.add_column("")
     for status in statuses:
         table.add_row(
             status.task,
             status.workflow,
             Text(status.state, style=STATE_STYLE[status.state]),
-            moment_of(status.started_ms),
+            moment_of(status.started_ms)[DAY_AND_MINUTE if narrow else slice(None)],
             duration(status.at_ms - status.started_ms) if status.state in STATES[3:] else "",
             *([spent_line(status.spent) if status.spent else ""] if counted else []),
-            Text(_about(status), style="dim"),
+            cut(_about(status), style="dim"),
         )
     return table
 
@@ -212,6 +213,7 @@ def _document(timeline: Timeline) -> dict[str, Any]:
         "not_undone": timeline.not_undone,
         "view": timeline.view,
         "run": timeline.run,
+        "next_input": timeline.next_input,
         "spent": timeline.spent,
         "started_ms": timeline.started_ms,
         "ended_ms": timeline.ended_ms,

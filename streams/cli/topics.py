@@ -7,7 +7,7 @@ from rich.text import Text
 from processors.preview import duration
 from streams import acls
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import plain_table, print_table
+from streams.cli.tables import plain_table, print_table
 from streams.cli.worker import stages_of
 from streams.refeed import Range, again, feed, parse_bound, records_of
 from streams.settings import Settings

@@ -10,6 +10,7 @@ import click
 
 from processors.app import App
 from processors.moments import Moment
+from processors.preview import headline
 from processors.timeline import Timeline
 from streams.answers import check_answer, chosen
 from streams.cli.output import emit
@@ -75,7 +76,17 @@ async def watch(
         raise failures.exceptions[0] from None
     if listener is None:
         screen.result(timeline.result)
+        for line in _why_it_failed(timeline):
+            screen.note(line)
     return timeline
+
+
+def _why_it_failed(timeline: Timeline) -> Iterable[str]:
+    """Beyond the problem's message, which the last moment told."""
+    if timeline.problem and timeline.problem.traceback:
+        yield timeline.problem.traceback.rstrip()
+    for left in timeline.not_undone:
+        yield f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}"
 
 
 class _Asking:
@@ -153,7 +164,8 @@ def picking(screen: Screen, number: int) -> Answerer:
         if not question.options:
             if person is None:
                 raise BadInput(
-                    f"{question.text!r} has no options to pick from, and there is no terminal to answer it at"
+                    f"{headline(question.text)!r} has no options to pick from, "
+                    "and there is no terminal to answer it at"
                 )
             return await person(question)
         option = question.options[min(number, len(question.options)) - 1]

@@ -15,6 +15,7 @@ from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
 from pydantic_core import to_json
 
 from processors.app import App
+from processors.preview import headline
 from streams.answers import chosen, question_for
 from streams.gateway import Client
 from streams.ids import new_id
@@ -147,7 +148,9 @@ class Calls:
             raise BadInput(f"the question is for {question.to!r}, who is not asked here")
         meant = chosen(question, value) if isinstance(value, str) else value
         await self._client.answer(status.task, meant, question.step, by=BY)
-        return _done(f"answered {question.text!r}; {RESULT} waits for what comes of it", status.task)
+        return _done(
+            f"answered {headline(question.text)!r}; {RESULT} waits for what comes of it", status.task
+        )
 
     async def _cancel(self, caller: Caller) -> Answer:
         status, reason = await self._of_ours(caller), caller.arguments.get("reason")

@@ -20,7 +20,8 @@ from processors.app import App
 from processors.moments import Moment
 from processors.timeline import Timeline
 from streams.answers import check_answer
-from streams.gateway import ENDED, Client
+from streams.gateway import Client
+from streams.history import ENDED
 from streams.mcp_server.caller import STATE, Answer, Caller, asking_back, refusal
 from streams.mcp_server.forms import answer_in
 from streams.mcp_server.listing import ANSWER, RESULT, TASK_ID

@@ -10,7 +10,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from segue import App, Task, tool, workflow
-from streams.gateway import LOG_TOPICS, Client
+from streams.gateway import Client
+from streams.history import LOG_TOPICS
 from streams.reader import Reader
 from streams.replay import Replay
 from streams.settings import Settings

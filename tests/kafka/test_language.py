@@ -8,14 +8,18 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from processors.schedules import Told, task_of
+from processors.timeline import Timeline
 from streams.gateway import Client
 from streams.provision import provision
+from streams.replay import Replay
 from streams.schedules import listed, tell
 from streams.settings import Settings
 from tests.kafka.conftest import worker_environment
+from tests.kafka.language.app import app
 from topics.errors import UnknownName
 from topics.records import Status
 
@@ -122,3 +126,19 @@ async def test_a_task_goes_on_anew_and_shows_where_it_is_through_a_kill(
         assert (result.outcome, result.result) == ("succeeded", 10)
         runs = [r for r in await client.history(task) if b'"kind":"submitted"' in (r.value or b"")]
         assert len(runs) == 1  # the log that is shown is that of the last run
+        for number in range(4):
+            told = Timeline(task, only=number)
+            for record in await client.history(task, number):
+                told.apply(record)
+            total = sum(range(number + 1))
+            assert (told.run, told.input, told.view) == (number, total, {"total": total})
+            assert (told.state, told.next_input) == ("went on", total + number + 1)
+            assert [(step.name, step.result) for step in told.steps.values() if step.kind == "tool"] == [
+                ("add", total + number + 1)
+            ]
+            replay = Replay(app, await client.history(task, number), run=number)
+            assert all(replay)
+            assert (replay.parked, replay.different_ending) == (None, None)
+        assert await client.history(task, 4) == await client.history(task)
+        with pytest.raises(UnknownName, match="has no run 5: the last is run 4"):
+            await client.history(task, 5)

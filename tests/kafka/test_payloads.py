@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 
 from processors.blob import Blob
 from streams.clock import now_ms
-from streams.gateway import LOG_TOPICS, Client
+from streams.gateway import Client
+from streams.history import LOG_TOPICS
 from streams.objects import Objects
 from streams.provision import provision
 from streams.refeed import Copy, Range, back_to_its_topic, feed, records_of

@@ -1,5 +1,7 @@
 """The example `support`, whole: long conversations, a failing shop, and workers killed on the way."""
 
+import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +11,7 @@ import pytest_asyncio
 
 from streams.settings import Settings
 from tests.kafka.conftest import free_port
-from tests.kafka.running import PATIENCE_S, Running, running, until
+from tests.kafka.running import PATIENCE_S, ROOT, Running, running, until
 
 
 @dataclass
@@ -33,6 +35,20 @@ class Shop:
 
     async def said(self, task: str) -> list[tuple[str, str]]:
         return [(said["who"], said["text"]) for said in await _get(f"{self.chat}/conversations/{task}")]
+
+    async def pipes(self, typed: str) -> tuple[int | None, list[str]]:
+        """A customer whose messages come from a pipe; how the chat ended, and what it said."""
+        chat = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "examples.support.chat"),
+            env=self.at.env,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            said, _ = await chat.communicate(typed.encode())
+        return chat.returncode, [line for line in said.decode().splitlines() if "Ctrl" not in line]
 
     async def hears(self, task: str, text: str, who: str = "assistant") -> None:
         """Returns when the customer was told something like that."""
@@ -103,3 +119,26 @@ async def test_above_the_limit_a_supervisor_decides_and_messages_wait_their_turn
     result = await client.result(task, PATIENCE_S)
     assert result.outcome == "succeeded", result.problem
     assert (result.result["how"], len(result.result["done"])) == ("the customer was served", 1)
+
+
+async def test_messages_from_a_pipe_are_answered_also_if_the_worker_comes_later(shop: Shop) -> None:
+    """The second is sent before any worker has taken the task up; the last comes when all is over."""
+    chat = asyncio.create_task(shop.pipes("where is 1057?\nthanks, that's all\nare you there?\n"))
+    await asyncio.sleep(2)
+    await shop.at.worker()
+    code, (first, *others) = await chat
+    assert (code, others) == (
+        0,
+        [
+            "  assistant: You're welcome. Goodbye!",
+            "(the conversation is over: the customer was served)",
+        ],
+    )
+    assert first.startswith("  assistant: Order 1057 (Oak bookshelf, Wall fixing set) is being packed")
+
+
+async def test_a_customer_who_leaves_is_told_where_the_conversation_stands(shop: Shop) -> None:
+    await shop.at.worker()
+    code, (_, goodbye) = await shop.pipes("where is 1057?\n")
+    assert code == 0
+    assert goodbye.startswith("(the conversation stays open: segue show ")

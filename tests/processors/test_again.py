@@ -170,6 +170,23 @@ def test_the_log_of_the_last_run_plays_again_and_is_told_alone() -> None:
     assert [step.kind for step in timeline.in_order] == ["tool"]
 
 
+def test_an_earlier_run_plays_again_and_is_told_up_to_how_the_next_begins() -> None:
+    played = anew()
+    history = [record for record in played.logs["events"] if record.key == b"t"]
+    second = next(begun for begun in runs(played) if begun.run and begun.run.number == 2)
+    replay = Replay(played.app, history, run=1)
+    assert all(replay)
+    assert (replay.parked, replay.different_ending) == (None, None)
+    assert replay.performance is not None
+    assert replay.performance.ending is not None
+    assert replay.performance.ending.again is not None
+    timeline = Timeline("t", only=1)
+    for record in history:
+        timeline.apply(record)
+    assert (timeline.run, timeline.state, timeline.next_input) == (1, "went on", second.input)
+    assert timeline.ended_ms == second.at_ms
+
+
 def test_what_a_task_shows_stands_in_its_status_and_is_told_once() -> None:
     case = next(case for case in CASES if case.name == "shows")
     played = case.play(driver())

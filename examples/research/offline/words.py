@@ -17,6 +17,7 @@ PURPOSES = {"heat": "cooling", "hot": "cooling", "summer": "cooling"}
 
 PREPOSITIONS = {"against", "for", "in", "to", "when", "during", "on", "by", "at", "with"}
 FILLING = {
+    *("better", "best", "worse", "worst", "good", "cheaper", "cheapest", "more", "less", "than"),
     *("what", "which", "how", "much", "many", "does", "do", "did", "is", "are", "was", "were"),
     *("should", "shall", "can", "could", "we", "i", "the", "a", "an"),
 }

@@ -1,0 +1,36 @@
+"""Tables as wide as the terminal: ids and states stand there whole, and only the last column is cut.
+
+A pipe or file gets everything.
+"""
+
+from collections.abc import Collection
+
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.render import terminal
+
+
+def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
+    """With these columns to begin with, none of them wrapped; those in `right` stand to the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, justify="right" if heading in right else "left")
+    return table
+
+
+def cut(text: str, style: str = "") -> Text:
+    """For a column that gets what the others leave: on one line, as much of it as there is room for."""
+    return Text(" ".join(text.split()), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def print_table(table: Table) -> None:
+    """A pipe gets the columns without the blanks that fill them up on the right."""
+    console = terminal()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)

@@ -1,0 +1,120 @@
+"""How questions stand on a screen: whole where somebody decides by them, on one line in lists."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from processors.timeline import Timeline
+from streams.answers import question_for
+from streams.cli.render import Screen, question_line
+from streams.cli.signals import confirmed
+from streams.cli.tables import cut, plain_table
+from topics import codec
+from topics.errors import BadInput
+from topics.flow import Received
+from topics.records import Answered, Option, Origin, Question, QuestionClosed, Status
+
+LETTER = Question(
+    task="t",
+    step=4,
+    workflow="w",
+    to="author",
+    text="Shall I send this to dana@example.com? Or say what to change.\n\nDear Dana,\nwe move.",
+    options=(Option(label="Send it", value="send"), Option(label="Discard it " + "and forget " * 5, value=1)),
+    at_ms=0,
+)
+WHOLE = [
+    "Shall I send this to dana@example.com? Or say what to",
+    "change.",
+    "",
+    "Dear Dana,",
+    "we move.",
+]
+
+
+def on(width: int) -> tuple[Screen, io.StringIO]:
+    text = io.StringIO()
+    return Screen(Console(file=text, width=width, force_terminal=True, color_system=None)), text
+
+
+def lines(text: io.StringIO) -> list[str]:
+    return [line.strip() for line in text.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("shown", ["watch", "show"])
+def test_a_question_is_whole_on_a_narrow_terminal(shown: str) -> None:
+    screen, text = on(80)
+    timeline = Timeline("t")
+    moment = timeline.apply(Received("questions", 0, 0, b"t", codec.encode(LETTER), (), 0))
+    assert moment is not None
+    if shown == "watch":
+        screen.moment(moment)
+    else:
+        screen.timeline(timeline)
+    asked = lines(text)
+    assert [line for line in asked if line in WHOLE and line] == [line for line in WHOLE if line]
+    assert asked[-3:] == [
+        "1  Send it",
+        "2  Discard it and forget and forget and forget and",
+        "forget and forget",
+    ]
+    assert "…" not in text.getvalue().replace("…  ", "")
+
+
+def test_what_fits_stands_on_the_line_of_its_step() -> None:
+    screen, text = on(200)
+    timeline = Timeline("t")
+    moment = timeline.apply(Received("questions", 0, 0, b"t", codec.encode(LETTER), (), 0))
+    assert moment is not None
+    screen.moment(moment)
+    asked = lines(text)
+    assert asked[0].endswith("Shall I send this to dana@example.com? Or say what to change.")
+    assert asked[1:4] == ["", "Dear Dana,", "we move."]
+
+
+def test_an_answer_is_told_in_the_words_that_were_picked() -> None:
+    screen, text = on(200)
+    timeline = Timeline("t")
+    origin = Origin(topic="signals", partition=0, offset=0)
+    answered = Answered(task="t", id="a", step=4, value=1, origin=origin, at_ms=1)
+    closed = QuestionClosed(task="t", step=4, reason="answered", at_ms=1)
+    for topic, record in (("questions", LETTER), ("events", answered), ("questions", closed)):
+        timeline.apply(Received(topic, 0, record.at_ms, b"t", codec.encode(record), (), 0))
+    screen.timeline(timeline)
+    assert lines(text)[-1].endswith(LETTER.options[1].label.strip())
+
+
+def test_a_list_and_a_confirmation_have_the_first_line() -> None:
+    first = "Shall I send this to dana@example.com? Or say what to change."
+    discard = LETTER.options[1].label
+    assert question_line(LETTER) == f"{first} (Send it / {discard})"
+    assert confirmed(LETTER, "send", "1") == f"answered {first!r}: Send it"
+    assert confirmed(LETTER, "shorter", "shorter") == f"answered {first!r}: shorter"
+    assert question_line(LETTER.model_copy(update={"text": "\n  When?\n", "options": ()})) == "When?"
+
+
+def test_an_error_that_names_questions_is_one_line() -> None:
+    status = Status(
+        task="t",
+        workflow="w",
+        version=1,
+        state="waiting",
+        questions=(LETTER,),
+        partition=0,
+        offset=0,
+        started_ms=0,
+        at_ms=0,
+    )
+    with pytest.raises(BadInput) as refused:
+        question_for(status, 9)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_table_cuts_its_last_column_and_nothing_else() -> None:
+    screen, text = on(40)
+    table = plain_table("TASK", "STATE")
+    table.add_column("")
+    table.add_row("1m894zpzasa2642hr", "waiting", cut("asks author: this and that\nand more"))
+    screen.console.print(table)
+    assert lines(text)[1:] == ["1m894zpzasa2642hr  waiting  asks author…"]
