@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+from processors.again import first_step_of
 from processors.fingerprint import fingerprint
 from processors.loop import forget
 from processors.step import Kind, Step
@@ -23,7 +24,7 @@ class Steps:
     """
 
     def __init__(self, submitted: Submitted) -> None:
-        self.first = submitted.run.first_step if submitted.run else 0
+        self.first = first_step_of(submitted)
         self.calls = 0
         self._steps: list[Step] = []
         self._open = 0

@@ -13,9 +13,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import ref
 
+import pytest
 from pydantic_core import to_json
 
+from processors import conduct
 from processors.app import App
 from processors.attempt import CURRENT, attempt_of
 from processors.check import accepted, refused, to_judge
@@ -23,6 +26,7 @@ from processors.conduct import Conduct
 from processors.delay import Delays
 from processors.intake import Intake
 from processors.limits import LIMITS, Limits
+from processors.performance import Performance
 from processors.recover import Recover
 from processors.reply import Reply
 from processors.routes import Tool
@@ -303,3 +307,16 @@ def _problem(error: Exception) -> Problem:
         retryable=not isinstance(error, Permanent),
         retry_after_s=error.retry_after_s if isinstance(error, Retryable) else None,
     )
+
+
+def watched_performances(monkeypatch: pytest.MonkeyPatch) -> list[ref[Performance]]:
+    """Every performance that is made from now on, as long as something holds it."""
+    played: list[ref[Performance]] = []
+
+    class Watched(Performance):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            played.append(ref(self))
+
+    monkeypatch.setattr(conduct, "Performance", Watched)
+    return played

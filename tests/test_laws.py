@@ -5,17 +5,14 @@ import random
 from collections import Counter
 from functools import cache
 from typing import Any
-from weakref import ref
 
 import pytest
 
-from processors import conduct
 from processors.conduct import Conduct
 from processors.limits import Limits
-from processors.performance import Performance
 from streams.replay import Replay
 from tests.corpus import APP, CASES, MODELS, Case, driver
-from tests.driver import Driver, Memory
+from tests.driver import Driver, Memory, watched_performances
 from topics.flow import Decision, Publish
 from topics.records import Result, Status
 
@@ -153,14 +150,7 @@ def test_a_restart_between_any_two_acts_changes_nothing(case: Case) -> None:
 @each_case
 def test_a_coroutine_that_was_let_go_is_no_garbage(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python looks for garbage in cycles seldom: of many tasks that sleep, those let go would stay."""
-    played: list[ref[Performance]] = []
-
-    class Watched(Performance):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            played.append(ref(self))
-
-    monkeypatch.setattr(conduct, "Performance", Watched)
+    played = watched_performances(monkeypatch)
     gc.disable()
     try:
         ended(case.play(Restless(APP, MODELS)))

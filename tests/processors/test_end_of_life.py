@@ -1,15 +1,12 @@
 """Tasks that have ended leave: a year of them leaves what two weeks do."""
 
 import gc
-from typing import Any
-from weakref import ref
 
 import pytest
 
-from processors import conduct, marks
-from processors.performance import Performance
+from processors import marks
 from segue import App, Task, tool, workflow
-from tests.driver import Driver
+from tests.driver import Driver, watched_performances
 from topics.contracts import DAY_MS
 from topics.records import Status
 
@@ -107,14 +104,7 @@ def test_more_marks_than_go_at_once_all_go() -> None:
 
 def test_the_memory_of_a_task_that_ended_is_free_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python looks for garbage in cycles seldom: what waits for that makes a worker grow with each burst."""
-    played: list[ref[Performance]] = []
-
-    class Watched(Performance):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            played.append(ref(self))
-
-    monkeypatch.setattr(conduct, "Performance", Watched)
+    played = watched_performances(monkeypatch)
     driver = Driver(APP)
     gc.disable()
     try:
