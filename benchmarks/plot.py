@@ -37,27 +37,34 @@ def main() -> None:
 
 def _peers(found: dict[str, Any]) -> Any:
     """How many times as fast Segue is, with the spread over the rounds."""
-    rows = [row for row in found["rows"] if row["name"] != "Segue" and all(row["segue_ratio"].values())]
-    figure, axes = pyplot.subplots(figsize=(9, 0.7 + 0.62 * len(rows)), layout="constrained")
-    for place, (load, colour) in enumerate(COLOURS.items()):
-        _bars(axes, rows, load, colour, offset=0.38 * (place - 0.5))
-    axes.axvline(1, color=INK, linewidth=1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g} ×")
-    axes.margins(x=0.12)
-    axes.set_xlabel("Segue's steps per second over those of each, and the spread over the rounds")
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-    axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
+    others = [row for row in found["rows"] if row["kind"] != "segue"]
+    rows = [row for row in others if all(all(ratios.values()) for ratios in row["faster"].values())]
+    figure, both = pyplot.subplots(
+        1, 2, figsize=(11, 1.1 + 0.62 * len(rows)), sharex=True, sharey=True, layout="constrained"
+    )
+    for axes, ours in zip(both, rows[0]["faster"], strict=True):
+        for place, (load, colour) in enumerate(COLOURS.items()):
+            label = f"{load} in flight" if axes is both[0] else None
+            _bars(
+                axes, [row["faster"][ours][load] for row in rows], colour, label, offset=0.38 * (place - 0.5)
+            )
+        axes.set_title(ours)
+        axes.axvline(1, color=INK, linewidth=1)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g} ×")
+        axes.margins(x=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+    both[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
+    both[0].invert_yaxis()
+    figure.supxlabel("steps per second over those of each, and the spread over the rounds", fontsize=12)
     figure.legend(frameon=False, ncols=2, loc="outside upper right")
     return figure
 
 
-def _bars(axes: Any, rows: list[dict[str, Any]], load: str, colour: str, offset: float) -> None:
-    ratios = [row["segue_ratio"][load] for row in rows]
+def _bars(axes: Any, ratios: list[list[float]], colour: str, label: str | None, offset: float) -> None:
     medians = [median for median, _, _ in ratios]
     spread = [[median - least for median, least, _ in ratios], [most - median for median, _, most in ratios]]
-    places = [place + offset for place in range(len(rows))]
+    places = [place + offset for place in range(len(ratios))]
     axes.barh(
         places,
         [median - 1 for median in medians],
@@ -66,7 +73,7 @@ def _bars(axes: Any, rows: list[dict[str, Any]], load: str, colour: str, offset:
         color=colour,
         xerr=spread,
         error_kw={"ecolor": INK, "elinewidth": 1.5, "capsize": 3},
-        label=f"{load} in flight",
+        label=label,
     )
     for place, (median, _, most) in zip(places, ratios, strict=True):
         axes.annotate(

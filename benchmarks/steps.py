@@ -2,9 +2,10 @@
 
 A task makes three to nine no-op tool steps, six in the mean: tasks that are all alike march in step, in one
 batch, and flatter. Results have 200 bytes. Load: so many tasks in flight, all stages in this one process.
+Tools are called by the stage `tool`, and once more as local ones, by the stage `conduct`.
 Alone: one task at a time; a step is the time from one call of the tool to the next. Raw: two loops of plain
 aiokafka that pass one record back and forth with the same guarantee: what two hops cost at least.
-The guarantees and loads are interleaved over the rounds; figures are medians over the rounds.
+Guarantees, tools and loads are interleaved over the rounds; figures are medians over the rounds.
 
     python -m benchmarks.steps [--rounds 3] [--seconds 5]
 """
@@ -18,8 +19,8 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ async def wide(task: Task, steps: int) -> None:
 
 
 APP = App("benchmark", workflows=[six, wide], tools=[noop])
+LOCAL = App("benchmark", workflows=[six, wide], tools=[replace(noop, local=True)])
 
 
 @dataclass(frozen=True)
@@ -178,29 +180,33 @@ async def start(settings: Settings, app: App, seat: Seat) -> tuple[Worker, Bench
 async def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
     settings = Settings.load()
     await ensure_broker(settings)
-    found: dict[tuple[str, int], list[float]] = {}
-    alone: dict[str, list[float]] = {}
-    raw: dict[str, list[float]] = {}
+    found: dict[tuple[Guarantee, str, int], list[float]] = {}
+    alone: dict[tuple[Guarantee, str], list[float]] = {}
+    raw: dict[Guarantee, list[float]] = {}
     guarantees: tuple[Guarantee, ...] = ("exactly_once", "at_least_once")
     for number in range(rounds):
-        for guarantee in guarantees:
+        for guarantee, (tools, app) in product(guarantees, (("by topic", APP), ("local", LOCAL))):
             raw.setdefault(guarantee, []).extend(await raw_two_hop_ms(settings, guarantee))
-            async with running(guarantee) as bench:
-                alone.setdefault(guarantee, []).extend(await bench.step_ms(200))
+            async with running(guarantee, app) as bench:
+                alone.setdefault((guarantee, tools), []).extend(await bench.step_ms(200))
                 for in_flight in IN_FLIGHT:
                     rate = await bench.steps_per_s(in_flight, seconds)
-                    found.setdefault((guarantee, in_flight), []).append(rate)
+                    found.setdefault((guarantee, tools, in_flight), []).append(rate)
                     print(
-                        f"round {number + 1}: {guarantee}, {in_flight} in flight: {rate:,.0f} steps/s",
+                        f"round {number + 1}: {guarantee}, tools {tools}, {in_flight} in flight: "
+                        f"{rate:,.0f} steps/s",
                         flush=True,
                     )
-    return [_row(key, rates, alone[key[0]], raw[key[0]]) for key, rates in found.items()]
+    return [_row(key, rates, alone[key[:2]], raw[key[0]]) for key, rates in found.items()]
 
 
-def _row(key: tuple[str, int], rates: list[float], alone: list[float], raw: list[float]) -> dict[str, Any]:
+def _row(
+    key: tuple[Guarantee, str, int], rates: list[float], alone: list[float], raw: list[float]
+) -> dict[str, Any]:
     return {
         "guarantee": key[0],
-        "in_flight": key[1],
+        "tools": key[1],
+        "in_flight": key[2],
         "steps_per_s": round(statistics.median(rates)),
         "step_ms_p50": round(statistics.median(alone), 2),
         "step_ms_p99": round(statistics.quantiles(alone, n=100)[98], 2),

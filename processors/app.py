@@ -31,6 +31,7 @@ from processors.routes import (
     ModelRoute,
     Tool,
     ToolRoute,
+    is_local,
     names_of,
     route_of,
     with_undos,
@@ -204,6 +205,7 @@ class App:
         of_agents = [route for agent in self.agents.values() for route in agent.routes()]
         declared = with_undos([*routes, *map(route_of, (*tools, clock)), *of_agents])
         self.routes: dict[str, AnyRoute] = _by("route", declared, lambda r: r.name)
+        self.local = frozenset(name for name, route in self.routes.items() if is_local(route))
         self.checks = _by("check", checks, lambda c: c.name)
         self.services = tuple(services)
         self.prices = dict(prices or {})
@@ -219,6 +221,11 @@ class App:
             raise BadInput(
                 f"a limit for {unknown[0]!r}: that is no candidate, route or MCP server of app "
                 f"{self.name!r}; there are: {', '.join(sorted(known))}"
+            )
+        if limited := sorted(self.limits.keys() & self.local):
+            raise BadInput(
+                f"a limit for {limited[0]!r}, which is local: limits hold in the stage `tool`, so take away "
+                "one or the other"
             )
 
     def workflow(self, name: str, version: int | None = None) -> Workflow[Any, Any]:

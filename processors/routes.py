@@ -68,6 +68,7 @@ class Tool(Generic[P, R]):
     name: str
     policy: Policy = Policy()
     undo: "Tool[..., Any] | None" = None
+    local: bool = False
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The plain function, without durability: for its own tests."""
@@ -129,6 +130,7 @@ def tool(
     retries: int = ...,
     backoff_s: float = ...,
     backoff_s_max: float = ...,
+    local: bool = ...,
 ) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
 @overload
 def tool(
@@ -139,6 +141,7 @@ def tool(
     retries: int = ...,
     backoff_s: float = ...,
     backoff_s_max: float = ...,
+    local: bool = ...,
 ) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
 @overload
 def tool(
@@ -149,13 +152,23 @@ def tool(
     retries: int = ...,
     backoff_s: float = ...,
     backoff_s_max: float = ...,
+    local: bool = ...,
 ) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
-def tool(function: Any = None, /, *, name: str | None = None, undo: Any = None, **policy: Any) -> Any:
+def tool(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    undo: Any = None,
+    local: bool = False,
+    **policy: Any,
+) -> Any:
     """Declare an async function to be a tool: its calls from a workflow are steps, retried by the policy.
 
     Arguments and result travel as JSON, by their annotations. Inside, `current_attempt()` gives the
     idempotency key for outside services; raise `Retryable` or `Permanent` to say what a failure means.
-    `undo` is a tool that takes what this one returned, and undoes it if the task fails later.
+    `undo` is a tool that takes what this one returned, and undoes it if the task fails later. With `local`
+    its first attempt is made where the workflow runs, for tools that answer within milliseconds.
     """
 
     def declare(function: Callable[P, Awaitable[R]]) -> Tool[P, R]:
@@ -166,7 +179,7 @@ def tool(function: Any = None, /, *, name: str | None = None, undo: Any = None, 
                 f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"
             )
         known_as = name or function.__name__
-        return Tool(function, known_as, Policy(**policy), undo_of(known_as, undo))
+        return Tool(function, known_as, Policy(**policy), undo_of(known_as, undo), local)
 
     return declare(function) if function is not None else declare
 
@@ -307,6 +320,15 @@ def route_of(declared: LoneTool) -> ToolRoute[Any]:
     if isinstance(declared, Tool):
         route.__dict__["adapter"] = declared.output
     return route
+
+
+def is_local(route: AnyRoute) -> bool:
+    """Whether its calls may be made where they are asked for: there is one tool to call, and it says so."""
+    match route.candidates:
+        case [Tool(local=True)]:
+            return route.choose is None
+        case _:
+            return False
 
 
 def names_of(route: AnyRoute, candidate: int) -> tuple[str, ...]:

@@ -331,12 +331,13 @@ class Timeline:
         return Moment(self.now_ms, "retry", step.name, step.number, by, call.attempt, "again", text=text)
 
     def _succeeded(self, event: StepSucceeded) -> Moment | None:
-        """A result without a call or question before it comes from a child task."""
-        step = self._step(event.step, "child", self._child(event.by))
+        step = self._outcome_of(event)
         tried = step.attempts.get(event.attempt)
         if step.outcome == "succeeded" or (tried and tried.outcome in ("failed", "refused")):
             return None
         step.outcome, step.result, step.ended_ms = "succeeded", event.result, event.at_ms
+        if step.kind == "tool" and step.started_ms is None:
+            step.started_ms = event.at_ms - round(event.took_ms)
         step.spent, step.choice = consumed(event), event.choice or step.choice
         if step.kind in ("model", "tool"):
             attempt = step.attempt(event.attempt)
@@ -357,7 +358,7 @@ class Timeline:
         )
 
     def _gave_up(self, event: StepFailed) -> Moment | None:
-        step = self._step(event.step, "child", self._child(event.by))
+        step = self._outcome_of(event)
         if step.outcome == "failed":
             return None
         step.outcome, step.problem, step.ended_ms = "failed", event.problem, event.at_ms
@@ -456,9 +457,14 @@ class Timeline:
             step.undoes = call.undoes
         return step, step.attempt(call.attempt)
 
-    def _child(self, by: str | None) -> str:
-        """A child is named after its parent, which needs no second telling."""
-        return (by or "").replace(self.task, "…", 1)
+    def _outcome_of(self, event: StepSucceeded | StepFailed) -> Step:
+        """The step; one without a call or question before it was a local tool's, or is a child task.
+
+        A child is named after its parent, which needs no second telling.
+        """
+        if event.route is not None and event.step not in self.steps:
+            return self._step(event.step, "tool", event.route)
+        return self._step(event.step, "child", (event.by or "").replace(self.task, "…", 1))
 
     def _candidate(self, call: CallModel | CallTool) -> str | None:
         names = self.candidates.get(call.route, ())

@@ -22,7 +22,7 @@ from streams.gate import Gate, Perform
 from streams.measured import Knowledge, Measured
 from streams.metrics import Metrics
 from streams.objects import Objects
-from streams.payloads import Desk
+from streams.payloads import Desk, may_refer
 from streams.problems import OutputRefused, Withheld, problem_of, redact
 from streams.telling import Telling, told
 from topics import codec
@@ -97,7 +97,7 @@ class RouteCalls:
                 lambda: self._choosing.choose(call, record),
                 lambda reason: self._too_large(call, reason),
             )
-        desk = Desk(self._objects, record, call.task, _policy(self._app, call).result_bytes_max)
+        desk = self._desk(call, tenant_in(record.headers), refers=may_refer(record.value))
         name = _id(call)
         perform: Perform = lambda: self._perform(call, desk)  # noqa: E731 - it may be wrapped
         if self._announcer is not None and isinstance(call, CallModel) and call.stream:
@@ -105,6 +105,16 @@ class RouteCalls:
         if self._gate is not None:
             name, perform = self._gated(self._gate, call, record, perform)
         return Job(name, perform, lambda reason: self._too_large(call, reason))
+
+    def local(self, call: CallTool, tenant: str | None) -> Job:
+        """A call that stands on no topic: of a tool that no limit and no choice concern."""
+        refers = any(isinstance(value, dict | list) for value in call.arguments.values())
+        desk = self._desk(call, tenant, refers=refers)
+        return Job(_id(call), lambda: self._perform(call, desk), lambda reason: self._too_large(call, reason))
+
+    def _desk(self, call: AnyCall, tenant: str | None, *, refers: bool) -> Desk:
+        bytes_max = _policy(self._app, call).result_bytes_max
+        return Desk(self._objects, call.task, tenant, refers=refers, bytes_max=bytes_max)
 
     def _gated(self, gate: Gate, call: AnyCall, record: Received, perform: Perform) -> tuple[str, Perform]:
         """A call that was moved has another name than before it was, should both come to one worker."""
@@ -156,7 +166,7 @@ class CheckCalls:
 
     def job(self, record: Received) -> Job:
         output: CheckOutput = codec.decode(record.topic, record.value)
-        desk = Desk(self._objects, record, output.task)
+        desk = Desk(self._objects, output.task, tenant_in(record.headers), refers=may_refer(record.value))
         name = _id(output.call) if output.verdict is None else f"{_id(output.call)}/judged-{output.passed}"
         return Job(name, lambda: self._perform(output, desk), lambda reason: _unchecked(output, reason))
 

@@ -27,7 +27,7 @@ from streams.clock import now_ms
 from streams.gate import Gate
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
-from streams.outbox import Outbox, TooLarge
+from streams.outbox import Outbox
 from streams.problems import redact
 from streams.progress import UNFINISHED_MAX, Progress
 from streams.settings import Settings
@@ -239,26 +239,14 @@ class EffectRunner:
         started_s, at_ms = time.perf_counter(), now_ms()
         outbox = Outbox(self._settings)
         for begun in finished:
-            self._add(outbox, begun, at_ms)
+            assert begun.decision is not None
+            too_large = begun.job.too_large if begun.job is not None else None
+            outbox.add_outcome(begun.decision, begun.record, too_large, self.name, at_ms)
             self._progress[begun.at].finish(begun.record.offset)
         offsets = {tp: self._progress[tp].commit() for tp in {begun.at for begun in finished}}
         await commits.commit(outbox.records, offsets, group.membership, at_ms)
         self._metrics.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(finished), time.perf_counter() - started_s)
-
-    def _add(self, outbox: Outbox, begun: Begun, at_ms: int) -> None:
-        """What was decided; if that does not fit on its topic, that it does not; else a dead letter."""
-        assert begun.decision is not None
-        try:
-            outbox.add(begun.decision, begun.record)
-            return
-        except TooLarge as large:
-            reason = str(large)
-        with contextlib.suppress(TooLarge):
-            if begun.job is not None:
-                outbox.add(begun.job.too_large(reason), begun.record)
-                return
-        outbox.add(Decision([dead_letter(begun.record, self.name, reason, at_ms)]), begun.record)
 
     def _count_published(self, finished: list[Begun]) -> None:
         for begun in finished:

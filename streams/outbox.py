@@ -8,7 +8,10 @@ anywhere (librdkafka's default partitioner is not Java's), so its key is hashed 
 # aiokafka is annotated only in part.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
@@ -27,11 +30,12 @@ from topics.flow import (
     Publish,
     Received,
     Write,
+    dead_letter,
     is_moved,
     tenant_in,
     trace_of,
 )
-from topics.records import Record
+from topics.records import CallTool, Record
 
 RECORD_OVERHEAD_BYTES = 100
 """Offsets, lengths and the batch's own header, generously."""
@@ -47,14 +51,27 @@ class TooLarge(Exception):
     """A record would be refused by its topic, or by those who read it."""
 
 
+class Asked(NamedTuple):
+    """A call that is made before its commit; `publish` is how others would have been asked to make it."""
+
+    publish: Publish
+    call: CallTool
+    cause: Received
+    tenant: str | None
+
+
 class Outbox:
-    """The records of one commit, in order. `published` are the same as the stages decided them."""
+    """The records of one commit, in order. `published` are the same as the stages decided them.
+
+    `local` are calls whose outcomes belong to them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._keys = keys_of(settings)
         self.published: list[Publish] = []
         self.records: list[Outgoing] = []
+        self.local: list[Asked] = []
 
     def add(
         self, decision: Decision, cause: Received | None, changelog: TopicPartition | None = None
@@ -78,6 +95,26 @@ class Outbox:
         self.records += records
         self.published += decision.publish
         return writes
+
+    def add_outcome(
+        self,
+        decision: Decision,
+        cause: Received,
+        too_large: Callable[[str], Decision] | None,
+        stage: str,
+        now_ms: int,
+    ) -> None:
+        """What came of a call; if that does not fit on its topic, that it does not; else a dead letter."""
+        try:
+            self.add(decision, cause)
+            return
+        except TooLarge as large:
+            reason = str(large)
+        with suppress(TooLarge):
+            if too_large is not None:
+                self.add(too_large(reason), cause)
+                return
+        self.add(Decision([dead_letter(cause, stage, reason, now_ms)]), cause)
 
     def _outgoing(self, publish: Publish, cause: Received | None, passed: Headers) -> Outgoing:
         key = publish.key.encode()

@@ -12,11 +12,14 @@ from processors.blob import JSON, SHELF, whole
 from processors.reply import Reply
 from streams.objects import Objects, TaskShelf
 from topics.errors import Permanent
-from topics.flow import Received, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput
 
 REFERENCE = b'"kind":"value"'
 """Stands in a record that refers to a value; looking for it costs less than walking through the arguments."""
+
+
+def may_refer(record: bytes | None) -> bool:
+    return REFERENCE in (record or b"")
 
 
 class Serves(Protocol):
@@ -24,14 +27,21 @@ class Serves(Protocol):
 
 
 class Desk:
-    """Where one record's call is served, with the task's place in the object store, if there is a store."""
+    """Where one call is served, with the task's place in the object store, if there is a store."""
 
     def __init__(
-        self, objects: Objects | None, record: Received, task: str, bytes_max: int | None = None
+        self,
+        objects: Objects | None,
+        task: str,
+        tenant: str | None,
+        *,
+        refers: bool,
+        bytes_max: int | None = None,
     ) -> None:
         self._objects = objects
-        self._record = record
         self._task = task
+        self._tenant = tenant
+        self._refers = refers
         self._bytes_max = bytes_max
 
     async def serve(self, executor: Serves, call: Any) -> Any:
@@ -41,10 +51,9 @@ class Desk:
         """
         if self._objects is None:
             return await executor(call)
-        shelf = self._objects.shelf(self._task, tenant_in(self._record.headers))
+        shelf = self._objects.shelf(self._task, self._tenant)
         SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
-        refers = REFERENCE in (self._record.value or b"")
-        answer = await executor(await _loaded(call, shelf) if refers else call)
+        answer = await executor(await _loaded(call, shelf) if self._refers else call)
         if not isinstance(answer, Reply) or call.agent:
             return answer
         return await _kept(answer, shelf, self._bytes_max)

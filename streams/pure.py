@@ -20,6 +20,7 @@ from streams.clock import now_ms as clock_ms
 from streams.disk import StateFailed, ensure_room
 from streams.encryption import Keys, OpenedState, keys_of
 from streams.group import Batch, Committed, Group, session
+from streams.local import LocalCalls
 from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
 from streams.problems import redact
@@ -68,10 +69,16 @@ class Partition:
     """A stage's object on one partition, and the state under it."""
 
     def __init__(
-        self, stage: PureStage, store: Store | None, changelog: TopicPartition | None, keys: Keys | None
+        self,
+        stage: PureStage,
+        store: Store | None,
+        changelog: TopicPartition | None,
+        keys: Keys | None,
+        local: LocalCalls | None = None,
     ) -> None:
         self._stage = stage
         self._keys = keys
+        self._local = local
         self.store = store
         self.changelog = changelog
         self.object = self._made()
@@ -105,7 +112,9 @@ class Partition:
             self.store.commit(ends[self.changelog], now_ms, fenced=fenced)
 
     def _accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
+        asked = self._local.taken_from(decision, cause) if self._local is not None else ()
         writes = outbox.add(decision, cause, self.changelog)
+        outbox.local += asked
         if self.store is not None and writes:
             self.store.pend(writes)
 
@@ -126,8 +135,16 @@ class Partition:
 class PureRunner:
     """One stage on this worker: `run` until `stop`, or until Kafka or a bug ends it with an exception."""
 
-    def __init__(self, stage: PureStage, settings: Settings, worker: str, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        stage: PureStage,
+        settings: Settings,
+        worker: str,
+        metrics: Metrics,
+        local: LocalCalls | None = None,
+    ) -> None:
         self.name = stage.name
+        self._local = local
         self._stage = stage
         self._settings = settings
         self._worker = worker
@@ -194,7 +211,7 @@ class PureRunner:
                 continue  # revoked since it was fetched
             for record in records:
                 partition.handle(record, outbox, now_ms)
-                if len(outbox.records) >= OUTBOX_RECORDS_MAX:
+                if len(outbox.records) + len(outbox.local) >= OUTBOX_RECORDS_MAX:
                     offsets[tp] = _after(record)
                     await self._commit(group, outbox, offsets, now_ms)
                     outbox, offsets = Outbox(self._settings), {}
@@ -207,6 +224,8 @@ class PureRunner:
             await self._commit(group, outbox, offsets, now_ms)
 
     async def _commit(self, group: Group, outbox: Outbox, offsets: Offsets, now_ms: int) -> None:
+        if self._local is not None and outbox.local:
+            await self._local.serve(outbox, self.name)
         started_s = time.perf_counter()
         ends = await self._committer.commit(outbox.records, offsets, group.membership, now_ms)
         for partition in self._partitions.values():
@@ -230,7 +249,7 @@ class PureRunner:
         async for number, store in self._stores_of({tp.partition for tp in partitions}):
             for tp in sorted(tp for tp in partitions if tp.partition == number):
                 changelog, keys = self._changelog(number), keys_of(self._settings)
-                self._partitions[tp] = Partition(self._stage, store, changelog, keys)
+                self._partitions[tp] = Partition(self._stage, store, changelog, keys, self._local)
                 self._positions[tp] = starts[tp]
                 self._group.serve(tp, starts[tp])
 

@@ -22,6 +22,7 @@ from streams.calls import CheckCalls, RouteCalls
 from streams.circuits import CircuitBoard
 from streams.effects import EffectRunner, EffectStage
 from streams.gate import Gate
+from streams.local import LocalCalls
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.provision import provision
@@ -165,9 +166,17 @@ def runner_of(
         assert app.circuits is not None
         return HealthRunner(app.circuits, settings, worker, metrics)
     if name in ("model", "tool", "check"):
-        stage = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
-        return EffectRunner(stage, settings, worker, metrics)
-    return PureRunner(PureStage(name, _maker(name, app, settings.limits)), settings, worker, metrics)
+        effects = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
+        return EffectRunner(effects, settings, worker, metrics)
+    stage = PureStage(name, maker(name, app, settings.limits))
+    local = local_calls(app, metrics, objects) if name == "conduct" and app.local else None
+    return PureRunner(stage, settings, worker, metrics, local)
+
+
+def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:
+    from streams.executors.tool import ToolExecutor
+
+    return LocalCalls(app, RouteCalls("tool", app, ToolExecutor(app), metrics, objects))
 
 
 def _gate(name: str, app: App, settings: Settings, metrics: Metrics, beside: Beside) -> Gate | None:
@@ -180,7 +189,7 @@ def _gate(name: str, app: App, settings: Settings, metrics: Metrics, beside: Bes
     return gate
 
 
-def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
+def maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
     match name:
         case "intake":
             from processors.intake import Intake

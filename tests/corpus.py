@@ -59,12 +59,12 @@ async def describe(stay: Stay) -> Stay:
     return stay.model_copy(update={"nights": stay.nights + 1})
 
 
-@tool
+@tool(local=True)
 async def upper(text: str) -> str:
     return text.upper()
 
 
-@tool(retries=3)
+@tool(retries=3, local=True)
 async def flaky(text: str) -> str:
     """Succeeds at the third attempt."""
     if current_attempt().attempt < 3:
@@ -92,7 +92,7 @@ async def release(room: Hotel) -> str:
     return f"released {room.id}"
 
 
-@tool(undo=release)
+@tool(undo=release, local=True)
 async def reserve(name: str, price: int = 100) -> Hotel:
     return Hotel(id=name, price=price)
 

@@ -90,7 +90,7 @@ def _chosen(parser: argparse.ArgumentParser, only: list[str], processes: int | N
     names = {entry.name for entry in catalogue.ALL}
     if unknown := set(only) - names:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}; there are {'; '.join(sorted(names))}")
-    always = {catalogue.SEGUE, catalogue.RAW}
+    always = {*catalogue.OURS, catalogue.RAW}
     chosen = [entry for entry in catalogue.ALL if not only or entry.name in always | set(only)]
     if processes is None:
         return chosen

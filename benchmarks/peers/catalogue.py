@@ -36,6 +36,10 @@ class Entry:
 
 PAGE_CACHE = "written, not synced"
 SEGUE = "Segue"
+SEGUE_LOCAL = "Segue, local tools"
+OURS = (SEGUE, SEGUE_LOCAL)
+"""Whose steps per second are compared with everybody's."""
+
 RAW = "aiokafka, two hops"
 AT_LEAST_ONCE = ", at least once"
 
@@ -50,7 +54,9 @@ def _on_postgres(name: str, kind: Kind, durability: str, program: str, *argument
 
 ALL = (
     Entry(SEGUE, "segue", PAGE_CACHE, "on_segue", ("exactly_once",)),
+    Entry(SEGUE_LOCAL, "segue", PAGE_CACHE, "on_segue", ("exactly_once", "local")),
     Entry(SEGUE + AT_LEAST_ONCE, "segue", PAGE_CACHE, "on_segue", ("at_least_once",)),
+    Entry(SEGUE_LOCAL + AT_LEAST_ONCE, "segue", PAGE_CACHE, "on_segue", ("at_least_once", "local")),
     Entry(RAW, "plain", PAGE_CACHE, "on_aiokafka", ("exactly_once",)),
     Entry(RAW + AT_LEAST_ONCE, "plain", PAGE_CACHE, "on_aiokafka", ("at_least_once",)),
     Entry("Faust, two agents", "plain", PAGE_CACHE, "on_faust", ("exactly_once",)),

@@ -1,6 +1,6 @@
 """Segue: a worker as `segue worker` starts it, with metrics and health. All of a turn share their topics.
 
-python -m benchmarks.peers.on_segue exactly_once|at_least_once
+python -m benchmarks.peers.on_segue exactly_once|at_least_once [local]
 """
 
 import os
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.peers.program import Ran, serve
 from benchmarks.raw import Guarantee
-from benchmarks.steps import STEPS, Bench, Seat, running
+from benchmarks.steps import APP, LOCAL, STEPS, Bench, Seat, running
 from streams.quiet import quiet_aiokafka
 
 
@@ -33,7 +33,8 @@ async def started() -> AsyncGenerator[Segue]:
     quiet_aiokafka()
     guarantee: Guarantee = "at_least_once" if sys.argv[1] == "at_least_once" else "exactly_once"
     seat = Seat(f"{os.environ['PEERS_TURN']}.", int(os.environ["PEERS_PROCESS"]))
-    async with running(guarantee, seat=seat) as bench:
+    app = LOCAL if "local" in sys.argv else APP
+    async with running(guarantee, app, seat) as bench:
         yield Segue(bench)
 
 

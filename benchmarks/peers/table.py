@@ -4,8 +4,8 @@ from typing import Any
 
 HEAD = (
     "| | a commit is | steps/s, 64 in flight | steps/s, 512 | a step alone, p50 / p99 "
-    "| CPU of a step, 64: programs + server | 512 | Segue is faster, 64 | 512 |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| CPU of a step, 64: programs + server | 512 | Segue is faster, 64 | 512 | with local tools, 64 | 512 |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -21,7 +21,11 @@ def _line(row: dict[str, Any]) -> str:
         *(f"{rate:,}" for rate in row["steps_per_s"].values()),
         f"{row['step_ms_p50']} / {row['step_ms_p99']} ms",
         *(f"{cpu['programs']:,} + {cpu['server']:,} µs" for cpu in row["cpu_us_per_step"].values()),
-        *(_times(ratio) if row["name"] != "Segue" else "" for ratio in row["segue_ratio"].values()),
+        *(
+            _times(ratio) if row["name"] != ours else ""
+            for ours, ratios in row["faster"].items()
+            for ratio in ratios.values()
+        ),
     )
     return f"| {' | '.join(cells)} |"
 

@@ -205,6 +205,15 @@ def test_a_child_and_a_timer_show_without_a_command() -> None:
     ]
 
 
+def test_a_local_tool_shows_without_a_command() -> None:
+    timeline = Timeline("t")
+    outcome = succeeded(step=0, by="search").model_copy(update={"route": "search", "took_ms": 4.0})
+    assert told(at("events", outcome), timeline=timeline) == [
+        Moment(1050, "tool", "search", 0, "search", 1, "ok", 4.0, "free=true")
+    ]
+    assert (timeline.steps[0].kind, timeline.steps[0].started_ms) == ("tool", 1046)
+
+
 def test_a_parked_task_says_where() -> None:
     problem = Problem(type="WorkflowChanged", message="step 3 is on the log, but …")
     status = Status(

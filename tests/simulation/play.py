@@ -24,11 +24,13 @@ from streams.calls import Calls, CheckCalls, Job, RouteCalls
 from streams.effects import EffectRunner, EffectStage
 from streams.executors.check import CheckExecutor
 from streams.executors.tool import ToolExecutor
+from streams.local import PATIENCE_S, LocalCalls
 from streams.metrics import Metrics
 from streams.objects import Objects
+from streams.pure import PureRunner, PureStage
 from streams.settings import Settings
 from streams.supervision import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
-from streams.worker import ALL_STAGES, runner_of
+from streams.worker import ALL_STAGES, maker, runner_of
 from tests.corpus import APP, MODELS
 from tests.simulation.broker import BROKER, Broker
 from tests.simulation.claims import Broken, Claims
@@ -39,7 +41,7 @@ from tests.simulation.workload import PLAYED, Outside, is_right
 from tests.simulation.world import PROCESS, Fault, Process, World
 from topics.errors import SegueError
 from topics.flow import Decision, Received
-from topics.records import CallModel
+from topics.records import CallModel, CallTool
 
 IDLE_POLL_MS = 3_600_000
 """Idle stages poll twice a second, from which nothing is learnt where it is known when something happens."""
@@ -55,6 +57,7 @@ QUIET_S = 4_500
 
 CALL_S_MAX = 0.3
 LONG_CALL_S_MAX = 20.0
+LOCAL_CALL_S_MAX = PATIENCE_S * 1.1
 
 ECHOED = ("tasks", "events", "tool-calls", "model-calls", "failures", "delays")
 
@@ -149,6 +152,11 @@ class Play:
         self.world.note(process, "starts")
 
     def _runner(self, stage: str, settings: Settings, worker: str) -> Runner:
+        if stage == "conduct":
+            local = LocalCalls(APP, TakesTime("tool", APP, ToolExecutor(APP), metrics()))
+            return PureRunner(
+                PureStage(stage, maker(stage, APP, settings.limits)), settings, worker, metrics(), local
+            )
         if stage not in CALLS:
             return runner_of(stage, APP, settings, worker, metrics(), Objects(settings))
         calls = Watched(CALLS[stage](), self.claims)
@@ -285,6 +293,20 @@ class Watched:
             raise
         self._claims.finished.add(name)
         return decision
+
+
+class TakesTime(RouteCalls):
+    """Local calls: most answer within the patience that there is with them, some do not."""
+
+    def local(self, call: CallTool, tenant: str | None) -> Job:
+        job = super().local(call, tenant)
+        return replace(job, perform=lambda: self._perform_local(job))
+
+    async def _perform_local(self, job: Job) -> Decision:
+        process = PROCESS.get()
+        await process.passes(f"begins {job.id}, local")
+        await asyncio.sleep(process.world.chance.random() * LOCAL_CALL_S_MAX)
+        return await job.perform()
 
 
 def settings_of(schedule: Schedule) -> Settings:

@@ -19,7 +19,6 @@ from processors.delay import Delays
 from processors.intake import Intake
 from processors.recover import Recover
 from streams.calls import Calls, CheckCalls, RouteCalls
-from streams.effects import Begun, EffectRunner, EffectStage
 from streams.executors.check import CheckExecutor
 from streams.executors.model import ModelExecutor
 from streams.executors.tool import ToolExecutor
@@ -125,7 +124,6 @@ def test_no_record_fails_a_pure_stage(
     assert caplog.messages == []
 
 
-HERE = TopicPartition("calls", 0)
 CALLS: dict[str, Callable[[Metrics], Calls]] = {
     "model": lambda metrics: RouteCalls("model", APP, ModelExecutor(APP), metrics),
     "tool": lambda metrics: RouteCalls("tool", APP, ToolExecutor(APP), metrics),
@@ -139,7 +137,6 @@ CALLS: dict[str, Callable[[Metrics], Calls]] = {
 async def test_no_record_fails_an_effect_stage(name: str, topic: str) -> None:
     metrics = Metrics(APP)
     calls = CALLS[name](metrics)
-    runner = EffectRunner(EffectStage(name, calls, 100), Settings(), "poison", metrics)
     await calls.executor.start()
     for offset, bad in enumerate(poison(topic, CALLED)):
         record = bad.received(topic, offset)
@@ -149,10 +146,10 @@ async def test_no_record_fails_an_effect_stage(name: str, topic: str) -> None:
             job = calls.job(record)
         except BadRecord:
             continue
-        taken_s, begun = time.perf_counter() - started_s, Begun(HERE, record, job)
-        begun.decision = await job.perform()
+        taken_s = time.perf_counter() - started_s
+        decision = await job.perform()
         started_s = time.perf_counter() - taken_s
-        runner._add(outbox, begun, NOW_MS)
+        outbox.add_outcome(decision, record, job.too_large, name, NOW_MS)
         assert time.perf_counter() - started_s < SLOWEST_S, bad
         assert len(outbox.published) == 1, bad
         metrics.published(name, outbox.published)
