@@ -58,6 +58,14 @@ async def add(left: int, right: int) -> int:
         return left + right
 
 
+@tool(timeout_s=30, retries=10, local=True)
+async def add_here(left: int, right: int) -> int:
+    """Mostly quick; one in fifty takes too long for a local tool."""
+    with LEDGER.executing("add_here", left, right):
+        await asyncio.sleep(0.2 if (left + right) % 50 == 0 else 0.001)
+        return left + right
+
+
 @tool(timeout_s=30, retries=10, backoff_s=0.1)
 async def flaky(fails: int) -> int:
     with LEDGER.executing("flaky", fails):
@@ -162,6 +170,14 @@ async def sequence(task: Task, numbers: list[int]) -> int:
 
 
 @workflow
+async def locally(task: Task, numbers: list[int]) -> int:
+    total = 0
+    for number in numbers:
+        total = await task.tool(add_here, left=total, right=number)
+    return total
+
+
+@workflow
 async def fan_out(task: Task, numbers: list[int]) -> list[int]:
     return await task.gather(*(task.tool(add, left=number, right=number) for number in numbers))
 
@@ -252,6 +268,7 @@ app = App(
     "chaos",
     workflows=[
         sequence,
+        locally,
         fan_out,
         retries,
         fallback,
@@ -268,7 +285,7 @@ app = App(
         fails,
     ],
     routes=[primary_or_spare, guesser],
-    tools=[add, flaky, broken, tardy],
+    tools=[add, add_here, flaky, broken, tardy],
     checks=[is_number],
     agents=[postman],
 )

@@ -54,6 +54,10 @@ def _sequence(random: Random) -> Work:
     return Work("sequence", numbers, sum(numbers), effects=len(numbers))
 
 
+def _locally(random: Random) -> Work:
+    return replace(_sequence(random), workflow="locally")
+
+
 def _fan_out(random: Random) -> Work:
     numbers = _numbers(random, random.randrange(2, 9))
     return Work("fan_out", numbers, [2 * number for number in numbers], effects=len(numbers))
@@ -129,6 +133,8 @@ KINDS: tuple[Callable[[Random], Work], ...] = (
     _sequence,
     _sequence,
     _sequence,
+    _locally,
+    _locally,
     _fan_out,
     _retries,
     _fallback,

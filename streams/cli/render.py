@@ -23,7 +23,8 @@ from rich.text import Text
 
 from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
 from processors.preview import duration, headline, preview, usd
-from processors.timeline import WENT_ON, Timeline, label_of
+from processors.steps_view import label_of
+from processors.timeline import WENT_ON, Timeline
 from processors.writing import Piece
 from streams.cli.fields import fields
 from topics.parts import Spent
