@@ -21,7 +21,7 @@ from topics.flow import Decision, Publish
 from topics.records import AttemptFailed, CallTool, StepSucceeded
 
 interrupted: list[int] = []
-CAUSE = received("events", b"what happened", headers=(("segue-tenant", b"acme"),))
+CAUSE = received("events", b"what happened")
 
 
 @tool(local=True)
