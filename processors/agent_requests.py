@@ -20,9 +20,10 @@ from pydantic_ai.durable_exec import (
 )
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
-from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext
+
+from processors.unstreamed import Streaming, unwrapped
 
 ModelParams = ModelRequestParams | ModelCompactMessagesParams | ModelCancelSuspendedResponseParams
 """What is asked of a model: to answer, to make a conversation shorter, to drop what it still works on."""
@@ -87,7 +88,7 @@ def as_asked(model: Model) -> Model | None:
     return None if ours is None else _Once(model, ours)
 
 
-class _Once(WrapperModel):
+class _Once(Streaming):
     def __init__(self, wrapped: Model, ours: ModelSettings) -> None:
         super().__init__(wrapped)
         self._ours = ours
@@ -115,14 +116,8 @@ class _Once(WrapperModel):
     def _with(self, settings: ModelSettings | None) -> ModelSettings:
         """A model that does not know one of ours would warn at every request."""
         given: dict[str, Any] = {**(settings or {})}
-        unknown = _unwrapped(self.wrapped).unsupported_settings
+        unknown = unwrapped(self.wrapped).unsupported_settings
         ours: dict[str, Any] = {name: value for name, value in self._ours.items() if name not in unknown}
         if "extra_headers" in ours:
             given["extra_headers"] = ours["extra_headers"] | (given.get("extra_headers") or {})
         return cast("ModelSettings", ours | given)
-
-
-def _unwrapped(model: Model) -> Model:
-    while isinstance(model, WrapperModel):
-        model = model.wrapped
-    return model

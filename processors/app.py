@@ -216,7 +216,7 @@ class App:
         self.sample = sample
 
     def _check_limits(self) -> None:
-        known = {n for r in self.routes.values() for i in range(len(r.names)) for n in names_of(r, i)}
+        known = _counted(self.routes.values())
         if unknown := sorted(self.limits.keys() - known):
             raise BadInput(
                 f"a limit for {unknown[0]!r}: that is no candidate, route or MCP server of app "
@@ -227,6 +227,11 @@ class App:
                 f"a limit for {limited[0]!r}, which is local: limits hold in the stage `tool`, so take away "
                 "one or the other"
             )
+
+    def limits_of(self, kind: str) -> dict[str, Limit]:
+        """Those that calls of this kind, `model` or `tool`, count in."""
+        counted = _counted(route for route in self.routes.values() if route.kind == kind)
+        return {name: limit for name, limit in self.limits.items() if name in counted}
 
     def workflow(self, name: str, version: int | None = None) -> Workflow[Any, Any]:
         """The workflow of that name and version; without a version the newest. Raises `UnknownName`."""
@@ -276,6 +281,10 @@ def _durable(agent: NamedAgent) -> "Durable[Any]":
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+def _counted(routes: Iterable[AnyRoute]) -> set[str]:
+    return {name for route in routes for i in range(len(route.names)) for name in names_of(route, i)}
 
 
 def _by(kind: str, declared: Iterable[V], key: Callable[[V], K]) -> dict[K, V]:

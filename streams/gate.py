@@ -51,10 +51,16 @@ class Gate:
         self._topic = f"{stage}-calls"
         self._app = app
         self._board = board
-        self._shares = {name: Share(name, limit, settings.partitions) for name, limit in app.limits.items()}
+        self._shares = {
+            name: Share(name, limit, settings.partitions) for name, limit in app.limits_of(stage).items()
+        }
         self._line: deque[Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._idle: set[asyncio.Task[object]] = set()
+
+    @property
+    def limits(self) -> Collection[str]:
+        return self._shares
 
     @property
     def waiting(self) -> int:

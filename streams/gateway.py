@@ -6,6 +6,7 @@ seen here are told here (`BadInput`, `UnknownName`), where somebody listens; the
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
@@ -40,6 +41,9 @@ TAKEN_UP_S_MAX = 10.0
 
 POLL_S = 0.05
 
+BEGUN_MAX = 10_000
+"""Tasks that a client knows to have just started: who follows one seldom starts so many others before."""
+
 
 class Client:
     """`async with Client(settings) as client: …`. Connects when first used."""
@@ -49,7 +53,8 @@ class Client:
         self._producer: Any = None
         self._table = StatusTable(self._settings)
         self._objects = Objects(self._settings)
-        self._begun_ms: dict[str, int] = {}
+        self._begun_ms: OrderedDict[str, int] = OrderedDict()
+        """When the last tasks were asked for: until a worker takes one up, nothing else tells of it."""
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -58,9 +63,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._table.close()
-        if self._producer is not None:
-            await self._producer.stop()
+        try:
+            await self._table.close()
+        finally:
+            if self._producer is not None:
+                await asyncio.shield(self._producer.stop())
 
     # ------------------------------------------------------------ in
 
@@ -84,7 +91,7 @@ class Client:
         given = await self._fitting(task, _json(input), tenant)
         asked = {"id": task, "workflow": workflow, "version": version, "input": given}
         request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority, budget=budget)
-        self._begun_ms[task] = await self._send("tasks", task, request, tenant)
+        self._begun(task, await self._send("tasks", task, request, tenant))
         return task
 
     async def answer(
@@ -136,6 +143,12 @@ class Client:
     def download(self, blob: Blob) -> AsyncIterator[bytes]:
         """The bytes of a blob. Raises `Permanent` if they are gone or not what was written."""
         return self._objects.chunks(blob)
+
+    def _begun(self, task: str, at_ms: int) -> None:
+        self._begun_ms[task] = at_ms
+        self._begun_ms.move_to_end(task)
+        if len(self._begun_ms) > BEGUN_MAX:
+            self._begun_ms.popitem(last=False)
 
     async def _fitting(self, task: str, value: Any, tenant: str | None) -> Any:
         """A JSON value, or the reference to it if no record can hold it."""
@@ -244,12 +257,13 @@ class Client:
         async with Reader(self._settings) as reader:
             places = [reader.partition_of(topic, task) for topic in LOG_TOPICS]
             ends = await reader.ends(places)
-            if task in self._begun_ms:
-                starts = await reader.at_time(places, self._begun_ms[task] - CLOCK_SKEW_MS)
+            status, begun_ms = await self._table.get(task), self._begun_ms.get(task)
+            if begun_ms is not None and (status is None or status.state == "rejected"):
+                starts = await reader.at_time(places, begun_ms - CLOCK_SKEW_MS)
                 starts = {place: min(starts[place], ends[place]) for place in places}
                 told = await records_of(task, reader, starts, ends)
             else:
-                told = await History(self._settings, reader, await self.status(task)).up_to(ends)
+                told = await History(self._settings, reader, status or await self.status(task)).up_to(ends)
             for record in told:
                 yield record
                 if record.topic == "results":
@@ -266,8 +280,9 @@ class Client:
         Of a step that is asked with `stream`. `after` is the offset of the last piece that was seen. A task
         that this client has just started is waited for; any other must be known (`UnknownName`).
         """
-        status = await (self._table.get if task in self._begun_ms else self.status)(task)
-        since_ms = self._begun_ms[task] if status is None else status.started_ms
+        begun_ms = self._begun_ms.get(task)
+        status = await (self.status if begun_ms is None else self._table.get)(task)
+        since_ms = status.started_ms if status is not None else begun_ms or 0
         ended = status is not None and status.state in ENDED
         async with Reader(self._settings) as reader:
             async for piece in listen(reader, task, since_ms - CLOCK_SKEW_MS, after, ended=ended):

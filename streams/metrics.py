@@ -65,12 +65,12 @@ class Metrics(Families):
         self._workflows = {name for name, _ in app.workflows}
         self._candidates = {name: route.names for name, route in app.routes.items()}
         self._exposition: Exposition | None = None
-        self._begin_at_zero()
+        self._begin_at_zero(circuits=app.circuits is not None)
 
-    def _begin_at_zero(self) -> None:
+    def _begin_at_zero(self, *, circuits: bool) -> None:
         """A series that appears with 1 shows no rise: what alerts watch is there from the start."""
         for topic in contracts.ALL:
-            for stage in set(topic.read_by) - {"outside"}:
+            for stage in set(topic.read_by) - {"outside", "" if circuits else "health"}:
                 self._dead_letters[stage, topic.name].inc(0)
         for workflow in self._workflows:
             self._tasks_submitted[(workflow,)].inc(0)
@@ -78,7 +78,7 @@ class Metrics(Families):
             self._tasks_queued[(workflow,)].inc(0)
             for outcome in get_args(Outcome):
                 self._tasks_ended[workflow, outcome].inc(0)
-        for candidate in {name for names in self._candidates.values() for name in names}:
+        for candidate in {name for names in self._candidates.values() for name in names if circuits}:
             self._circuits_opened[(candidate,)].inc(0)
         for route, names in self._candidates.items():
             for one, following in pairwise(names):

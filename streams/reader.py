@@ -89,7 +89,7 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await asyncio.shield(self._consumer.stop())  # cancelled halfway, it would look for brokers for ever
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         """All partitions of the topic with this contract name. Raises `Unavailable` if it does not exist."""

@@ -184,7 +184,7 @@ def _gate(name: str, app: App, settings: Settings, metrics: Metrics, beside: Bes
     if name == "check" or not (app.limits or beside.board):
         return None
     gate = Gate(name, app, settings, beside.board)
-    for limit in app.limits:
+    for limit in gate.limits:
         metrics.limit_wait(name, limit, partial(gate.waited_s, limit))
     return gate
 

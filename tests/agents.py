@@ -5,7 +5,9 @@ from typing import Any
 
 from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.settings import ModelSettings
 
 from segue import App, Task, workflow
 from tests.driver import Driver
@@ -32,6 +34,30 @@ def scripted(*answers: ModelResponse) -> FunctionModel:
                 yield f"{word} "
 
     return FunctionModel(answer, stream_function=stream)  # type: ignore[arg-type]
+
+
+class WholeModel(Model):
+    """It has no `request_stream`, as a model of one's own may."""
+
+    @property
+    def model_name(self) -> str:
+        return "whole"
+
+    @property
+    def system(self) -> str:
+        return "test"
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        return text("a quiet one")
+
+
+UNABLE = WholeModel(), FunctionModel(lambda messages, info: text("a quiet one"))
+"""They can't stream."""
 
 
 def played(

@@ -1,8 +1,6 @@
 """Command: dev."""
 
 import asyncio
-import os
-import shutil
 import signal
 import sys
 from typing import Any
@@ -13,7 +11,7 @@ from processors.app import App
 from processors.schedules import KEEPER
 from streams.answers import json_or_text
 from streams.cli.apps import app_argument, find_app
-from streams.cli.output import TASK_FAILED, asynchronous, output_option
+from streams.cli.output import TASK_FAILED, asynchronous, command_name, output_option
 from streams.cli.render import Screen, terminal
 from streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from streams.dev import development
@@ -50,7 +48,7 @@ async def dev(
     segue dev examples/travel
     segue dev examples/travel "a quiet beach hotel near Porto" --once
     """
-    found, succeeded = find_app(app), True
+    found, succeeded, segue = find_app(app), True, command_name()
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
     sample = sample_of(found, workflow, request if request is not None else given)
     async with development(found, Settings.load(), screen.note) as client:
@@ -65,11 +63,10 @@ async def dev(
                 answerer = picking(screen, 1)
             told = await watch(client, task, screen, app=found, answerer=answerer, listener=listener)
             succeeded = told.state == "succeeded"
-            segue = _command()
             screen.note(f"look closer: {segue} show {task}; the broker runs on: {segue} broker stop")
         if not once:
             screen.note(
-                f"the worker runs on: `{_command()} run WORKFLOW INPUT` in another terminal; Ctrl-C stops it"
+                f"the worker runs on: `{segue} run WORKFLOW INPUT` in another terminal; Ctrl-C stops it"
             )
             await _until_stopped()
     if once and not succeeded:
@@ -89,11 +86,6 @@ def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, An
     if len(names) != 1:
         raise BadInput(f"which workflow? Name one with --workflow: {', '.join(names) or 'the app has none'}")
     return names[0], value
-
-
-def _command() -> str:
-    """What to type for `segue` here: its path, where its environment is not activated."""
-    return "segue" if shutil.which("segue") else os.path.relpath(sys.argv[0])
 
 
 async def _until_stopped() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -32,6 +34,11 @@ output_option = click.option(
     show_default=True,
     help="Text for people, or JSON: one document, or one a line where things come over time.",
 )
+
+
+def command_name() -> str:
+    """What to type for `segue` here: its path, where its environment is not activated."""
+    return "segue" if shutil.which("segue") else os.path.relpath(sys.argv[0])
 
 
 def emit(value: Any, indent: int | None = None) -> None:

@@ -25,7 +25,7 @@ from streams.cli.render import (
 )
 from streams.cli.tables import cut, plain_table, print_table
 from streams.cli.task_ids import task_argument
-from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, watch
+from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, how_to_answer, watch
 from streams.gateway import Client
 from streams.settings import Settings
 from topics.parts import Budget
@@ -138,7 +138,7 @@ async def show(task: str, run: int | None, app: str | None, output: str) -> None
     if timeline.run and run is None:
         screen.note(f"\nruns before it: segue show {task} --run 0 to {timeline.run - 1}")
     for question in timeline.open_questions:
-        screen.note(f"\nanswer with: segue answer {task} VALUE --step {question.step}")
+        screen.note(f"\n{how_to_answer(question)}")
 
 
 @click.command(name="watch")

@@ -13,7 +13,7 @@ from processors.moments import Moment
 from processors.preview import headline
 from processors.timeline import Timeline
 from streams.answers import check_answer, chosen
-from streams.cli.output import emit
+from streams.cli.output import command_name, emit
 from streams.cli.render import Screen
 from streams.gateway import Client
 from topics.errors import BadInput, UnknownName
@@ -53,7 +53,10 @@ async def watch(
     answerer: Answerer | None = None,
     listener: Listener | None = None,
 ) -> Timeline:
-    """Show what happens to the task until it ends. A `listener` gets the moments in the screen's place."""
+    """Show what happens to the task until it ends. A `listener` gets the moments in the screen's place.
+
+    Without an `answerer` it is said how to answer each question.
+    """
     tell = listener or screen.moment
     timeline = Timeline(task, candidates_of(app))
     try:
@@ -61,17 +64,15 @@ async def watch(
             async with asyncio.TaskGroup() as beside:
                 alone = beside.create_task(_say_if_nobody_works(timeline, screen))
                 writing = beside.create_task(_follow_writing(client, task, screen, listener is not None))
-                asking = _Asking(client, answerer, beside) if answerer else None
+                asking = _Asking(client, answerer, beside, screen)
                 async for record in client.follow(task):
                     if moment := timeline.apply(record):
                         tell(moment)
-                    if asking:
-                        asking.keep(timeline.open_questions)
+                    asking.keep(timeline.open_questions)
                 alone.cancel()
                 await asyncio.wait([writing], timeout=LAST_WORDS_S)
                 writing.cancel()
-                if asking:
-                    asking.keep(())
+                asking.keep(())
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     if listener is None:
@@ -92,10 +93,13 @@ def _why_it_failed(timeline: Timeline) -> Iterable[str]:
 class _Asking:
     """Questions are put beside the task's own course, one at a time; a failure of one ends the watching."""
 
-    def __init__(self, client: Client, answerer: Answerer, beside: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, client: Client, answerer: Answerer | None, beside: asyncio.TaskGroup, screen: Screen
+    ) -> None:
         self._client = client
         self._answerer = answerer
         self._beside = beside
+        self._screen = screen
         self._one_at_a_time = asyncio.Lock()
         self._asked: dict[int, asyncio.Task[None]] = {}
 
@@ -110,6 +114,9 @@ class _Asking:
 
     async def _ask(self, question: Question) -> None:
         await asyncio.sleep(SETTLED_S)
+        if self._answerer is None:
+            self._screen.note(how_to_answer(question))
+            return
         async with self._one_at_a_time:
             value = await self._answerer(question)
             await self._client.answer(question.task, value, question.step)
@@ -173,6 +180,10 @@ def picking(screen: Screen, number: int) -> Answerer:
         return option.value
 
     return pick
+
+
+def how_to_answer(question: Question) -> str:
+    return f"answer with: {command_name()} answer {question.task} VALUE --step {question.step}"
 
 
 def _prompt(question: Question) -> str:

@@ -19,6 +19,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
+from processors.unstreamed import Streaming
 from streams.telling import Telling
 
 
@@ -31,7 +32,7 @@ async def request_streamed(
 ) -> ModelResponse:
     scribe = Scribe(telling, parameters)
     async with model_request_stream(
-        model, messages, model_settings=settings, model_request_parameters=parameters
+        Streaming(model), messages, model_settings=settings, model_request_parameters=parameters
     ) as stream:
         async for event in stream:
             scribe.hear(event)

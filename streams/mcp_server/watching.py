@@ -217,4 +217,4 @@ def _sentence(moment: Moment) -> str:
 
 def _as_text(question: Question) -> str:
     options = ", ".join(option.label for option in question.options)
-    return f"{question.to} is asked {question.text!r}" + (f" ({options})" if options else "")
+    return f"{question.to} is asked '{question.text.strip()}'" + (f" ({options})" if options else "")

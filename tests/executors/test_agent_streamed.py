@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
+from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 
@@ -15,7 +16,7 @@ from segue import App, Task, workflow
 from segue.agents import Durable
 from streams.executors import ModelExecutor
 from streams.problems import problem_of
-from tests.agents import scripted, text
+from tests.agents import UNABLE, scripted, text
 from tests.driver import Driver
 from tests.executors.servers.provider import provider
 from tests.executors.servers.streaming import Streamed
@@ -69,6 +70,15 @@ async def test_what_an_agents_model_writes_is_told(streams: bool, stream: bool) 
     }
     assert kept.records[-1].stand == "finished"
     assert [part["content"] for part in response["parts"]] == ["a quiet one "]
+
+
+@pytest.mark.parametrize("model", UNABLE)
+async def test_a_model_that_cannot_stream_tells_its_answer_in_one_piece(model: Model) -> None:
+    agent = Agent(model, name="guide", capabilities=[Durable(stream=True)])
+    [call] = await asyncio.to_thread(commands, agent, streams=False)
+    response, kept = await heard(agent, call)
+    assert [record.text for record in kept.records] == ["a quiet one"]
+    assert [part["content"] for part in response["parts"]] == ["a quiet one"]
 
 
 async def test_of_a_run_that_nobody_asked_to_stream_nothing_is_told() -> None:

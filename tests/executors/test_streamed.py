@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from pydantic_ai.models import Model
 
 from processors.app import App
 from processors.reply import Reply
 from processors.routes import ModelRoute
 from streams.executors import ModelExecutor
 from streams.problems import problem_of
+from tests.agents import UNABLE
 from tests.executors.calls import call_model
 from tests.executors.servers.provider import Provider, provider
 from tests.executors.servers.streaming import Streamed
@@ -34,10 +36,10 @@ async def there(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Provider]:
         yield running
 
 
-async def ask(call: CallModel, candidate: str, kept: Kept) -> Reply:
+async def ask(call: CallModel, candidate: str | Model, kept: Kept) -> Reply:
     executor = ModelExecutor(App("test", workflows=[], routes=[ModelRoute(call.route, [candidate])]))
     await executor.start()
-    told = telling(call, candidate, kept)
+    told = telling(call, executor.candidate(call), kept)
     try:
         return await executor(call)
     finally:
@@ -74,6 +76,14 @@ async def test_a_stream_that_breaks_off_is_a_failed_attempt_that_may_be_retried(
         await ask(call_model(stream=True), candidate, kept)
     assert problem_of(failure.value).retryable
     assert problem_of(failure.value).traceback is None
+
+
+@pytest.mark.parametrize("model", UNABLE)
+async def test_a_model_that_cannot_stream_tells_its_answer_in_one_piece(model: Model) -> None:
+    kept = Kept()
+    reply = await ask(call_model(stream=True), model, kept)
+    assert (reply.result, [record.text for record in kept.records]) == ("a quiet one", ["a quiet one"])
+    assert kept.records[-1].stand == "finished"
 
 
 async def test_many_pieces_are_few_records(there: Provider) -> None:

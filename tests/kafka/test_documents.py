@@ -70,6 +70,18 @@ async def test_a_note_loops_back_and_one_mail_is_sent_through_kills_and_a_failin
     assert "1 February 2027" in mail["body"]
 
 
+async def test_a_draft_that_the_author_discards_is_not_sent(office: Office) -> None:
+    await office.at.worker()
+    task = await office.at.client.start("tell", REQUEST)
+    question = await office.at.question(task, "author")
+    await office.at.client.answer(task, "discard", question.step)
+    result = await office.at.client.result(task, PATIENCE_S)
+    assert result.outcome == "succeeded", result.problem
+    assert result.result == {"reason": "The author discarded the draft."}
+    assert await office.mails() == []
+    assert await attempts(office, task, "send") == 0
+
+
 async def test_a_mail_that_the_server_refuses_for_good_ends_the_task_with_its_words(office: Office) -> None:
     await office.at.worker()
     task = await office.at.client.start("tell", REQUEST)

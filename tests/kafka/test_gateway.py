@@ -1,6 +1,8 @@
 """The gateway on a real broker. The records of stages are put there by hand: no worker runs."""
 
 import asyncio
+import io
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -8,7 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
+from rich.console import Console
 
+from streams import gateway
+from streams.cli.output import command_name
 from streams.cli.render import Screen
 from streams.cli.watching import picking, watch
 from streams.gateway import Client
@@ -19,7 +24,17 @@ from streams.settings import Settings
 from streams.survey import survey
 from topics import codec
 from topics.errors import BadInput, Unavailable, UnknownName
-from topics.records import Answer, Option, Question, Record, Result, Status, Submitted, TaskRequest
+from topics.records import (
+    Answer,
+    Option,
+    Question,
+    QuestionClosed,
+    Record,
+    Result,
+    Status,
+    Submitted,
+    TaskRequest,
+)
 
 Put = Callable[..., Awaitable[None]]
 
@@ -161,6 +176,31 @@ async def test_following_a_task_just_started_waits_for_it_and_ends_with_its_resu
             assert await following == ["events", "results"]
 
 
+async def test_following_a_task_that_was_started_again_tells_what_it_did_long_ago(
+    settings: Settings, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "CLOCK_SKEW_MS", 0)
+    await put(("events", submitted("t")))
+    await put(("status", await status(settings, "t", "succeeded")))
+    await put(("results", result("t")))
+    async with Client(settings) as client, asyncio.timeout(10):
+        await client.start("w", id="t")
+        assert await _topics(client, "t") == ["events", "status", "results"]
+
+
+async def test_of_very_many_tasks_the_last_that_were_started_are_waited_for(
+    settings: Settings, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "BEGUN_MAX", 2)
+    async with Client(settings) as client, asyncio.timeout(20):
+        started = [await client.start("w") for _ in range(3)]
+        with pytest.raises(UnknownName, match="no worker has taken it up yet"):
+            await _topics(client, started[0])
+        for task in started[1:]:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(_topics(client, task), 0.5)
+
+
 async def _topics(client: Client, task: str) -> list[str]:
     return [record.topic async for record in client.follow(task)]
 
@@ -223,3 +263,40 @@ async def test_a_question_that_nobody_can_answer_ends_the_watching(settings: Set
     async with Client(settings) as client, asyncio.timeout(10):
         with pytest.raises(BadInput, match="'When\\?' has no options to pick from"):
             await watch(client, "t", screen, answerer=picking(screen, 1))
+
+
+async def test_who_watches_without_a_terminal_is_told_how_to_answer_what_is_open(
+    settings: Settings, put: Put
+) -> None:
+    """What was answered before is not asked again."""
+    await put(("events", submitted("t")), ("status", await status(settings, "t", "waiting", question("t"))))
+    await put(("questions", question("t").model_copy(update={"step": 3})))
+    await put(("questions", QuestionClosed(task="t", step=3, reason="answered", at_ms=now_ms())))
+    await put(("questions", question("t")))
+    text = io.StringIO()
+    async with Client(settings) as client, asyncio.timeout(10):
+        watching = asyncio.create_task(watch(client, "t", Screen(Console(file=text, width=200))))
+        while "answer with" not in text.getvalue():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await put(("results", result("t")))
+        await watching
+    assert re.findall("answer with: .*", text.getvalue()) == [
+        f"answer with: {command_name()} answer t VALUE --step 4"
+    ]
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+async def test_a_client_that_is_cancelled_while_it_closes_leaves_nothing_behind(
+    settings: Settings, put: Put, passes: int
+) -> None:
+    """So many passes of the loop after it began to close. What stays would look for brokers for ever."""
+    before = asyncio.all_tasks()
+    client = Client(settings)
+    await client.start("w")
+    assert await client.statuses() == []
+    closing = asyncio.create_task(client.__aexit__(None, None, None))
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    closing.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait(asyncio.all_tasks() - before)

@@ -169,6 +169,25 @@ async def test_undisturbed_it_reaches_the_same(night: Night) -> None:
     assert await night.looks() == LOOKS
 
 
+async def test_what_the_lead_refuses_is_not_rolled_back_and_the_agent_ends_with_what_it_found(
+    night: Night,
+) -> None:
+    await night.work()
+    task = await night.client.start("resolve", SAMPLE)
+    step = None
+    for change in MENDED.rolled_back:
+        question = await night.question(task, but=step)
+        assert f"May on-call call roll_back with change={change} " in question.text
+        step = question.step
+        await night.client.answer(task, False, step=step)
+    result = await night.client.result(task, PATIENCE_S)
+    assert result.outcome == "succeeded", result.problem
+    report = Incident.model_validate(result.result)
+    assert (report.resolved, report.cause, report.rolled_back) == (False, None, [])
+    assert report.summary.endswith("No change that may be rolled back accounts for it: a person is needed.")
+    assert await night.ledger("rollbacks") == {}
+
+
 async def rolled_back(night: Night) -> bool | None:
     return True if await night.ledger("rollbacks") else None
 

@@ -142,3 +142,24 @@ async def test_a_task_goes_on_anew_and_shows_where_it_is_through_a_kill(
         assert await client.history(task, 4) == await client.history(task)
         with pytest.raises(UnknownName, match="has no run 5: the last is run 4"):
             await client.history(task, 5)
+
+
+async def test_runs_that_began_in_one_commit_are_told_and_play_again_each_for_itself(
+    settings: Settings, worker: Callable[[], Awaitable[Worker]]
+) -> None:
+    await worker()
+    async with Client(settings) as client:
+        task = await client.start("savings", 0)
+        for amount in (1, 2, 3):
+            await client.signal(task, "amount", amount)
+        await client.signal(task, "open")
+        await client.signal(task, "amount", 0)
+        assert (await client.result(task, PATIENCE_S)).result == 6
+        for number, (total, following) in enumerate(pairwise((0, 1, 3, 6, None))):
+            history = await client.history(task, number)
+            told, replay = Timeline(task, only=number), Replay(app, history, run=number)
+            for record in history:
+                told.apply(record)
+            assert all(replay)
+            assert (replay.parked, replay.different_ending) == (None, None)
+            assert (told.run, told.input, told.next_input) == (number, total, following)

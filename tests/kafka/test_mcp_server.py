@@ -207,20 +207,20 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again(
 
 @two_ways
 async def test_without_a_person_the_call_says_how_to_answer(place: Place, transport: str, mode: Any) -> None:
-    task = f"asks-{transport}-{mode}"
+    task, room = f"asks-{transport}-{mode}", "single,\nor double"
     async with connected(place, transport, mode=mode) as client, asyncio.timeout(PATIENCE_S):
-        asked = await client.call_tool("book", {"room": "single", "task_id": task})
+        asked = await client.call_tool("book", {"room": room, "task_id": task})
         answered = await client.call_tool("segue_answer", {"task_id": task, "answer": "Alba"})
         result = await client.call_tool("segue_result", {"task_id": task})
     assert asked.is_error
     assert said(asked) == (
         f"task '{task}' goes on when somebody answers: "
-        "customer is asked 'Where, single?' (Alba, Casa do Mar); "
+        "customer is asked 'Where, single,\nor double?' (Alba, Casa do Mar); "
         f"answer it with segue_answer(task_id='{task}', answer=…), and wait with segue_result"
     )
     assert (asked.meta or {})["segue/state"] == "waiting"
     assert not answered.is_error
-    assert result.structured_content == {"room": "single", "hotel": "alba"}
+    assert result.structured_content == {"room": room, "hotel": "alba"}
 
 
 @two_ways

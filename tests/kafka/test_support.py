@@ -121,6 +121,19 @@ async def test_above_the_limit_a_supervisor_decides_and_messages_wait_their_turn
     assert (result.result["how"], len(result.result["done"])) == ("the customer was served", 1)
 
 
+async def test_what_a_supervisor_refuses_is_not_paid_and_the_customer_is_told_so(shop: Shop) -> None:
+    client, _ = shop.at.client, await shop.at.worker()
+    task = await shop.begin("ben@example.com", "The dining table arrived scratched, refund it please")
+    question = await shop.at.question(task, "supervisor")
+    await client.answer(task, "refuse", question.step)
+    await shop.hears(task, "my colleague could not agree to the refund of 780.00 EUR for order 1018")
+    await client.signal(task, "message", "bye")
+    result = await client.result(task, PATIENCE_S)
+    assert result.outcome == "succeeded", result.problem
+    assert result.result == {"how": "the customer was served", "messages": 2, "done": []}
+    assert await shop.refunds() == []
+
+
 async def test_messages_from_a_pipe_are_answered_also_if_the_worker_comes_later(shop: Shop) -> None:
     """The second is sent before any worker has taken the task up; the last comes when all is over."""
     chat = asyncio.create_task(shop.pipes("where is 1057?\nthanks, that's all\nare you there?\n"))

@@ -187,6 +187,35 @@ def test_an_earlier_run_plays_again_and_is_told_up_to_how_the_next_begins() -> N
     assert timeline.ended_ms == second.at_ms
 
 
+def test_runs_that_began_in_one_commit_play_again_each_for_itself() -> None:
+    """Signals that are held end one run after the other at once: the log of the last one has them all."""
+
+    @workflow
+    async def account(task: Task, total: int) -> int:
+        if total == 0:
+            await task.tool(same, 0)
+        amount = await task.signal("amount", int)
+        return task.again(total + amount) if amount else total
+
+    played = submitted(account, given=0)
+    for amount in (1, 2, 3):
+        played.produce("signals", {"kind": "signal", "task": "t", "name": "amount", "value": amount})
+    played.run()
+    status = [s for s in played.records("status", "t") if isinstance(s, Status)][-1]
+    history = [r for r in played.logs["events"] if r.key == b"t" and r.offset >= status.offset]
+    assert [run.input for run in runs(played)] == [0, 1, 3, 6]
+    assert begun_by(Replay(played.app, history)) == 6
+    assert [begun_by(Replay(played.app, history, run=number)) for number in (1, 2)] == [1, 3]
+
+
+def begun_by(replay: Replay) -> Any:
+    """The input of the run that plays, and agrees with the log."""
+    assert all(replay)
+    assert (replay.parked, replay.different_ending) == (None, None)
+    assert replay.performance is not None
+    return replay.performance.submitted.input
+
+
 def test_what_a_task_shows_stands_in_its_status_and_is_told_once() -> None:
     case = next(case for case in CASES if case.name == "shows")
     played = case.play(driver())

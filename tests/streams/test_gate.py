@@ -10,7 +10,7 @@ from processors.app import App
 from processors.health import Circuits
 from processors.quotas import Limit, places
 from processors.reply import Reply
-from processors.routes import ToolRoute, tool
+from processors.routes import AnyRoute, ModelRoute, ToolRoute, tool
 from processors.tool import failed, replied
 from streams.announcer import Announcer
 from streams.circuits import CircuitBoard
@@ -206,12 +206,24 @@ async def test_how_long_the_first_has_waited_is_told_of_the_limit_that_holds_it_
     assert gate.waited_s("rooms") == 0
 
 
-async def test_a_worker_s_metrics_tell_of_each_of_the_app_s_limits(settings: Settings) -> None:
-    limited = app(rooms=Limit(concurrent=1))
+async def test_a_stage_s_metrics_tell_of_the_limits_that_its_calls_count_in(settings: Settings) -> None:
+    routes: list[AnyRoute] = [ToolRoute("search", [rooms]), ModelRoute("rank", ["ollama:small"])]
+    limits = {name: Limit(concurrent=1) for name in ("rank", "rooms", "search")}
+    limited = App("a", workflows=[], routes=routes, limits=limits)
     metrics = Metrics(limited)
-    runner_of("tool", limited, settings, "one", metrics, Objects(settings))
-    labels = {"stage": "tool", "limit": "rooms"}
-    assert metrics.registry.get_sample_value("segue_limit_wait_seconds", labels) == 0
+    for stage in ("tool", "model", "check"):
+        runner_of(stage, limited, settings, "one", metrics, Objects(settings))
+    told = [
+        sample.labels
+        for family in metrics.registry.collect()
+        if family.name == "segue_limit_wait_seconds"
+        for sample in family.samples
+    ]
+    assert told == [
+        {"stage": "tool", "limit": "rooms"},
+        {"stage": "tool", "limit": "search"},
+        {"stage": "model", "limit": "rank"},
+    ]
 
 
 async def test_without_a_place_a_call_is_moved_and_what_comes_of_it_goes_where_its_task_is(

@@ -9,6 +9,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from processors.app import App
+from processors.health import Circuits
+from processors.routes import ModelRoute
 from streams import series
 from streams.metrics import Metrics
 from tests.streams.worked import APP, HISTORY, SUCCEEDED, asks, calls, worked
@@ -77,6 +80,15 @@ def test_what_alerts_watch_is_there_from_the_start_so_that_the_first_is_a_rise()
     assert found['segue_dead_letters_total{stage="conduct",topic="events"}'] == 0
     assert found['segue_tasks_parked_total{workflow="book"}'] == 0
     assert found['segue_fallbacks_total{route="rank",from="openai:large",to="ollama:small"}'] == 0
+
+
+def test_of_circuits_nothing_is_told_where_an_app_has_none() -> None:
+    def judged(circuits: Circuits | None) -> list[str]:
+        app = App("a", workflows=[], routes=[ModelRoute("rank", ["ollama:small"])], circuits=circuits)
+        return [name for name in samples(Metrics(app)) if "circuit" in name or "health" in name]
+
+    assert judged(None) == []
+    assert 'segue_circuits_opened_total{candidate="ollama:small"}' in judged(Circuits())
 
 
 def test_a_task_is_timed_from_its_submission_to_its_end() -> None:

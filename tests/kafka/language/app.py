@@ -23,9 +23,18 @@ async def account(task: Task, total: int) -> int:
     return task.again(await task.tool(add, total, amount))
 
 
+@workflow
+async def savings(task: Task, total: int) -> int:
+    """What it was told before it is opened ends one run after the other at once."""
+    if total == 0:
+        await task.signal("open")
+    amount = await task.signal("amount", int)
+    return task.again(total + amount) if amount else total
+
+
 app = App(
     "language",
-    workflows=[tick, account],
+    workflows=[tick, account, savings],
     tools=[add],
     schedules=[Schedule("ticks", tick, cron="* * * * * *", missed="all", overlap="wait")],
 )
