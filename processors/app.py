@@ -111,7 +111,7 @@ def workflow(
 
     def declare(function: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
         if not inspect.iscoroutinefunction(function):
-            raise BadInput(f"workflow {function!r} must be an async function")
+            raise BadInput(f"workflow {function.__name__!r} must be an async function")
         if len(inspect.signature(function).parameters) not in (1, 2):
             raise BadInput(f"workflow {function.__name__!r} takes a Task and at most one input")
         return Workflow(function, name or function.__name__, version, budget)

@@ -12,7 +12,7 @@ from processors.again import Again
 from processors.blob import Blob
 from topics.codec import DEPTH_MAX, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
-from topics.errors import StepError
+from topics.errors import StepError, in_words, sole
 from topics.records import Outcome, Problem
 
 TRACEBACK_CHARACTERS_MAX = 8_000
@@ -63,10 +63,10 @@ def _bad_output(what: str) -> Ending:
 
 
 def _problem(error: BaseException) -> Problem:
-    cause = error.problem if isinstance(error, StepError) else None
+    cause = sole(error)
     return Problem(
-        type=cause.type if cause else type(error).__name__,
-        message=str(error) or type(error).__name__,
+        type=cause.problem.type if isinstance(cause, StepError) else type(cause).__name__,
+        message=in_words(cause),
         retryable=False,
         traceback=_traceback(error),
     )

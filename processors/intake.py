@@ -68,7 +68,7 @@ class Intake(Stage):
             workflow = self._app.workflow(request.workflow, request.version)
             workflow.arguments(request.input)
         except (UnknownName, ValidationError, BadInput) as error:
-            why = codec.explain(error)
+            why = _why_not(request, error)
             problem = Problem(type="BadInput", message=why, retryable=False)
             rejected = Publish("events", task, Rejected(**facts, problem=problem))
             return Decision([rejected, dead_letter(record, "intake", why, now_ms, task)])
@@ -83,6 +83,12 @@ class Intake(Stage):
             budget=strictest(workflow.budget, request.budget, self._limits.budget(request.tenant)),
         )
         return Decision([Publish("events", task, submitted)], tenant=request.tenant)
+
+
+def _why_not(request: TaskRequest, error: Exception) -> str:
+    if isinstance(error, UnknownName):
+        return str(error)
+    return f"the input does not fit workflow {request.workflow!r}: {codec.explain(error)}"
 
 
 def _task_id(request: TaskRequest, record: Received) -> str:

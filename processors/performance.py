@@ -218,7 +218,7 @@ class Performance:
             return self._park(event, "the workflow now waits for something else")
         if step.print != event.print:
             return self._park(
-                event, f"the workflow now asks for another {step.kind}, {step.name!r}, or otherwise"
+                event, f"the workflow now asks there for {_asked(step)}, or with other arguments"
             )
         if isinstance(event, StepSucceeded) and not step.future.done():
             try:
@@ -272,10 +272,14 @@ class Performance:
             self._changed(f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}")
 
     def _park(self, event: Event, now: str) -> None:
-        what = (
-            f"step {event.step}" if isinstance(event, StepSucceeded | StepFailed | TimerFired) else event.kind
-        )
-        self._changed(f"{what} is on the task's log, but {now}")
+        match event:
+            case StepSucceeded(route=str(route)) | StepFailed(route=str(route)):
+                what = f"step {event.step} is on the task's log as {route!r}"
+            case StepSucceeded() | StepFailed() | TimerFired():
+                what = f"step {event.step} is on the task's log"
+            case _:
+                what = f"{event.kind} is on the task's log"
+        self._changed(f"{what}, but {now}")
 
     def _changed(self, how: str) -> None:
         advice = "deploy the code that this task began with, or give the new workflow a new version"
@@ -358,6 +362,10 @@ class Performance:
         fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)
         delay = Delay(task=self.task_id, id=str(step.number), due_ms=due_ms, topic="events", record=fired)
         self.publish("delays", delay)
+
+
+def _asked(step: Step) -> str:
+    return "a timer" if step.kind == "timer" else f"{step.kind} {step.name!r}"
 
 
 def _identity(event: Event) -> str:

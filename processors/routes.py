@@ -1,5 +1,6 @@
 """Who can do a step: tools, models, and the routes that put them in order under a policy."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from processors.annotations import adapter_of, parameters_of
 from processors.blob import Blob
 from processors.choice import Chooser
+from processors.loop import WorkflowLoop
 from processors.openapi import OpenApiTool
 from processors.step import reader
 from topics.errors import BadInput
@@ -71,7 +73,12 @@ class Tool(Generic[P, R]):
     local: bool = False
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The plain function, without durability: for its own tests."""
+        """The plain function, without durability: for its own tests. In a workflow it raises `BadInput`."""
+        if isinstance(asyncio.get_running_loop(), WorkflowLoop):
+            raise BadInput(
+                f"tool {self.name!r} is called as a plain function, which is no step: "
+                f"await task.tool({self.name}, …)"
+            )
         return await self.function(*args, **kwargs)
 
     def undone_by(self, undo: Undo[R]) -> "Tool[P, R]":
@@ -99,8 +106,14 @@ class Tool(Generic[P, R]):
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a call as JSON, by name. Raises `TypeError` where the function would."""
         if args or not (self.required <= kwargs.keys() <= self.parameters.keys()):
-            kwargs = self.signature.bind(*args, **kwargs).arguments
+            kwargs = self._bind(args, kwargs)
         return {name: _as_json(self.parameters[name], value) for name, value in kwargs.items()}
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"tool {self.name!r}: {error}") from None
 
 
 def undo_of(name: str, undo: "Undo[Any] | None") -> Tool[..., Any] | None:
@@ -173,7 +186,10 @@ def tool(
 
     def declare(function: Callable[P, Awaitable[R]]) -> Tool[P, R]:
         if not inspect.iscoroutinefunction(function):
-            raise BadInput(f"tool {function!r} must be an async function")
+            raise BadInput(
+                f"tool {function.__name__!r} must be an async function: "
+                "await asyncio.to_thread(…) within it what blocks"
+            )
         if any(p.kind in _UNNAMED for p in inspect.signature(function).parameters.values()):
             raise BadInput(
                 f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"

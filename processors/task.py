@@ -167,7 +167,7 @@ class Task:
         found = self._performance.app.model_route(route if isinstance(route, str) else route.name)
         name, stream = found.name, found.stream if stream is None else stream
         prompt = to_jsonable_python(prompt)
-        checks: list[BoundCheck[Any]] = [check] if isinstance(check, BoundCheck) else list(check)
+        checks: Iterable[Any] = [check] if isinstance(check, BoundCheck) or callable(check) else check
         bound = tuple(self._bound(each) for each in checks)
         accept, schema = (None, None) if output is str else _shape(output)
 
@@ -183,8 +183,11 @@ class Task:
 
         return await within_budget(self._performance, name, asked)
 
-    def _bound(self, check: BoundCheck[Any]) -> CheckCall:
+    def _bound(self, check: Any) -> CheckCall:
         """What it refers to must be declared, and is looked for at once."""
+        if not isinstance(check, BoundCheck):
+            name = getattr(check, "name", repr(check))
+            raise BadInput(f"check={name}: call it, {name}(…), with what it takes beside the output")
         app = self._performance.app
         judge = app.model_route(check.judge).name if check.judge is not None else None
         name = app.check(check.name).name if judge is None else check.name

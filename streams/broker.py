@@ -228,6 +228,12 @@ def _assert_free(port: int) -> None:
     deadline = monotonic() + RELEASE_S_MAX
     while (error := _bind_error(port)) == errno.EADDRINUSE and monotonic() < deadline:
         sleep(POLL_S)
+    if error == errno.EADDRINUSE and (folder := _serves(port)) is not None:
+        raise Unavailable(
+            f"port {port} is taken by the local broker of {folder}: "
+            f"set SEGUE_STATE_DIR={folder} to share it, or SEGUE_LOCAL_BROKER_PORT to a free port, "
+            f"or end it with `SEGUE_STATE_DIR={folder} segue broker stop`"
+        )
     if error == errno.EADDRINUSE:
         raise Unavailable(
             f"port {port} is taken by another program: set SEGUE_LOCAL_BROKER_PORT to a free port, "
@@ -235,6 +241,16 @@ def _assert_free(port: int) -> None:
         )
     if error is not None:
         raise Unavailable(f"can't listen on 127.0.0.1:{port}: {os.strerror(error)}")
+
+
+def _serves(port: int) -> Path | None:
+    """The state folder whose broker has that port, if there is one and we may see it."""
+    for process in psutil.process_iter(["cmdline"]):
+        *_, last = process.info["cmdline"] or [""]
+        node = Node(Path(last).parent)
+        if last == str(node.properties) and (running := _running(node)) and running.port == port:
+            return node.root.parent
+    return None
 
 
 def _bind_error(port: int) -> int | None:

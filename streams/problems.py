@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import responses
@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from topics import records
 from topics.codec import describe, shortened
-from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
+from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName, in_words, sole
 from topics.parts import Usage
 from topics.records import Critique, Problem
 
@@ -103,12 +103,6 @@ def problem_of(error: BaseException) -> Problem:
             return _http_problem(error) or _connection_problem(error) or _unexpected(error)
 
 
-def sole(error: BaseException) -> BaseException:
-    """The one error in a group of one, as task groups raise it; others as they are."""
-    within: Sequence[BaseException] = getattr(error, "exceptions", ())
-    return sole(within[0]) if len(within) == 1 else error
-
-
 def _problem(error: BaseException, message: str | None = None, **rest: Any) -> Problem:
     text = message if message is not None else str(error)
     return Problem(type=type(error).__name__, message=shortened(redact(text), MESSAGE_CHARS_MAX), **rest)
@@ -122,7 +116,7 @@ def _connection_problem(error: BaseException) -> Problem | None:
 
 def _unexpected(error: BaseException) -> Problem:
     """User code raised what it did not foresee: the cause may pass, and the traceback shows where to look."""
-    return _problem(error, str(error) or type(error).__name__, traceback=user_traceback(error))
+    return _problem(error, in_words(error), traceback=user_traceback(error))
 
 
 # ---------------------------------------------------------------- HTTP

@@ -4,7 +4,9 @@ They say where Kafka is and how to speak to it, how names are made there, and wh
 a workflow does is never here: that is code. A bad value is refused with the variable's name and what fits.
 """
 
+import os
 import ssl
+from difflib import get_close_matches
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +21,9 @@ from topics.parts import Budget
 from topics.records import OPEN_STEPS_MAX, STEPS_MAX
 
 ENV_PREFIX = "SEGUE_"
+
+SIMILAR = 0.8
+"""Of `difflib`: a letter or two. `SEGUE_KAFKA_PORT`, as Kubernetes sets it for a service, is another name."""
 
 Prefix = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]*$")]
 """Characters that Kafka allows in a topic's name; its 249 leave room for the longest name of ours."""
@@ -114,10 +119,20 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, **given: Any) -> Self:
         """The environment's settings, after those `given`. Raises `BadInput` that names the variable."""
+        cls._ensure_none_is_misspelt()
         try:
             return cls(**given)
         except ValidationError as error:
             raise BadInput(_explain(error)) from None
+
+    @classmethod
+    def _ensure_none_is_misspelt(cls) -> None:
+        """With `SEGUE_KAFAK` set, a local broker would be started instead. Others' names are let alone."""
+        ours = [name for name in map(str.upper, os.environ) if name.startswith(ENV_PREFIX)]
+        for asked in (name.removeprefix(ENV_PREFIX).lower() for name in ours):
+            meant = get_close_matches(asked, cls.model_fields, 1, SIMILAR)
+            if meant and asked not in cls.model_fields:
+                raise BadInput(f"{_variable(asked)} is no setting: {_variable(meant[0])} is")
 
     @field_validator("state_dir", "cache_dir", "encryption_keys")
     @classmethod
@@ -210,12 +225,16 @@ class Settings(BaseSettings):
         return context
 
 
+def _variable(field: str) -> str:
+    return f"{ENV_PREFIX}{field}".upper()
+
+
 def _explain(error: ValidationError) -> str:
     """One line for each variable: its name and what is wrong. Never its value, which may be a secret."""
     lines: list[str] = []
     for found in error.errors(include_url=False, include_input=False):
         if found["type"] == "default_factory_not_called":  # only says that another field is wrong
             continue
-        name = f"{ENV_PREFIX}{found['loc'][0]}: ".upper() if found["loc"] else ""
+        name = f"{_variable(str(found['loc'][0]))}: " if found["loc"] else ""
         lines.append(name + found["msg"].removeprefix("Value error, "))
     return "\n".join(lines)

@@ -35,12 +35,12 @@ from streams.choosing import Choosing
 from streams.executors.check import CheckExecutor
 from streams.measured import Knowledge, Measured
 from streams.prices import Prices
-from streams.problems import OutputRefused
+from streams.problems import OutputRefused, problem_of
 from topics import codec
 from topics.contracts import BY_NAME
-from topics.errors import Permanent, Refused, Retryable
+from topics.errors import Refused
 from topics.flow import Decision, Headers, Publish, Received, Stage, Write
-from topics.records import CallModel, CallTool, CheckOutput, Problem, Record, Result
+from topics.records import CallModel, CallTool, CheckOutput, Record, Result
 
 T = TypeVar("T")
 
@@ -256,9 +256,9 @@ class Driver:
         try:
             reply = self._answer(call, by)
         except OutputRefused as error:
-            return failed(call, by, _problem(error), 0.0, self.now_ms, error.critique, error.usage)
+            return failed(call, by, problem_of(error), 0.0, self.now_ms, error.critique, error.usage)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises has failed its attempt
-            return failed(call, by, _problem(error), 0.0, self.now_ms)
+            return failed(call, by, problem_of(error), 0.0, self.now_ms)
         finally:
             CURRENT.reset(serving)
         return replied(call, reply, 0.0, self.now_ms)
@@ -298,15 +298,6 @@ def _finish(running: Awaitable[T]) -> T:
         return await running
 
     return asyncio.run(wait())
-
-
-def _problem(error: Exception) -> Problem:
-    return Problem(
-        type=type(error).__name__,
-        message=str(error),
-        retryable=not isinstance(error, Permanent),
-        retry_after_s=error.retry_after_s if isinstance(error, Retryable) else None,
-    )
 
 
 def watched_performances(monkeypatch: pytest.MonkeyPatch) -> list[ref[Performance]]:

@@ -17,6 +17,8 @@
 Names say who acts next. Expected failures of a step are records on a topic, not exceptions.
 """
 
+from collections.abc import Sequence
+
 from topics.parts import Refusal
 from topics.records import Problem
 
@@ -70,6 +72,8 @@ class StepError(SegueError):
         self.step = step
         self.problem = problem
         self.refusals = refusals
+        if problem.traceback:  # where a tool's own code failed: shown wherever this one's traceback is
+            self.add_note(problem.traceback.rstrip())
 
 
 class BudgetExceeded(StepError):
@@ -82,3 +86,17 @@ class TooManySteps(BaseException):
 
 class Suspended(BaseException):
     """Thrown into a workflow that is evicted from memory; it will be rebuilt from its journal."""
+
+
+def sole(error: BaseException) -> BaseException:
+    """The one error in a group of one, as task groups raise it; others as they are."""
+    within: Sequence[BaseException] = getattr(error, "exceptions", ())
+    return sole(within[0]) if len(within) == 1 else error
+
+
+def in_words(error: BaseException) -> str:
+    """What a person is told of it: by its type too, unless it is ours, whose messages are sentences."""
+    said, kind = str(error), type(error).__name__
+    if isinstance(error, SegueError | TooManySteps) and said:
+        return said
+    return f"{kind}: {said}" if said else kind

@@ -11,8 +11,10 @@ from streams.cli.render import moment_of, terminal
 from streams.cli.tables import cut, plain_table, print_table
 from streams.refeed import Range, back_to_its_topic, feed, records_of
 from streams.settings import Settings
-from topics.errors import BadInput, UnknownName
+from topics import codec
+from topics.errors import BadInput, BadRecord, UnknownName
 from topics.flow import Received
+from topics.records import AttemptFailed
 
 LISTED_MAX = 50
 
@@ -62,6 +64,8 @@ async def show(letter: str, output: str) -> None:
     console = terminal()
     for name, value in document.items():
         console.print(Text(f"{name:<10}", style="dim").append(str(value), style="default"), soft_wrap=True)
+    if traceback := traceback_of(document["topic"], found.value):
+        console.print(Text(traceback), soft_wrap=True)
 
 
 @dead_letters.command()
@@ -73,16 +77,22 @@ async def show(letter: str, output: str) -> None:
 async def replay(letter: str | None, task: str | None, every: bool, output: str) -> None:
     """Feed dead letters to the topics that they came from again, once their cause is mended.
 
-    Name one, or those of a task with --task, or --all.
+    Name one, or those of a task with --task, or --all. Those of steps that failed for good are left: their
+    tasks were told.
     """
     if sum((letter is not None, task is not None, every)) != 1:
         raise BadInput("which ones? PARTITION:OFFSET, --task TASK, or --all")
     letters = [await _letter(letter)] if letter else await _letters(task=task)
-    count = await feed(Settings.load(), [back_to_its_topic(each) for each in letters])
+    mendable = [each for each in letters if not was_told(each)]
+    count, left = await feed(Settings.load(), map(back_to_its_topic, mendable)), len(letters) - len(mendable)
     if output == "json":
-        emit({"records": count})
-    else:
-        click.echo(f"{count} records were fed to their topics again")
+        emit({"records": count, "left": left})
+        return
+    click.echo(f"{count} records were fed to their topics again")
+    if left:
+        click.echo(
+            f"{left} were not, of steps that failed for good: start their tasks again by another id", err=True
+        )
 
 
 async def _letters(**wanted: Any) -> list[Received]:
@@ -110,6 +120,29 @@ def _table(letters: list[Received]) -> Table:
             told["letter"], at, f"{told['topic']} > {told['stage']}", told["task"], cut(told["reason"])
         )
     return table
+
+
+def was_told(letter: Received) -> bool:
+    """Is it of a step that failed for good? Its workflow knows, and fed again it would be one letter more."""
+    told = _document(letter)
+    failed = _failed(told["topic"], letter.value)
+    return failed is not None and told["reason"].startswith(f"{failed.call.route}: ")
+
+
+def traceback_of(topic: str, value: bytes | None) -> str | None:
+    """Of a failed attempt, where the code of a tool or model raised: as JSON its lines can't be read."""
+    failed = _failed(topic, value)
+    return failed.problem.traceback if failed else None
+
+
+def _failed(topic: str, value: bytes | None) -> AttemptFailed | None:
+    if topic != "failures":
+        return None
+    try:
+        failed: AttemptFailed = codec.decode(topic, value)
+    except BadRecord:
+        return None
+    return failed
 
 
 def _document(letter: Received) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -15,8 +16,10 @@ from streams.cli.output import TASK_FAILED, asynchronous, command_name, output_o
 from streams.cli.render import Screen, terminal
 from streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from streams.dev import development
+from streams.history import ENDED
 from streams.settings import Settings
 from topics.errors import BadInput
+from topics.records import Status
 
 
 @click.command()
@@ -48,12 +51,14 @@ async def dev(
     segue dev examples/travel
     segue dev examples/travel "a quiet beach hotel near Porto" --once
     """
-    found, succeeded, segue = find_app(app), True, command_name()
+    found, settings, succeeded, segue = find_app(app), Settings.load(), True, command_name()
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
     sample = sample_of(found, workflow, request if request is not None else given)
-    async with development(found, Settings.load(), screen.note) as client:
+    async with development(found, settings, screen.note) as client:
         if found.notice:
             screen.note(found.notice)
+        if left := left_open(await client.statuses()):
+            screen.note(left)
         if sample is not None:
             task = await client.start(*sample)
             screen.note(f"task {task}")
@@ -61,7 +66,16 @@ async def dev(
             answerer = picking(screen, pick) if pick else at_the_terminal(screen)
             if once and answerer is None:
                 answerer = picking(screen, 1)
-            told = await watch(client, task, screen, app=found, answerer=answerer, listener=listener)
+            told = await watch(
+                client,
+                task,
+                screen,
+                app=found,
+                answerer=answerer,
+                listener=listener,
+                not_begun="the task is not taken up yet: a worker that was killed here keeps its partitions "
+                f"for {settings.session_timeout_ms / 1000:.0f} s",
+            )
             succeeded = told.state == "succeeded"
             screen.note(f"look closer: {segue} show {task}; the broker runs on: {segue} broker stop")
         if not once:
@@ -86,6 +100,16 @@ def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, An
     if len(names) != 1:
         raise BadInput(f"which workflow? Name one with --workflow: {', '.join(names) or 'the app has none'}")
     return names[0], value
+
+
+def left_open(statuses: Iterable[Status]) -> str | None:
+    """Tasks go on when a worker is there again: without a word of it nobody who killed one would know."""
+    tasks = [s.task for s in statuses if s.state not in ENDED and s.parent is None and s.workflow != KEEPER]
+    if not tasks:
+        return None
+    if len(tasks) == 1:
+        return f"task {tasks[0]} goes on: {command_name()} watch {tasks[0]}"
+    return f"{len(tasks)} tasks go on: `{command_name()} tasks` lists them"
 
 
 async def _until_stopped() -> None:

@@ -321,7 +321,8 @@ class Screen:
         if problem is None:
             return
         self.console.print()
-        self.console.print(Text(f"{problem.type}: {problem.message}", style="bold red"), soft_wrap=True)
+        told = problem.message if problem.type in problem.message else f"{problem.type}: {problem.message}"
+        self.console.print(Text(told, style="bold red"), soft_wrap=True)
         if problem.traceback:
             self.console.print(Text(problem.traceback.rstrip(), style="dim"), soft_wrap=True)
 

@@ -28,6 +28,8 @@ LAST_WORDS_S = 2.0
 NOBODY_WORKS_S = 5.0
 """A worker takes a task up within milliseconds; after this it is time to say that none does."""
 
+NOBODY_WORKS = "no worker has taken the task up yet: start one with `segue worker APP`"
+
 Answerer = Callable[[Question], Awaitable[Any]]
 """Gets the answer to a question, a JSON value."""
 
@@ -52,17 +54,19 @@ async def watch(
     app: App | None = None,
     answerer: Answerer | None = None,
     listener: Listener | None = None,
+    not_begun: str = NOBODY_WORKS,
 ) -> Timeline:
     """Show what happens to the task until it ends. A `listener` gets the moments in the screen's place.
 
-    Without an `answerer` it is said how to answer each question.
+    Without an `answerer` it is said how to answer each question. `not_begun` is told where no worker takes
+    the task up within some seconds.
     """
     tell = listener or screen.moment
     timeline = Timeline(task, candidates_of(app))
     try:
         with screen.footer(timeline):
             async with asyncio.TaskGroup() as beside:
-                alone = beside.create_task(_say_if_nobody_works(timeline, screen))
+                alone = beside.create_task(_say_if_nobody_works(timeline, screen, not_begun))
                 writing = beside.create_task(_follow_writing(client, task, screen, listener is not None))
                 asking = _Asking(client, answerer, beside, screen)
                 async for record in client.follow(task):
@@ -132,10 +136,10 @@ async def _follow_writing(client: Client, task: str, screen: Screen, as_json: bo
                 screen.written(piece)
 
 
-async def _say_if_nobody_works(timeline: Timeline, screen: Screen) -> None:
+async def _say_if_nobody_works(timeline: Timeline, screen: Screen, not_begun: str) -> None:
     await asyncio.sleep(NOBODY_WORKS_S)
     if timeline.started_ms is None and not timeline.ended:
-        screen.note("no worker has taken the task up yet: start one with `segue worker APP`")
+        screen.note(not_begun)
 
 
 def at_the_terminal(screen: Screen) -> Answerer | None:

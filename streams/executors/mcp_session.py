@@ -35,8 +35,8 @@ from referencing.exceptions import Unresolvable
 from processors.routes import McpServer
 from streams.executors.schema import faults
 from streams.executors.stderr import LastWords, last_words
-from streams.problems import http_message, may_retry, problem_of, sole
-from topics.errors import Permanent, Retryable, SegueError
+from streams.problems import http_message, may_retry, problem_of
+from topics.errors import Permanent, Retryable, SegueError, sole
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,10 @@
 """The MCP server itself, by the official SDK: over stdin and stdout, or over streamable HTTP."""
 
+import asyncio
 import hmac
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -59,12 +62,27 @@ async def serve_stdio(server: Server[Any]) -> None:
 
 
 async def serve_http(server: Server[Any], listening: socket.socket, host: str, token: str | None) -> None:
-    """Until SIGTERM or SIGINT. `token`: what each request must bear, `Authorization: Bearer …`."""
+    """Until it is cancelled. `token`: what each request must bear, `Authorization: Bearer …`."""
     app: ASGIApp = server.streamable_http_app(streamable_http_path=PATH, host=host)
     config = uvicorn.Config(
         _Guarded(app, token) if token else app, log_level="warning", timeout_graceful_shutdown=DRAIN_S
     )
-    await uvicorn.Server(config).serve([listening])
+    serving = _Serving(config)
+    ended = asyncio.create_task(serving.serve([listening]))
+    try:
+        await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        serving.should_exit = True
+        await ended
+        raise
+
+
+class _Serving(uvicorn.Server):
+    """Signals cancel whoever serves, as in every command, and are not uvicorn's."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 def listening_at(host: str, port: int, token: str | None) -> socket.socket:

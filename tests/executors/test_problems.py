@@ -139,7 +139,7 @@ def test_the_unexpected_is_retryable_with_its_traceback() -> None:
     with pytest.raises(KeyError) as failure:
         rooms()
     found = problem_of(failure.value)
-    assert (found.type, found.message, found.retryable) == ("KeyError", "'rooms'", True)
+    assert (found.type, found.message, found.retryable) == ("KeyError", "KeyError: 'rooms'", True)
     assert found.traceback is not None
     assert "in rooms" in found.traceback
     assert found.traceback.endswith("KeyError: 'rooms'\n")
@@ -148,7 +148,7 @@ def test_the_unexpected_is_retryable_with_its_traceback() -> None:
 def test_what_is_kept_is_small() -> None:
     found = problem_of(RuntimeError("x" * 100_000))
     assert len(found.message) < MESSAGE_CHARS_MAX + 50
-    assert found.message.endswith("… (98000 more characters)")
+    assert found.message.endswith("… (98014 more characters)")
     assert len(found.traceback or "") <= 8_000
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from processors.app import App
+from processors.app import App, workflow
 from processors.attempt import Attempt, current_attempt
 from processors.reply import Reply
 from processors.routes import Tool, ToolRoute, tool
 from streams.executors import ToolExecutor
 from streams.problems import problem_of
 from tests.executors.calls import call_tool
-from topics.errors import Retryable
+from topics.errors import BadInput, Retryable
 from topics.records import Problem
 
 
@@ -167,3 +167,14 @@ async def test_candidates_are_called_by_their_index_and_named() -> None:
 async def test_a_route_that_is_not_here_is_named_and_may_be_elsewhere() -> None:
     found = await problem("nowhere")
     assert (found.type, found.retryable) == ("UnknownName", True)
+
+
+def test_a_function_that_is_not_async_is_refused_by_name() -> None:
+    def rooms() -> int:
+        return 3
+
+    blocking: Any = rooms
+    with pytest.raises(BadInput, match=r"tool 'rooms' must be an async function: await asyncio.to_thread"):
+        tool(blocking)
+    with pytest.raises(BadInput, match="workflow 'rooms' must be an async function"):
+        workflow(blocking)

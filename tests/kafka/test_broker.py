@@ -139,6 +139,15 @@ async def test_a_port_taken_by_another_program_is_named_with_what_to_set(elsewhe
         await ensure_broker(elsewhere)
 
 
+async def test_a_port_taken_by_the_broker_of_another_folder_is_told_with_that_folder(
+    own: Settings, elsewhere: Settings
+) -> None:
+    await ensure_broker(own)
+    neighbour = elsewhere.model_copy(update={"local_broker_port": own.local_broker_port})
+    with pytest.raises(Unavailable, match=f"by the local broker of {own.state_dir}: set SEGUE_STATE_DIR="):
+        await ensure_broker(neighbour)
+
+
 async def test_a_broker_that_dies_while_starting_says_why(elsewhere: Settings) -> None:
     data = elsewhere.state_dir / "broker/data"
     data.mkdir(parents=True)

@@ -2,10 +2,12 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
 
+from streams.gateway import Client
 from streams.settings import Settings
 from tests.kafka.conftest import worker_environment
 from tests.kafka.running import PATIENCE_S
@@ -23,6 +25,47 @@ app = App("halves", workflows=[halve])
 """
 
 
+SLEEPER = """
+import asyncio
+from segue import App, Task, workflow
+
+@workflow
+async def sleeps(task: Task, s: float) -> str:
+    await asyncio.sleep(s)
+    return "woke"
+
+app = App("sleeper", workflows=[sleeps])
+"""
+
+
+def dev(settings: Settings, app: Path, *options: str) -> Awaitable[asyncio.subprocess.Process]:
+    return asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli", "dev", str(app), *options),
+        env=worker_environment(settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_what_was_killed_goes_on_and_is_named(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    settings = settings.model_copy(update={"session_timeout_ms": 15_000})  # so that it is surely waited for
+    first = await dev(settings, tmp_path / "sleeper.py", "2")
+    assert first.stdout is not None
+    async with asyncio.timeout(PATIENCE_S):
+        task = (await first.stdout.readline()).decode().split()[-1]
+        while b"timer" not in await first.stdout.readline():
+            pass
+        first.kill()
+        await first.wait()
+        said, _ = await (await dev(settings, tmp_path / "sleeper.py", "0", "--once")).communicate()
+    assert f"task {task} goes on: " in said.decode()
+    assert "the task is not taken up yet: a worker that was killed here keeps its partitions" in said.decode()
+    async with Client(settings) as client:
+        assert (await client.result(task, timeout_s=PATIENCE_S)).result == "woke"
+
+
 @pytest.mark.parametrize(
     ("given", "code", "told"), [("8", 0, "\n  4\n"), ("7", 1, 'raise ValueError(f"{n} is odd")')]
 )
@@ -30,14 +73,8 @@ async def test_the_exit_code_says_whether_the_task_succeeded(
     settings: Settings, tmp_path: Path, given: str, code: int, told: str
 ) -> None:
     (tmp_path / "app.py").write_text(APP)
-    dev = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", "dev", str(tmp_path), given, "--once"),
-        env=worker_environment(settings),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    halves = await dev(settings, tmp_path, given, "--once")
     async with asyncio.timeout(PATIENCE_S):
-        said, errors = await dev.communicate()
-    assert (dev.returncode, errors) == (code, b"")
+        said, errors = await halves.communicate()
+    assert (halves.returncode, errors) == (code, b"")
     assert told in said.decode()

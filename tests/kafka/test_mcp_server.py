@@ -102,7 +102,8 @@ async def served(place: Place) -> AsyncGenerator[str]:
         yield line.split()[-1]
     finally:
         server.terminate()
-        await server.wait()
+        _, errors = await server.communicate()
+        assert errors == b""
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from processors import loop, marks
-from segue import App, BadInput, Task, ToolRoute, Workflow, tool, workflow
+from segue import App, BadInput, ModelRoute, Task, ToolRoute, Workflow, check, tool, workflow
 from tests.driver import START_MS, Driver
 from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
 from topics.envelope import MAGIC
@@ -26,8 +26,13 @@ async def lookup(place: str) -> str:
     return f"looked up {place}"
 
 
+@tool(retries=0)
+async def broken() -> str:
+    return {"place": "Faro"}["missing"]
+
+
 def app(*workflows: Workflow[Any, Any]) -> App:
-    return App("x", workflows=workflows, tools=[search, lookup])
+    return App("x", workflows=workflows, tools=[search, lookup, broken], routes=[ModelRoute("rank", ["m"])])
 
 
 def played(run: Workflow[Any, Any], value: Any = None) -> Driver:
@@ -115,6 +120,28 @@ def test_a_signal_that_comes_before_its_task_waits_for_it() -> None:
     driver.submit("run")
     driver.run()
     assert driver.result().result == "early"
+
+
+def test_what_is_called_in_a_wrong_way_is_told_by_name() -> None:
+    @check
+    def is_loud(text: str) -> None: ...
+
+    @workflow
+    async def run(task: Task, how: str) -> Any:
+        wrong: Any = {"tool": search, "direct": search, "check": is_loud, "checks": [is_loud]}[how]
+        if how == "tool":
+            return await task.tool(wrong, "Faro", price=3)
+        if how == "direct":
+            return await wrong("Faro")
+        return await task.model("rank", "?", check=wrong)
+
+    said = {how: played(run, how).result().problem for how in ("tool", "direct", "check", "checks")}
+    assert {how: problem.message for how, problem in said.items() if problem} == {
+        "tool": "TypeError: tool 'search': got an unexpected keyword argument 'price'",
+        "direct": "tool 'search' is called as a plain function, which is no step: await task.tool(search, …)",
+        "check": "check=is_loud: call it, is_loud(…), with what it takes beside the output",
+        "checks": "check=is_loud: call it, is_loud(…), with what it takes beside the output",
+    }
 
 
 # ---------------------------------------------------------------- it has already happened
@@ -306,11 +333,25 @@ def test_an_exception_of_the_user_fails_the_task_and_shows_only_the_users_frames
 
     found = played(run).result().problem
     assert found is not None
-    assert (found.type, found.message) == ("LookupError", "my mistake")
+    assert (found.type, found.message) == ("LookupError", "LookupError: my mistake")
     assert found.traceback is not None
     assert 'raise LookupError("my mistake")' in found.traceback
     assert "/processors/performance.py" not in found.traceback
     assert "/processors/loop.py" not in found.traceback
+
+
+def test_a_task_that_fails_by_one_of_several_steps_at_once_tells_that_steps_problem() -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(task.tool(search, "Faro"))
+            both.create_task(task.tool(broken))
+
+    found = played(run).result().problem
+    assert found is not None
+    assert (found.type, found.message) == ("KeyError", "broken: KeyError: 'missing'")
+    assert found.traceback is not None
+    assert "in broken\n" in found.traceback, "where the tool's code failed"
 
 
 def test_a_workflow_that_exits_fails_its_task_alone() -> None:
@@ -415,17 +456,17 @@ def waits(*steps: str) -> Workflow[Any, Any]:
         (
             ("search",),
             ("lookup",),
-            "step 0 is on the task's log, but the workflow now asks for another tool, 'lookup'",
+            "step 0 is on the task's log as 'search', but the workflow now asks there for tool 'lookup', or",
         ),
         (
             ("search", "lookup"),
             ("lookup", "search"),
-            "step 0 is on the task's log, but the workflow now asks for",
+            "step 0 is on the task's log as 'search', but the workflow now asks there for tool 'lookup', or",
         ),
         (
             ("search", "search"),
             ("search",),
-            "step 1 is on the task's log, but the workflow now asks for another",
+            "step 1 is on the task's log as 'search', but the workflow now asks there for signal 'go', or",
         ),
     ],
 )
@@ -579,7 +620,7 @@ def test_a_workflow_that_looks_into_such_a_value_is_told_what_to_do() -> None:
     problem = driver.result().problem
     assert problem is not None
     assert problem.message == (
-        "'upper' of a value that is too large for a workflow, 5,000,000 bytes: "
+        "AttributeError: 'upper' of a value that is too large for a workflow, 5,000,000 bytes: "
         "pass it on to a tool, which gets the value"
     )
 

@@ -124,10 +124,13 @@ def test_a_signal_without_an_id_is_known_by_where_it_stood() -> None:
         ({"workflow": "book", "version": 9}, "workflow 'book' has no version 9 here; there are: [1, 2]"),
         (
             {"workflow": "book", "input": {"nights": "x"}},
-            "place: Field required; nights: Input should be a "
+            "the input does not fit workflow 'book': place: Field required; nights: Input should be a "
             "valid integer, unable to parse string as an integer",
         ),
-        ({"workflow": "book", "input": {"place": "Oz"}}, "can't be read: KeyError: 'Oz'"),
+        (
+            {"workflow": "book", "input": {"place": "Oz"}},
+            "the input does not fit workflow 'book': can't be read: KeyError: 'Oz'",
+        ),
     ],
 )
 def test_a_request_that_cannot_start_is_rejected_and_kept(request_: dict[str, Any], why: str) -> None:

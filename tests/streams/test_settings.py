@@ -32,6 +32,19 @@ def test_without_an_environment_the_local_broker_is_used(
     }
 
 
+@pytest.mark.parametrize(("name", "meant"), [("KAFAK", "KAFKA"), ("PARTITION", "PARTITIONS")])
+def test_a_name_that_is_nearly_one_is_refused(name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refused(monkeypatch, **{f"SEGUE_{name}": "x"}) == f"SEGUE_{name} is no setting: SEGUE_{meant} is"
+
+
+@pytest.mark.parametrize(
+    "name", ["SEGUE_APP", "SEGUE_MODEL", "SEGUE_KAFKA_PORT", "SEGUE_WORKER_SERVICE_HOST"]
+)
+def test_names_of_others_are_let_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "tcp://10.0.0.1:9092")
+    assert Settings.load().kafka is None
+
+
 def test_a_cluster_elsewhere_decides_on_its_own_replication() -> None:
     settings = Settings.load(kafka="one:9092,two:9092", worker="w1")
     assert (settings.bootstrap, settings.replication) == ("one:9092,two:9092", -1)

@@ -1,0 +1,57 @@
+"""`segue dead-letters replay` as a script sees it: what can be mended is fed again, and nothing else."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from streams.gateway import Client
+from streams.settings import Settings
+from tests.kafka.conftest import worker_environment
+from tests.kafka.running import PATIENCE_S
+
+APP = """
+from segue import App, Task, tool, workflow
+
+@tool(retries=0)
+async def divide(n: int) -> int:
+    return n // 0
+
+@workflow
+async def halve(task: Task, n: int) -> int:
+    return await task.tool(divide, n)
+
+app = App("halves", workflows=[halve], tools=[divide])
+"""
+
+
+async def test_a_step_that_failed_for_good_is_left_and_a_rejected_task_is_fed_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    async with asyncio.timeout(PATIENCE_S):
+        await segue(settings, "dev", str(tmp_path), "8", "--once")
+        async with Client(settings) as client:
+            await client.start("third", 9, id="rejected")
+        await segue(settings, "dev", str(tmp_path), "8", "--once")
+        assert json.loads(await segue(settings, "dead-letters", "replay", "--all", "-o", "json")) == {
+            "records": 1,
+            "left": 2,
+        }
+        told = json.loads(await segue(settings, "dead-letters", "-o", "json"))
+    assert sorted(letter["reason"].partition(":")[0] for letter in told) == ["divide", "divide", REJECTED]
+
+
+REJECTED = "no workflow 'third' here; there are"
+
+
+async def segue(settings: Settings, *command: str) -> Any:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli", *command),
+        env=worker_environment(settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    return said
