@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -25,6 +26,7 @@ from streams.metrics import Metrics
 from streams.outbox import Outbox, TooLarge
 from streams.problems import redact
 from streams.producer import Ends, Offsets
+from streams.protocol import Membership
 from streams.restore import open_restored
 from streams.settings import Settings
 from streams.state import Empty, Store
@@ -35,6 +37,15 @@ log = logging.getLogger(__name__)
 
 BATCH_RECORDS_MAX = 500
 """More makes a transaction's fixed cost no smaller worth mentioning, and the first record wait longer."""
+
+LINGER_S = {"exactly_once": 0.003, "at_least_once": 0.001}
+"""How long a batch may wait for more records: about what a commit takes, which costs the same for all."""
+
+SOME = 4
+"""From so many records on more are to come. A task alone waits for nobody."""
+
+MANY = 64
+"""So many don't wait: their commit is a small part of what they cost."""
 
 OUTBOX_RECORDS_MAX = 20_000
 """Records in one commit, from which on it does not wait for the rest of its batch: some fan out widely."""
@@ -51,6 +62,8 @@ class PureStage:
 
     name: str
     make: Callable[[State], Stage]
+    lingers: bool = False
+    """Whether batches wait a moment for more."""
 
     @property
     def topics(self) -> list[str]:
@@ -190,12 +203,27 @@ class PureRunner:
 
     async def _poll(self, group: Group) -> None:
         while not self._stopping:
-            batch = await group.poll(self._wait_ms(), BATCH_RECORDS_MAX)
-            fetched_as = group.membership
+            batch, fetched_as = await self._fetch(group)
             async with self._turn:
                 if group.membership is fetched_as:
                     await self._handle(group, batch)
             self._report_lag(group)
+
+    async def _fetch(self, group: Group) -> tuple[Batch, Membership]:
+        """What has come, and as whom; unless it is few or many, with what comes within a moment.
+
+        What was fetched before a rebalance comes again after it.
+        """
+        batch = await group.poll(self._wait_ms(), BATCH_RECORDS_MAX)
+        fetched_as = group.membership
+        until_s = time.monotonic() + (LINGER_S[self._settings.guarantee] if self._stage.lingers else 0.0)
+        while SOME <= (count := _size(batch)) < MANY and (left_s := until_s - time.monotonic()) > 0:
+            more = await group.poll(ceil(left_s * 1000), BATCH_RECORDS_MAX - count)
+            if group.membership is not fetched_as:
+                return more, group.membership
+            for tp, records in more.items():
+                batch.setdefault(tp, []).extend(records)
+        return batch, fetched_as
 
     def _wait_ms(self) -> int:
         """Until the first delay is due, and no longer than it may take to notice a stop."""
@@ -288,3 +316,7 @@ class PureRunner:
 
 def _after(record: Received) -> OffsetAndMetadata:
     return OffsetAndMetadata(record.offset + 1, "")
+
+
+def _size(batch: Batch) -> int:
+    return sum(map(len, batch.values()))

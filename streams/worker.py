@@ -168,7 +168,7 @@ def runner_of(
     if name in ("model", "tool", "check"):
         effects = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
         return EffectRunner(effects, settings, worker, metrics)
-    stage = PureStage(name, maker(name, app, settings.limits))
+    stage = PureStage(name, maker(name, app, settings.limits), lingers=name == "conduct")
     local = local_calls(app, metrics, objects) if name == "conduct" and app.local else None
     return PureRunner(stage, settings, worker, metrics, local)
 

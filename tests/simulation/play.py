@@ -55,6 +55,9 @@ ENDS_WITHIN_S = 6 * 3600
 QUIET_S = 4_500
 """After the last result: the latest timer is due by then."""
 
+LINGER_S = dict.fromkeys(streams.pure.LINGER_S, 0.05)
+"""Long enough that much may happen meanwhile, for a single record too."""
+
 CALL_S_MAX = 0.3
 LONG_CALL_S_MAX = 20.0
 LOCAL_CALL_S_MAX = PATIENCE_S * 1.1
@@ -155,7 +158,11 @@ class Play:
         if stage == "conduct":
             local = LocalCalls(APP, TakesTime("tool", APP, ToolExecutor(APP), metrics()))
             return PureRunner(
-                PureStage(stage, maker(stage, APP, settings.limits)), settings, worker, metrics(), local
+                PureStage(stage, maker(stage, APP, settings.limits), lingers=True),
+                settings,
+                worker,
+                metrics(),
+                local,
             )
         if stage not in CALLS:
             return runner_of(stage, APP, settings, worker, metrics(), Objects(settings))
@@ -338,6 +345,7 @@ class _Bugs(logging.Handler):
 
 def play(schedule: Schedule, traced: bool = False) -> Outcome:
     streams.pure.POLL_MS_MAX = streams.effects.POLL_MS_MAX = IDLE_POLL_MS
+    streams.pure.SOME, streams.pure.LINGER_S = 1, LINGER_S
     playing = Play(schedule, traced)
     log, bugs = logging.getLogger("streams"), _Bugs(playing.claims)
     log.addHandler(bugs)
