@@ -24,6 +24,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.calls import Calls, Job
 from streams.clock import now_ms
+from streams.failure_log import FailureLog
 from streams.gate import Gate
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
@@ -94,6 +95,7 @@ class EffectRunner:
         self._settings = settings
         self._worker = worker
         self._metrics = metrics
+        self._failures = FailureLog(sealed=settings.encryption_keys is not None)
         self._group: Group | None = None
         self._progress: dict[TopicPartition, Progress] = {}
         self._calls: dict[str, Begun] = {}
@@ -246,6 +248,7 @@ class EffectRunner:
         offsets = {tp: self._progress[tp].commit() for tp in {begun.at for begun in finished}}
         await commits.commit(outbox.records, offsets, group.membership, at_ms)
         self._metrics.published(self.name, outbox.published)
+        self._failures.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(finished), time.perf_counter() - started_s)
 
     def _count_published(self, finished: list[Begun]) -> None:

@@ -20,6 +20,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from streams.clock import now_ms as clock_ms
 from streams.disk import StateFailed, ensure_room
 from streams.encryption import Keys, OpenedState, keys_of
+from streams.failure_log import FailureLog
 from streams.group import Batch, Committed, Group, session
 from streams.local import LocalCalls
 from streams.metrics import Metrics
@@ -162,6 +163,7 @@ class PureRunner:
         self._settings = settings
         self._worker = worker
         self._metrics = metrics
+        self._failures = FailureLog(sealed=settings.encryption_keys is not None)
         self._directory = settings.state_dir / worker / settings.prefix
         self._group: Group | None = None
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -260,6 +262,7 @@ class PureRunner:
             partition.committed(ends, now_ms, fenced=self._settings.guarantee == "exactly_once")
         self._positions.update({tp: at.offset for tp, at in offsets.items()})
         self._metrics.published(self.name, outbox.published)
+        self._failures.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(outbox.published), time.perf_counter() - started_s)
 
     def _report_lag(self, group: Group) -> None:

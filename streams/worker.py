@@ -33,6 +33,7 @@ from streams.settings import Settings
 from streams.slot import Slot
 from streams.supervision import Runner, SupervisedStage
 from streams.sweep import Sweeper
+from streams.watchdog import Watchdog
 from topics.errors import BadInput
 from topics.flow import Stage, State
 
@@ -90,6 +91,7 @@ class Worker(Service):
         await provision(self.settings)
         if self.settings.metrics_port:
             await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
+        await self.add_runtime_dependency(Watchdog())
         settings = self.settings.model_copy(update={"worker": self.slot.name})
         beside = await self._beside(settings)
         for name in self.stages:
