@@ -1,6 +1,6 @@
 """Runs a pure stage: a batch of records in, decisions, one commit of all that they ask for.
 
-    getmany ─▶ handle each record ─▶ one transaction: outputs, changelog, offsets ─▶ RocksDB ─▶ getmany …
+    fetch ─▶ handle each record ─▶ local calls ─▶ one transaction: outputs, changelog, offsets ─▶ RocksDB
 
 Nothing is kept of a batch that could not be committed: the stage is started anew from what is committed
 (see `supervision`), which is also what happens after a crash. A bug in a stage costs only the record that it

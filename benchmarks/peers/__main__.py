@@ -28,6 +28,7 @@ async def measure(entries: list[Entry], rounds: int, seconds: float, folder: Pat
     missing = _installed(entries)
     found: list[Round] = []
     async with servers.kafka(folder / "kafka") as broker:
+        await _turn(catalogue.named(catalogue.SEGUE), broker, folder, seconds)  # Java has just started
         for number in range(rounds):
             found.append({})
             for entry in entries[:: -1 if number % 2 else 1]:
