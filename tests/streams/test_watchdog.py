@@ -16,7 +16,6 @@ def computes(seconds: float) -> None:
 async def test_who_holds_the_loop_is_told_once_and_again_the_next_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(streams.watchdog, "HELD_S", 0.2)
     monkeypatch.setattr(streams.watchdog, "BEAT_S", 0.05)
     watchdog = Watchdog()
     await watchdog.start()
