@@ -35,6 +35,7 @@ from segue import (
     Retryable,
     StepError,
     Task,
+    Tool,
     ToolRoute,
     check,
     current_attempt,
@@ -161,20 +162,21 @@ async def visit(stop: int) -> int:
 # ---------------------------------------------------------------- workflows
 
 
-@workflow
-async def sequence(task: Task, numbers: list[int]) -> int:
+async def _summed(task: Task, adder: Tool[[int, int], int], numbers: list[int]) -> int:
     total = 0
     for number in numbers:
-        total = await task.tool(add, left=total, right=number)
+        total = await task.tool(adder, total, number)
     return total
+
+
+@workflow
+async def sequence(task: Task, numbers: list[int]) -> int:
+    return await _summed(task, add, numbers)
 
 
 @workflow
 async def locally(task: Task, numbers: list[int]) -> int:
-    total = 0
-    for number in numbers:
-        total = await task.tool(add_here, left=total, right=number)
-    return total
+    return await _summed(task, add_here, numbers)
 
 
 @workflow

@@ -36,9 +36,12 @@ class StepsView:
     now_ms: int = 0
 
     @property
+    def in_order(self) -> list[Step]:
+        return [self.steps[number] for number in sorted(self.steps)]
+
+    @property
     def open_questions(self) -> list[Question]:
-        steps = (self.steps[number] for number in sorted(self.steps))
-        return [s.question for s in steps if s.question and s.outcome == "waiting"]
+        return [s.question for s in self.in_order if s.question and s.outcome == "waiting"]
 
     def begin(self, first_step: int) -> None:
         """A run begins: the steps of those before it are no longer shown."""

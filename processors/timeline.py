@@ -101,7 +101,7 @@ class Timeline:
 
     @property
     def in_order(self) -> list[Step]:
-        return [self.steps[number] for number in sorted(self.steps)]
+        return self._view.in_order
 
     @property
     def running(self) -> list[Step]:

@@ -170,7 +170,7 @@ def runner_of(
     if name in ("model", "tool", "check"):
         effects = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
         return EffectRunner(effects, settings, worker, metrics)
-    stage = PureStage(name, maker(name, app, settings.limits), lingers=name == "conduct")
+    stage = PureStage(name, _maker(name, app, settings.limits), lingers=name == "conduct")
     local = local_calls(app, metrics, objects) if name == "conduct" and app.local else None
     return PureRunner(stage, settings, worker, metrics, local)
 
@@ -191,7 +191,7 @@ def _gate(name: str, app: App, settings: Settings, metrics: Metrics, beside: Bes
     return gate
 
 
-def maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
+def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
     match name:
         case "intake":
             from processors.intake import Intake

@@ -19,6 +19,8 @@ from aiokafka.structs import TopicPartition
 
 import streams.effects
 import streams.pure
+import streams.worker
+from processors.app import App
 from processors.reply import Reply
 from streams.calls import Calls, CheckCalls, Job, RouteCalls
 from streams.effects import EffectRunner, EffectStage
@@ -27,10 +29,9 @@ from streams.executors.tool import ToolExecutor
 from streams.local import PATIENCE_S, LocalCalls
 from streams.metrics import Metrics
 from streams.objects import Objects
-from streams.pure import PureRunner, PureStage
 from streams.settings import Settings
 from streams.supervision import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
-from streams.worker import ALL_STAGES, maker, runner_of
+from streams.worker import ALL_STAGES, runner_of
 from tests.corpus import APP, MODELS
 from tests.simulation.broker import BROKER, Broker
 from tests.simulation.claims import Broken, Claims
@@ -155,15 +156,6 @@ class Play:
         self.world.note(process, "starts")
 
     def _runner(self, stage: str, settings: Settings, worker: str) -> Runner:
-        if stage == "conduct":
-            local = LocalCalls(APP, TakesTime("tool", APP, ToolExecutor(APP), metrics()))
-            return PureRunner(
-                PureStage(stage, maker(stage, APP, settings.limits), lingers=True),
-                settings,
-                worker,
-                metrics(),
-                local,
-            )
         if stage not in CALLS:
             return runner_of(stage, APP, settings, worker, metrics(), Objects(settings))
         calls = Watched(CALLS[stage](), self.claims)
@@ -316,6 +308,11 @@ class TakesTime(RouteCalls):
         return await job.perform()
 
 
+def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:
+    """In place of the worker's."""
+    return LocalCalls(app, TakesTime("tool", app, ToolExecutor(app), metrics))
+
+
 def settings_of(schedule: Schedule) -> Settings:
     return Settings(
         kafka="simulated:9092",
@@ -346,6 +343,7 @@ class _Bugs(logging.Handler):
 def play(schedule: Schedule, traced: bool = False) -> Outcome:
     streams.pure.POLL_MS_MAX = streams.effects.POLL_MS_MAX = IDLE_POLL_MS
     streams.pure.SOME, streams.pure.LINGER_S = 1, LINGER_S
+    streams.worker.local_calls = local_calls
     playing = Play(schedule, traced)
     log, bugs = logging.getLogger("streams"), _Bugs(playing.claims)
     log.addHandler(bugs)

@@ -2,11 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 
 import pytest
+import pytest_asyncio
 
 import streams.watchdog
 from streams.watchdog import Watchdog
+
+
+@pytest_asyncio.fixture
+async def watchdog(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Watchdog]:
+    monkeypatch.setattr(streams.watchdog, "BEAT_S", 0.05)
+    watchdog = Watchdog()
+    await watchdog.start()
+    yield watchdog
+    await watchdog.stop()
 
 
 def computes(seconds: float) -> None:
@@ -14,11 +25,8 @@ def computes(seconds: float) -> None:
 
 
 async def test_who_holds_the_loop_is_told_once_and_again_the_next_time(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watchdog: Watchdog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(streams.watchdog, "BEAT_S", 0.05)
-    watchdog = Watchdog()
-    await watchdog.start()
     for told in (1, 2):
         computes(0.6)
         await asyncio.sleep(0.2)
@@ -29,13 +37,8 @@ async def test_who_holds_the_loop_is_told_once_and_again_the_next_time(
     assert len(caplog.messages) == 2
 
 
-async def test_a_loop_that_goes_on_is_not_told_of(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(streams.watchdog, "BEAT_S", 0.05)
-    watchdog = Watchdog()
-    await watchdog.start()
+@pytest.mark.usefixtures("watchdog")
+async def test_a_loop_that_goes_on_is_not_told_of(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(10):
         await asyncio.sleep(0.05)
-    await watchdog.stop()
     assert caplog.messages == []
