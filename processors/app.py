@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 
 from processors.annotations import adapter_of, parameters_of
 from processors.health import Circuits
+from processors.parking import BUGS, check_bugs
 from processors.prices import Price
 from processors.quotas import Limit
 from processors.routes import (
@@ -62,6 +63,7 @@ class Workflow(Generic[I, O]):
     name: str
     version: int = 1
     budget: Budget | None = None
+    bugs: tuple[type[Exception], ...] = BUGS
 
     @cached_property
     def takes_input(self) -> bool:
@@ -99,14 +101,28 @@ def workflow(function: Callable[[Task], Awaitable[O]], /) -> Workflow[None, O]: 
 @overload
 def workflow(function: Callable[[Task, I], Awaitable[O]], /) -> Workflow[I, O]: ...
 @overload
-def workflow(*, name: str | None = None, version: int = 1, budget: Budget | None = None) -> Declares: ...
 def workflow(
-    function: Any = None, /, *, name: str | None = None, version: int = 1, budget: Budget | None = None
+    *,
+    name: str | None = None,
+    version: int = 1,
+    budget: Budget | None = None,
+    bugs: tuple[type[Exception], ...] = BUGS,
+) -> Declares: ...
+def workflow(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    version: int = 1,
+    budget: Budget | None = None,
+    bugs: tuple[type[Exception], ...] = BUGS,
 ) -> Any:
     """Declare `async def run(task: Task, input: I) -> O` to be a workflow: its awaits survive any crash.
 
     Input and output travel as JSON, by their annotations. Keep an old version beside the new one while
     tasks of it are open: `@workflow(name="book_trip", version=2)`. What a task of it may use: `budget`.
+
+    Of an exception that it does not catch a task fails; of one in `bugs` it waits for mended code.
     """
 
     def declare(function: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
@@ -114,7 +130,8 @@ def workflow(
             raise BadInput(f"workflow {function.__name__!r} must be an async function")
         if len(inspect.signature(function).parameters) not in (1, 2):
             raise BadInput(f"workflow {function.__name__!r} takes a Task and at most one input")
-        return Workflow(function, name or function.__name__, version, budget)
+        check_bugs(function.__name__, bugs)
+        return Workflow(function, name or function.__name__, version, budget, bugs)
 
     return declare(function) if function is not None else declare
 

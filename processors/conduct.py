@@ -9,7 +9,7 @@
 The state of a partition, by the first byte of its keys:
 
     J task \\0 seq     the journal, insert-only: see `journal`
-    P task            parked tasks, with the number of the event at which they are
+    P task            parked tasks: the number of the event at which they are, and a digest of the problem
     E week task       tasks that are no more: see `marks`
     B O T V W         who is busy, and who waits for its turn: see `admission`
 
@@ -24,7 +24,9 @@ import sys
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import islice
+from typing import NamedTuple
 
 from processors.admission import Admission, Turn
 from processors.again import abandoned, next_run
@@ -67,6 +69,13 @@ FROM_OUTSIDE = ("answered", "signal_received")
 """Kinds of events that may be refused. Told by name, at half the cost of asking for the class."""
 
 
+class Parked(NamedTuple):
+    """Since which event of its journal a task's coroutine has not played, and by what (a digest)."""
+
+    since: int
+    by: bytes
+
+
 @dataclass(slots=True)
 class Live:
     """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
@@ -80,7 +89,7 @@ class Live:
     partition: int
     offset: int
     owed: list[Publish] = field(default_factory=list[Publish])
-    was_parked: bool = False
+    parked: Parked | None = None
     stands: Stands | None = None
     busy: bool = False
 
@@ -261,21 +270,24 @@ class Conduct(Stage):
         steps, partition, offset, *waits = head.split()
         submitted: Submitted = codec.decode("events", begun)
         performance = Performance(self._app, submitted, self._entropy, queued=bool(waits))
-        parked_at = self._state.get(_parked(task))
-        live = Live(performance, 1, int(partition), int(offset), was_parked=parked_at is not None)
+        live = Live(performance, 1, int(partition), int(offset), parked=self._parked_at(task))
         live.busy = self._admission.is_busy(task)
-        owed_from = int(parked_at) if parked_at is not None else sys.maxsize
-        live.owed = performance.take() if owed_from == 0 else []
-        performance.take()
+        owed_from = live.parked.since if live.parked else sys.maxsize
+        if owed_from == 0:
+            live.owed = performance.take()
+        else:
+            performance.discard()
         performance.expect(int(steps))
         for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
             performance.apply(codec.decode("events", happened))
             performance.expect(int(head))
-            asked = performance.take()
-            live.owed += asked if live.seq >= owed_from else []
+            if live.seq >= owed_from:
+                live.owed += performance.take()
+            else:
+                performance.discard()
             live.seq += 1
-        live.stands = Stands("parked") if live.was_parked or performance.parked else stands_at(performance)
+        live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
         return live
 
     # ------------------------------------------------------------ what follows
@@ -329,16 +341,25 @@ class Conduct(Stage):
             self._park(live, decision)
 
     def _park(self, live: Live, decision: Decision) -> None:
-        """Remember from which event on the coroutine has not played."""
-        if not live.was_parked:
-            live.was_parked = True
+        """Remember from which event on the coroutine has not played, and tell why, if that is not known."""
+        problem = live.performance.parked
+        assert problem is not None
+        by = blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
+        if live.parked is None or live.parked.by != by:
+            live.parked = Parked(live.parked.since if live.parked else live.seq - 1, by)
             live.stands = None
-            unplayed = b"%d" % (live.seq - 1)
-            decision.write.append(Plain(_parked(live.performance.task_id), unplayed))
+            decision.write.append(Plain(_parked(live.performance.task_id), b"%d %b" % live.parked))
+
+    def _parked_at(self, task: str) -> Parked | None:
+        kept = self._state.get(_parked(task))
+        if kept is None:
+            return None
+        since, _, by = kept.partition(b" ")
+        return Parked(int(since), by)
 
     def _unpark(self, live: Live, decision: Decision) -> None:
-        if live.was_parked:
-            live.was_parked = False
+        if live.parked:
+            live.parked = None
             decision.write.append(Write(_parked(live.performance.task_id), None))
             decision.publish += live.owed
             live.owed = []

@@ -40,7 +40,7 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
     except Again as again:
         return Ending("succeeded", again=again.with_traceback(None))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
-        return Ending("failed", problem=_problem(error))
+        return Ending("failed", problem=problem_by(error))
     try:
         if isinstance(result, Blob):
             return Ending("succeeded", to_jsonable_python(result))
@@ -62,7 +62,8 @@ def _bad_output(what: str) -> Ending:
     return Ending("failed", problem=Problem(type="BadOutput", message=message, retryable=False))
 
 
-def _problem(error: BaseException) -> Problem:
+def problem_by(error: BaseException) -> Problem:
+    """What a workflow raised, with the user's own part of the traceback."""
     cause = sole(error)
     return Problem(
         type=cause.problem.type if isinstance(cause, StepError) else type(cause).__name__,

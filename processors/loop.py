@@ -171,7 +171,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """An exception that nobody awaited, which asyncio would log."""
+        """An exception that nobody awaited, for a log. Its frames hold the context, and that it."""
+        context.clear()
 
     def get_exception_handler(self) -> _ExceptionHandler | None:
         return None

@@ -5,7 +5,8 @@ coroutine runs until it blocks again, and what it asked for by then are the reco
 events give the same records, so a coroutine that was lost is rebuilt by playing its journal again.
 
 A step is known by its number; its outcome echoes the fingerprint of what was asked. Where the two differ the
-workflow's code has changed under its task: the performance is `parked` there, and does no harm.
+workflow's code has changed under its task: the performance is `parked` there, and does no harm. So it is at a
+bug of the workflow: see `processors.parking`.
 
 A task that waits for its turn has a performance that has not begun: signals are kept for it, a cancellation
 ends it, and `Admitted` begins it.
@@ -14,6 +15,7 @@ ends it, and `Admitted` begins it.
 import asyncio
 import contextvars
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -24,6 +26,7 @@ from processors.blob import taken
 from processors.budget import BUDGET_SIGNAL, Purse, consumed, set_by_signal, step_error
 from processors.ending import Ending, ending_of
 from processors.loop import WorkflowLoop
+from processors.parking import by_bug, by_change, by_event, is_bug
 from processors.questions import answer, close_question, objection
 from processors.saga import undone_if_it_fails
 from processors.signals import Signals, fitted, refused
@@ -90,6 +93,7 @@ class Performance:
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
         self.parked: Problem | None = None
+        self._missed: list[Event] | None = None
         self.purse = Purse(submitted.budget)
         self.queued = self.waited = queued
         self.signals = Signals()
@@ -122,7 +126,7 @@ class Performance:
             return
         task = Task(self)
         self._seen_by_workflow = ref(task)
-        coroutine = undone_if_it_fails(task, self._workflow.function, arguments)
+        coroutine = undone_if_it_fails(task, self._workflow.function, arguments, self._raised)
         context = contextvars.Context()
         context.run(PLAYING.set, self)
         self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
@@ -139,9 +143,21 @@ class Performance:
     def task_id(self) -> str:
         return self.submitted.task
 
+    @property
+    def at_bug(self) -> bool:
+        """It is parked by its workflow's own mistake, and can be cancelled."""
+        return self._missed is not None
+
     def take(self) -> list[Publish]:
+        """What it asked for since. At a bug that is held back: mended code may ask for something else."""
+        if self.at_bug:
+            return []
         asked, self._asked = self._asked, []
         return asked
+
+    def discard(self) -> None:
+        """Let go of what was published when it was asked for."""
+        self._asked = []
 
     def close(self) -> None:
         """Let the coroutine go. What it does while it unwinds has no effect.
@@ -174,9 +190,9 @@ class Performance:
         if isinstance(event, Answered | SignalReceived | CancelRequested):
             self.heard[heard_as(event)] = None
         if self.ending:
-            self._park(event, "the workflow now ends before it")
+            self.parked = by_event(event, "the workflow now ends before it")
         if self.parked:
-            self.signals.holds += isinstance(event, SignalReceived)
+            self._happen_while_parked(event)
             return
         self._advance(event.at_ms)
         if self.queued:
@@ -194,6 +210,25 @@ class Performance:
             case Submitted() | Rejected() | Admitted():
                 return
         self._run()
+
+    def _happen_while_parked(self, event: Event) -> None:
+        """Nothing, but a task at a bug can be cancelled. It is told first what it missed meanwhile."""
+        self.signals.holds += isinstance(event, SignalReceived)
+        if self._missed is None:
+            return
+        self._missed.append(event)
+        if isinstance(event, CancelRequested):
+            missed, self._missed, self.parked = self._missed, None, None
+            for each in missed:
+                self.signals.holds -= isinstance(each, SignalReceived)
+                self.apply(each)
+
+    async def _raised(self, error: Exception) -> None:
+        """Its workflow did not catch it. At a bug, wait here until the task is cancelled."""
+        if is_bug(error, self._workflow.bugs):
+            self.parked, self._missed = by_bug(error), []
+            with suppress(asyncio.CancelledError):
+                await self._loop.create_future()
 
     def _happen_before_it_begins(self, event: Event) -> None:
         match event:
@@ -215,11 +250,12 @@ class Performance:
     def _resolve(self, event: StepSucceeded | StepFailed | TimerFired) -> None:
         step = self.steps.at(event.step)
         if step is None:
-            return self._park(event, "the workflow now waits for something else")
+            self.parked = by_event(event, "the workflow now waits for something else")
+            return None
         if step.print != event.print:
-            return self._park(
-                event, f"the workflow now asks there for {_asked(step)}, or with other arguments"
-            )
+            now = f"the workflow now asks there for {_asked(step)}, or with other arguments"
+            self.parked = by_event(event, now)
+            return None
         if isinstance(event, StepSucceeded) and not step.future.done():
             try:
                 result = (step.accept or taken)(event.result)
@@ -267,23 +303,16 @@ class Performance:
         return call.model_copy(update={**known, "choice": event.choice, "spent": consumed(event)})
 
     def expect(self, steps: int) -> None:
-        """Park if the coroutine has not asked for that many steps: nobody would answer what it added."""
-        if self.parked is None and steps not in (UNKNOWN, len(self.steps)):
-            self._changed(f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}")
+        """Park if the coroutine has not asked for that many steps: nobody would answer what it added.
 
-    def _park(self, event: Event, now: str) -> None:
-        match event:
-            case StepSucceeded(route=str(route)) | StepFailed(route=str(route)):
-                what = f"step {event.step} is on the task's log as {route!r}"
-            case StepSucceeded() | StepFailed() | TimerFired():
-                what = f"step {event.step} is on the task's log"
-            case _:
-                what = f"{event.kind} is on the task's log"
-        self._changed(f"{what}, but {now}")
-
-    def _changed(self, how: str) -> None:
-        advice = "deploy the code that this task began with, or give the new workflow a new version"
-        self.parked = Problem(type="WorkflowChanged", message=f"{how}: {advice}", retryable=False)
+        A bug that is met where other code went on can't be what the task fails by: only mended code fits.
+        """
+        if steps in (UNKNOWN, len(self.steps)):
+            return
+        self._missed = None
+        if self.parked is None:
+            how = f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}"
+            self.parked = by_change(how)
 
     # ------------------------------------------------------------ people and signals
 

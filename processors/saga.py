@@ -125,11 +125,18 @@ CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
 
 
 async def undone_if_it_fails(
-    task: "Task", function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]
+    task: "Task",
+    function: Callable[..., Awaitable[Any]],
+    arguments: tuple[Any, ...],
+    raised: Callable[[Exception], Awaitable[None]],
 ) -> Any:
-    """The workflow as a saga: what a task is."""
+    """The workflow as a saga: what a task is. Nothing is undone before `raised`, told why, returns."""
     async with task.saga():
-        return await function(task, *arguments)
+        try:
+            return await function(task, *arguments)
+        except Exception as error:
+            await raised(error)
+            raise
 
 
 def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:

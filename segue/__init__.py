@@ -17,6 +17,7 @@ from processors.choice import Asked, Chosen, Known, by_size, cheapest, fastest, 
 from processors.health import Circuits
 from processors.judge import judge
 from processors.openapi import OpenApi
+from processors.parking import BUGS
 from processors.prices import Price
 from processors.quotas import Limit
 from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from streams.gateway import Client
 
 __all__ = [
+    "BUGS",
     "App",
     "Asked",
     "Attempt",

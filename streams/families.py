@@ -31,7 +31,7 @@ class Families:
             "tasks_submitted", "Tasks submitted; the same id twice counts twice.", "workflow"
         )
         self._tasks_ended = new.counter("tasks_ended", "Tasks that ended.", "workflow", "outcome")
-        self._tasks_parked = new.counter("tasks_parked", "Tasks that no longer fit the code.", "workflow")
+        self._tasks_parked = new.counter("tasks_parked", "Tasks that wait for other code.", "workflow")
         self._tasks_queued = new.counter("tasks_queued", "Tasks that must wait for their turn.", "workflow")
         self._waited_seconds = new.histogram(
             "task_turn_wait_seconds", "What they waited for it.", TASK_S, "priority"

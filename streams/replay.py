@@ -73,12 +73,12 @@ class Replay:
             if not isinstance(event, Submitted | Rejected):
                 performance.apply(event)
                 yield Played(event, performance.take())
-            if performance.parked:
+            if performance.parked and not performance.at_bug:
                 return
 
     @property
     def parked(self) -> Problem | None:
-        """Where the workflow as it is now differs from the log."""
+        """Where the workflow as it is now differs from the log, or has a bug."""
         return self.performance.parked if self.performance else None
 
     @property

@@ -610,6 +610,19 @@ async def is_undone_when_cancelled(task: Task) -> None:
     await task.tool(slow_to_reserve, "b")
 
 
+@case(outcome="failed", ends="KeyError: 'rooms'", signals=((80, signal("word", "x")), (200, CANCEL)))
+@workflow
+async def is_broken(task: Task) -> None:
+    """With steps under way at its mistake, and one asked for then; a timer fires while it is parked."""
+    others = [asyncio.create_task(task.signal("word")), asyncio.create_task(task.sleep(100))]
+    await task.tool(reserve, "a")
+    others.append(asyncio.create_task(task.tool(slow_to_reserve, "b")))
+    await task.tool(reserve, "c")
+    others.append(asyncio.create_task(task.tool(reserve, "d")))
+    await asyncio.sleep(0)
+    raise KeyError("rooms")
+
+
 @case(ends=["pay: declined", "b"])
 @workflow
 async def undoes_a_part(task: Task) -> list[str]:

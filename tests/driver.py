@@ -26,6 +26,7 @@ from processors.conduct import Conduct
 from processors.delay import Delays
 from processors.intake import Intake
 from processors.limits import LIMITS, Limits
+from processors.parking import MEND
 from processors.performance import Performance
 from processors.recover import Recover
 from processors.reply import Reply
@@ -40,7 +41,7 @@ from topics import codec
 from topics.contracts import BY_NAME
 from topics.errors import Refused
 from topics.flow import Decision, Headers, Publish, Received, Stage, Write
-from topics.records import CallModel, CallTool, CheckOutput, Record, Result
+from topics.records import CallModel, CallTool, CheckOutput, Problem, Record, Result, Status
 
 T = TypeVar("T")
 
@@ -182,6 +183,14 @@ class Driver:
         results: list[Result] = self.records("results", task)
         [result] = results
         return result
+
+    def bug(self, task: str = "t") -> Problem:
+        """What the task is parked by; its message without what to do about it."""
+        status: Status
+        [*_, status] = self.records("status", task)
+        assert status.state == "parked"
+        assert status.problem is not None
+        return status.problem.model_copy(update={"message": status.problem.message.removesuffix(f": {MEND}")})
 
     def reasons(self) -> list[str]:
         """Why each dead letter is one."""

@@ -13,7 +13,7 @@ from processors.limits import Limits
 from streams.replay import Replay
 from tests.corpus import APP, CASES, MODELS, Case, driver
 from tests.driver import Driver, Memory, watched_performances
-from topics.flow import Decision, Publish
+from topics.flow import Publish
 from topics.records import Result, Status
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -137,7 +137,7 @@ class Restless(Driver):
 
     def act(self) -> bool:
         acted = super().act()
-        if acted and self.acts[-1] != Decision():
+        if acted and (self.acts[-1].publish or self.acts[-1].write):
             self.restart()
         return acted
 

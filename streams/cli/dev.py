@@ -73,6 +73,7 @@ async def dev(
                 app=found,
                 answerer=answerer,
                 listener=listener,
+                leave_parked=once,
                 not_begun="the task is not taken up yet: a worker that was killed here keeps its partitions "
                 f"for {settings.session_timeout_ms / 1000:.0f} s",
             )

@@ -77,7 +77,7 @@ def _verdict(again: Replay, screen: Screen, output: str) -> int:
     if output == "json":
         emit({"ending": ending, "parked": parked, "different": different})
     elif parked is not None:
-        screen.note(f"diverged: {parked.message}")
+        screen.note(f"{'a bug' if parked.traceback else 'diverged'}: {parked.message}")
     elif different is not None:
         screen.note(f"diverged: {different}")
     elif ending is None:
@@ -87,6 +87,7 @@ def _verdict(again: Replay, screen: Screen, output: str) -> int:
     else:
         told = ending.problem.message if ending.problem else preview(ending.result)
         screen.note(f"{ending.outcome}, as recorded: {told}")
-    if ending and ending.problem and ending.problem.traceback and output == "text":
-        screen.note(ending.problem.traceback.rstrip())
+    problem = parked or (ending.problem if ending else None)
+    if problem and problem.traceback and output == "text":
+        screen.note(problem.traceback.rstrip())
     return DIVERGED if parked or different else 0

@@ -88,7 +88,7 @@ async def run(
         if not wait:
             emit({"task": started}) if output == "json" else click.echo(started)
             return
-        await _follow(client, started, found, output)
+        await _follow(client, started, found, output, leave_parked=True)
 
 
 @click.command()
@@ -155,13 +155,18 @@ async def watch_task(task: str, app: str | None, output: str) -> None:
         await _follow(client, task, find_app(app) if app else None, output)
 
 
-async def _follow(client: Client, task: str, app: App | None, output: str) -> None:
+async def _follow(
+    client: Client, task: str, app: App | None, output: str, *, leave_parked: bool = False
+) -> None:
     if output == "json":
         screen = Screen(terminal(stderr=True))
-        timeline = await watch(client, task, screen, app=app, listener=emit_moment)
+        listener, answerer = emit_moment, None
     else:
         screen = Screen()
-        timeline = await watch(client, task, screen, app=app, answerer=at_the_terminal(screen))
+        listener, answerer = None, at_the_terminal(screen)
+    timeline = await watch(
+        client, task, screen, app=app, answerer=answerer, listener=listener, leave_parked=leave_parked
+    )
     if timeline.state != "succeeded":
         sys.exit(TASK_FAILED)
 

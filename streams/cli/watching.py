@@ -55,11 +55,12 @@ async def watch(
     answerer: Answerer | None = None,
     listener: Listener | None = None,
     not_begun: str = NOBODY_WORKS,
+    leave_parked: bool = False,
 ) -> Timeline:
     """Show what happens to the task until it ends. A `listener` gets the moments in the screen's place.
 
     Without an `answerer` it is said how to answer each question. `not_begun` is told where no worker takes
-    the task up within some seconds.
+    the task up within some seconds. With `leave_parked` nobody waits for a parked task's code to be mended.
     """
     tell = listener or screen.moment
     timeline = Timeline(task, candidates_of(app))
@@ -72,6 +73,10 @@ async def watch(
                 async for record in client.follow(task):
                     if moment := timeline.apply(record):
                         tell(moment)
+                        if moment.what == "parked" and leave_parked:
+                            break
+                        if moment.what == "parked" and listener is None:
+                            _tell_why(timeline, screen)
                     asking.keep(timeline.open_questions)
                 alone.cancel()
                 await asyncio.wait([writing], timeout=LAST_WORDS_S)
@@ -81,17 +86,16 @@ async def watch(
         raise failures.exceptions[0] from None
     if listener is None:
         screen.result(timeline.result)
-        for line in _why_it_failed(timeline):
-            screen.note(line)
+        _tell_why(timeline, screen)
     return timeline
 
 
-def _why_it_failed(timeline: Timeline) -> Iterable[str]:
+def _tell_why(timeline: Timeline, screen: Screen) -> None:
     """Beyond the problem's message, which the last moment told."""
     if timeline.problem and timeline.problem.traceback:
-        yield timeline.problem.traceback.rstrip()
+        screen.note(timeline.problem.traceback.rstrip())
     for left in timeline.not_undone:
-        yield f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}"
+        screen.note(f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}")
 
 
 class _Asking:

@@ -124,6 +124,8 @@ class Watching:
         if record.topic != "status" or record.value is None:
             return None
         told: Status = codec.decode("status", record.value)
+        if told.state == "parked" and (answer := await self._is_parked()) is not None:
+            return answer
         return await self._ask() if told.questions or self._put else None
 
     def _where(self) -> str:
@@ -197,6 +199,15 @@ class Watching:
         why = f"task {self._task!r} goes on when somebody answers: {' | '.join(lines)}; {how}"
         about = [question.model_dump(mode="json", exclude=LEFT_OUT) for question in asked]
         return refusal(why, self._task, about={STATE: "waiting", "segue/questions": about})
+
+    async def _is_parked(self) -> Answer | None:
+        """By the latest status, as in `_ask`. Nobody knows how long it takes until its code is mended."""
+        status = await self._client.status(self._task)
+        if status.state != "parked":
+            return None
+        problem = status.problem.message if status.problem else "its code does not fit"
+        why = f"task {self._task!r} is parked until its code is mended, then {RESULT} waits for it: {problem}"
+        return refusal(why, self._task, about={STATE: "parked"})
 
     def _still_runs(self) -> Answer:
         why = f"task {self._task!r} is not done yet, {self._where()}: it goes on, and {RESULT} waits for it"

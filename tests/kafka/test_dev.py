@@ -38,6 +38,26 @@ app = App("sleeper", workflows=[sleeps])
 """
 
 
+ORDERS = """
+from pathlib import Path
+from typing import Any
+from segue import App, Task, current_attempt, tool, workflow
+
+@tool
+async def pay() -> str:
+    with (Path(__file__).parent / "payments").open("a") as payments:
+        payments.write(current_attempt().idempotency_key + "\\n")
+    return "paid"
+
+@workflow
+async def orders(task: Task, order: dict[str, Any]) -> list[str]:
+    paid = await task.tool(pay)
+    return [order["number"], paid]
+
+app = App("orders", workflows=[orders], tools=[pay])
+"""
+
+
 def dev(settings: Settings, app: Path, *options: str) -> Awaitable[asyncio.subprocess.Process]:
     return asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "streams.cli", "dev", str(app), *options),
@@ -64,6 +84,27 @@ async def test_what_was_killed_goes_on_and_is_named(settings: Settings, tmp_path
     assert "the task is not taken up yet: a worker that was killed here keeps its partitions" in said.decode()
     async with Client(settings) as client:
         assert (await client.result(task, timeout_s=PATIENCE_S)).result == "woke"
+
+
+async def test_a_task_at_a_bug_goes_on_when_its_workflow_is_mended(
+    settings: Settings, tmp_path: Path
+) -> None:
+    app = tmp_path / "orders.py"
+    app.write_text(ORDERS)
+    process = await dev(settings, app, '{"id": "o-1"}', "--once")
+    async with asyncio.timeout(PATIENCE_S):
+        said = (await process.communicate())[0].decode()
+        assert process.returncode == 1
+        task = said.split("task ", 1)[1].split()[0]
+        assert "KeyError: 'number': mend the workflow and deploy it, and the task goes on from here" in said
+        assert 'return [order["number"], paid]' in said
+        app.write_text(ORDERS.replace("number", "id"))
+        said = (await (await dev(settings, app, '{"id": "o-2"}', "--once")).communicate())[0].decode()
+    assert f"task {task} goes on: " in said
+    async with Client(settings) as client:
+        assert (await client.result(task, timeout_s=PATIENCE_S)).result == ["o-1", "paid"]
+    payments = (tmp_path / "payments").read_text().splitlines()
+    assert (payments[0], len(payments)) == (f"{task}/0", 2), "one of each task"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,12 @@ async def endless(task: Task) -> None:
     await asyncio.sleep(3600)
 
 
-APP = App("offered", workflows=[stay, endless])
+@workflow
+async def broken(task: Task) -> None:
+    raise KeyError("rooms")
+
+
+APP = App("offered", workflows=[stay, endless, broken])
 OTHER = App("other", workflows=[stay])
 
 
@@ -98,6 +103,17 @@ async def test_a_call_that_waits_gives_signs_of_life(client: Client, monkeypatch
         await alive.wait()
         await client.cancel("e-3")
         await calling
+
+
+async def test_a_call_does_not_wait_until_a_bug_is_mended(client: Client) -> None:
+    async with asyncio.timeout(PATIENCE_S), McpClient(server_of(APP, client, Terms())) as mcp:
+        result = await mcp.call_tool("broken", {"task_id": "b-1"})
+        assert (result.is_error, result.meta and result.meta["segue/state"]) == (True, "parked")
+        assert said(result).startswith("task 'b-1' is parked until its code is mended, then segue_result ")
+        await client.cancel("b-1")
+        await client.result("b-1")
+        ended = await mcp.call_tool("segue_result", {"task_id": "b-1"})
+    assert said(ended) == "task 'b-1' has failed: KeyError: 'rooms'"
 
 
 async def test_more_calls_than_there_is_room_for_are_told_to_come_later(

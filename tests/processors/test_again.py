@@ -115,9 +115,7 @@ def test_a_run_that_waits_for_nothing_is_refused() -> None:
 
     played = submitted(spins)
     played.run()
-    problem = played.result().problem
-    assert problem is not None
-    assert "before anything was awaited" in problem.message
+    assert "before anything was awaited" in played.bug().message
 
 
 def test_an_input_that_the_workflow_can_not_take_is_told_where_it_is_given() -> None:

@@ -305,9 +305,7 @@ def test_an_agent_that_the_app_does_not_list_says_so() -> None:
     driver = Driver(App("one", workflows=[ask]))
     driver.submit("ask")
     driver.run()
-    problem = driver.result().problem
-    assert problem is not None
-    assert problem.message == "agent 'guide' is unknown to the app: add it, App(…, agents=[…])"
+    assert driver.bug().message == "agent 'guide' is unknown to the app: add it, App(…, agents=[…])"
 
 
 async def test_outside_of_a_workflow_the_agent_is_what_it_was() -> None:

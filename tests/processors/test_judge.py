@@ -173,6 +173,5 @@ def test_a_judge_of_no_route_is_told_at_the_await() -> None:
     driver = Driver(App("x", workflows=[lost], routes=ROUTES))
     driver.submit("lost")
     driver.run()
-    problem = driver.result().problem
-    assert problem is not None
+    problem = driver.bug()
     assert (problem.type, "no model route 'nobody'" in problem.message) == (UnknownName.__name__, True)

@@ -1,0 +1,78 @@
+"""Why a task is parked: its code no longer fits its log, or has a bug. It waits for other code, unharmed.
+
+    … ─▶ event ─▶ asks for something else than the log has ─▶ parked ──▶ the right code plays on from there
+
+    … ─▶ event ─▶ KeyError ─▶ parked ─┬▶ mended code plays that event anew, and goes on
+                                      └▶ cancelled: the task fails by the KeyError, and undoes what it did
+
+What is a bug is told by the type of the exception: a name, an attribute or a key that is not there is a
+mistake of whoever wrote the workflow, which more tries do not mend but a deployment does. What the code asked
+for since that event is held back, so that for all others the event has not happened.
+"""
+
+from collections.abc import Sequence
+
+from processors.ending import problem_by
+from topics.errors import BadInput, Permanent, StepError, UnknownName
+from topics.records import Event, Problem, StepFailed, StepSucceeded, TimerFired
+
+BUGS: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BadInput,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    UnknownName,
+)
+"""Exceptions that park a task where its workflow does not catch them; `@workflow(bugs=…)` takes others."""
+
+ON_PURPOSE = (StepError, Permanent)
+"""Never a bug: a step gave up and nobody caught it, or the workflow itself says that its task fails."""
+
+MEND = "mend the workflow and deploy it, and the task goes on from here; or cancel the task, and it fails"
+
+FIT = "deploy the code that this task began with, or give the new workflow a new version"
+
+
+def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
+    """Of several at once, as a task group raises them, one is enough."""
+    within: Sequence[BaseException] = getattr(error, "exceptions", ())
+    if within:
+        return any(is_bug(each, bugs) for each in within)
+    return isinstance(error, bugs) and not isinstance(error, ON_PURPOSE)
+
+
+def check_bugs(workflow: str, bugs: tuple[object, ...]) -> None:
+    """Raises `BadInput` if they are not what `@workflow(bugs=…)` takes."""
+    given = f"workflow {workflow!r}: bugs={bugs!r}"
+    if type(bugs) is not tuple or not all(
+        isinstance(bug, type) and issubclass(bug, Exception) for bug in bugs
+    ):
+        raise BadInput(f"{given} is no tuple of exceptions, as (*BUGS, OSError) is")
+
+
+def by_bug(error: Exception) -> Problem:
+    problem = problem_by(error)
+    return problem.model_copy(update={"message": f"{problem.message}: {MEND}"})
+
+
+def by_change(how: str) -> Problem:
+    return Problem(type="WorkflowChanged", message=f"{how}: {FIT}", retryable=False)
+
+
+def by_event(event: Event, now: str) -> Problem:
+    """The log has that event, and the workflow something else."""
+    match event:
+        case StepSucceeded(route=str(route)) | StepFailed(route=str(route)):
+            what = f"step {event.step} is on the task's log as {route!r}"
+        case StepSucceeded() | StepFailed() | TimerFired():
+            what = f"step {event.step} is on the task's log"
+        case _:
+            what = f"{event.kind} is on the task's log"
+    return by_change(f"{what}, but {now}")
