@@ -13,8 +13,9 @@ def test_the_public_names_are_sorted_and_there() -> None:
 
 def test_the_public_names_are_exact() -> None:
     assert segue.__all__ == [
-        "BUGS", "App", "Asked", "Attempt", "BadInput", "BadRecord", "Blob", "Budget", "BudgetExceeded",
-        "Check", "Chosen", "Circuits", "Client", "Known", "Limit", "McpServer", "ModelCandidate", "ModelRoute",
+        "BUGS",
+        "App", "Asked", "Attempt", "BadInput", "BadRecord", "Blob", "Budget", "BudgetExceeded", "Check",
+        "Chosen", "Circuits", "Client", "Known", "Limit", "McpServer", "ModelCandidate", "ModelRoute",
         "OpenApi", "Option", "Permanent", "Policy", "Price", "Problem", "Refusal", "Refused", "Result",
         "Retryable", "Saga", "Schedule", "SegueError", "Service", "Spent", "Status", "StepError", "Task",
         "Tool", "ToolRoute", "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check",

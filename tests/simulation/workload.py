@@ -29,6 +29,7 @@ SIGNALS: dict[str, list[dict[str, Any]]] = {
     "cleans_up_when_cancelled": [CANCEL],
     "refuses_to_be_cancelled": [CANCEL],
     "is_undone_when_cancelled": [CANCEL],
+    "is_broken": [signal("word", "x")],
     "goes_on_anew": [*(signal("word", word) for word in ("0", "1", "late", "2")), signal("end", "end")],
 }
 """Sent when the task is seen to run."""
@@ -125,6 +126,8 @@ class Outside:
                 partition = self._anywhere()
                 for number, said in enumerate(SIGNALS.get(record.workflow, ())):
                     await self._signal(record.task, f"{record.task}/{number}", said, partition)
+            case Status(state="parked"):  # at a bug, which nobody mends here
+                await self._signal(record.task, f"{record.task}/bug", CANCEL, self._anywhere())
             case _:
                 pass
 
