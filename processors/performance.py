@@ -220,7 +220,6 @@ class Performance:
         if isinstance(event, CancelRequested):
             missed, self._missed, self.parked = self._missed, None, None
             for each in missed:
-                self.signals.holds -= isinstance(each, SignalReceived)
                 self.apply(each)
 
     async def _raised(self, error: Exception) -> None:

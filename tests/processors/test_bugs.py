@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from segue import BUGS, App, BadInput, Permanent, Task, Workflow, current_attempt, tool, workflow
+from segue import BUGS, App, BadInput, Permanent, Retryable, Task, Workflow, current_attempt, tool, workflow
 from streams.replay import Replay
 from tests.driver import Driver
 from topics.records import NotUndone, Status
@@ -24,13 +24,20 @@ async def reserve(place: str) -> str:
     return f"{place} 1"
 
 
+@tool(undo=cancel_room)
+async def reserve_later() -> str:
+    if current_attempt().attempt == 1:
+        raise Retryable("busy", retry_after_s=60)
+    return "later"
+
+
 @tool(retries=0)
 async def leave_it() -> None:
     raise Permanent(f"no way back from {current_attempt().undoes}")
 
 
 def app(*workflows: Workflow[Any, Any]) -> App:
-    return App("x", workflows=workflows, tools=[cancel_room, reserve, leave_it])
+    return App("x", workflows=workflows, tools=[cancel_room, reserve, reserve_later, leave_it])
 
 
 Mistake = Callable[[str], str]
@@ -229,6 +236,45 @@ def test_code_that_fails_where_other_code_went_on_ends_nothing() -> None:
     result = mended(driver, books(right)).result()
     assert result.outcome == "cancelled"
     assert driver.ran[-2:] == ["t/3/1 cancel_room", "t/4/1 cancel_room"]
+
+
+def test_a_step_in_flight_that_only_other_code_knows_is_not_forgotten() -> None:
+    @workflow(name="run")
+    async def whole(task: Task) -> None:
+        await task.tool(reserve, "Faro")
+        await task.tool(reserve_later)
+
+    @workflow(name="run")
+    async def broken(task: Task) -> None:
+        await task.tool(reserve, "Faro")
+        raise AttributeError
+
+    driver = Driver(app(whole))
+    driver.submit("run")
+    driver.run(until_ms=driver.now_ms + 1)
+    driver.restart(app(broken))
+    driver.produce("signals", {"kind": "cancel", "task": "t"})
+    driver.run()
+    assert standing(driver).state == "parked"
+    assert mended(driver, whole).result().outcome == "cancelled"
+    assert driver.ran[-2:] == ["t/2/1 cancel_room", "t/3/1 cancel_room"]
+
+
+def test_what_code_with_a_later_bug_owes_is_asked_for_by_the_code_that_has_none() -> None:
+    def run(bug: int) -> Workflow[Any, Any]:
+        @workflow(name="run")
+        async def goes_so_far(task: Task) -> list[Any]:
+            room = await task.tool(reserve, "Faro")
+            assert bug != 1
+            other = asyncio.create_task(task.tool(reserve, "Porto"))
+            went = await task.signal("go")
+            assert bug != 2
+            return [room, await other, went]
+
+        return goes_so_far
+
+    driver = signalled(played(run(1)))
+    assert mended(mended(driver, run(2)), run(3)).result().result == ["Faro 1", "Porto 1", "went"]
 
 
 # ---------------------------------------------------------------- what is a bug
