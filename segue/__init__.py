@@ -33,6 +33,7 @@ from topics.errors import (
     Retryable,
     SegueError,
     StepError,
+    TaskFailed,
     Unavailable,
     UnknownName,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "Status",
     "StepError",
     "Task",
+    "TaskFailed",
     "Tool",
     "ToolRoute",
     "Unavailable",

@@ -9,14 +9,16 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from aiokafka import AIOKafkaProducer
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from processors.app import Workflow
 from processors.blob import ANYTHING, JSON, Blob, Source, whole
 from processors.budget import BUDGET_SIGNAL
+from processors.step import read
 from processors.writing import Piece
 from streams.answers import check_answer, question_for
 from streams.encryption import enveloped, keys_of
@@ -28,10 +30,12 @@ from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors
 from streams.settings import Settings
 from streams.status_table import StatusTable
 from topics import codec
-from topics.errors import BadInput, UnknownName
+from topics.errors import BadInput, TaskFailed, UnknownName
 from topics.flow import Received
 from topics.parts import Budget
 from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
+
+R = TypeVar("R")
 
 ENVELOPE_BYTES = 1_000
 """Of a request, around its input."""
@@ -73,7 +77,7 @@ class Client:
 
     async def start(
         self,
-        workflow: str,
+        workflow: Workflow[Any, Any] | str,
         input: Any = None,  # noqa: A002
         id: str | None = None,  # noqa: A002
         version: int | None = None,
@@ -88,11 +92,57 @@ class Client:
         of a higher `priority` (0 to 9) goes first. `budget` holds where it is less than the workflow's.
         """
         task = id if id is not None else new_id()
+        if isinstance(workflow, Workflow):
+            version = version or workflow.version
+            workflow = workflow.name
         given = await self._fitting(task, _json(input), tenant)
         asked = {"id": task, "workflow": workflow, "version": version, "input": given}
         request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority, budget=budget)
         self._begun(task, await self._send("tasks", task, request, tenant))
         return task
+
+    @overload
+    async def run(
+        self,
+        workflow: Workflow[Any, R],
+        input: Any = None,
+        id: str | None = None,
+        *,
+        tenant: str | None = None,
+        priority: int = 0,
+        budget: Budget | None = None,
+    ) -> R: ...
+    @overload
+    async def run(
+        self,
+        workflow: str,
+        input: Any = None,
+        id: str | None = None,
+        *,
+        tenant: str | None = None,
+        priority: int = 0,
+        budget: Budget | None = None,
+    ) -> Any: ...
+    async def run(
+        self,
+        workflow: Workflow[Any, Any] | str,
+        input: Any = None,  # noqa: A002
+        id: str | None = None,  # noqa: A002
+        *,
+        tenant: str | None = None,
+        priority: int = 0,
+        budget: Budget | None = None,
+    ) -> Any:
+        """Start a task, wait for its end, and return its value: of the workflow's type, or JSON by its name.
+
+        Raises `TaskFailed` however else it ended. Whoever stops waiting, by `asyncio.timeout` say, stops no
+        task: with the same `id` the same one is waited for again.
+        """
+        task = await self.start(workflow, input, id, tenant=tenant, priority=priority, budget=budget)
+        result = await self.result(task)
+        if result.outcome != "succeeded":
+            raise TaskFailed(result)
+        return read(workflow.output, result.result) if isinstance(workflow, Workflow) else result.result
 
     async def answer(
         self,

@@ -18,6 +18,7 @@ def test_the_public_names_are_exact() -> None:
         "Chosen", "Circuits", "Client", "Known", "Limit", "McpServer", "ModelCandidate", "ModelRoute",
         "OpenApi", "Option", "Permanent", "Policy", "Price", "Problem", "Refusal", "Refused", "Result",
         "Retryable", "Saga", "Schedule", "SegueError", "Service", "Spent", "Status", "StepError", "Task",
+        "TaskFailed",
         "Tool", "ToolRoute", "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check",
         "current_attempt", "fastest", "healthiest", "judge", "tool", "workflow",
     ]  # fmt: skip

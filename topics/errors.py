@@ -9,6 +9,7 @@
         ├── Retryable                 raise it in a tool: try again (after `retry_after_s`, if given)
         ├── Permanent                 raise it in a tool: trying again is useless; the next candidate may do
         ├── Refused                   raise it in a check: the output is wrong; the message is the critique
+        ├── TaskFailed                a program that waited for a task's value: there is none
         └── StepError                 a workflow sees it at its await: the policy gave up on the step
     BaseException
     ├── Suspended                     never seen by users: a workflow that leaves memory
@@ -20,7 +21,7 @@ Names say who acts next. Expected failures of a step are records on a topic, not
 from collections.abc import Sequence
 
 from topics.parts import Refusal
-from topics.records import Problem
+from topics.records import Problem, Result
 
 
 class SegueError(Exception):
@@ -74,6 +75,16 @@ class StepError(SegueError):
         self.refusals = refusals
         if problem.traceback:  # where a tool's own code failed: shown wherever this one's traceback is
             self.add_note(problem.traceback.rstrip())
+
+
+class TaskFailed(SegueError):
+    """The task failed, was cancelled, or was rejected; `result` says how."""
+
+    def __init__(self, result: Result) -> None:
+        told = f": {result.problem.message}" if result.problem else ""
+        how = result.outcome if result.outcome == "failed" else f"was {result.outcome}"
+        super().__init__(f"task {result.task!r} {how}{told}")
+        self.result = result
 
 
 class BudgetExceeded(StepError):

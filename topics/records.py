@@ -481,8 +481,8 @@ class Status(Record):
     """Topic `status` (compacted): where a task stands, for lists and inboxes.
 
     `partition` and `offset` say where in `events` its log begins. `state` is one of queued (it waits
-    for its turn), running, waiting (a question is open), parked (the code no longer matches the log;
-    `problem` says where), or an `Outcome`. `view` is what the workflow shows of itself.
+    for its turn), running, waiting (a question is open), parked (its code does not match the log, or has a
+    bug; `problem` says where), or an `Outcome`. `view` is what the workflow shows of itself.
     """
 
     kind: Literal["status"] = "status"

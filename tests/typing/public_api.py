@@ -11,6 +11,7 @@ from segue import (
     Asked,
     Budget,
     Chosen,
+    Client,
     Known,
     ModelRoute,
     StepError,
@@ -148,6 +149,12 @@ async def several(task: Task, hotel: Hotel) -> None:
     assert_type(await task.child(child, Trip("Faro")), Hotel)
     assert_type(await task.gather(task.tool(book, hotel), task.tool(book, hotel)), list[str])
     assert_type(await task.gather(task.tool(book, hotel), failures="return"), list[str | StepError])
+
+
+async def programs(client: Client) -> None:
+    assert_type(await client.run(child, Trip("Faro"), "t-1"), Hotel)
+    assert_type(await client.run("child", {"place": "Faro"}), Any)
+    assert_type(await client.start(child, Trip("Faro")), str)
 
 
 def names(declared: Tool[..., Any]) -> None:
