@@ -21,9 +21,9 @@ from weakref import ref
 
 from pydantic import ValidationError
 
+from processors import outcomes
 from processors.again import heard_as, of_an_earlier_run, too_much_held
-from processors.blob import taken
-from processors.budget import BUDGET_SIGNAL, Purse, consumed, set_by_signal, step_error
+from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
 from processors.ending import Ending, ending_of
 from processors.loop import WorkflowLoop
 from processors.parking import by_bug, by_change, by_event, is_bug
@@ -34,15 +34,12 @@ from processors.step import Kind, Step
 from processors.steps import Steps
 from processors.task import Task
 from topics import codec
-from topics.errors import BadInput, StepError, Suspended, UnknownName
+from topics.errors import BadInput, Suspended, UnknownName
 from topics.flow import Publish
 from topics.records import (
     Admitted,
     Answered,
-    AttemptFailed,
-    CallModel,
     CancelRequested,
-    Critique,
     Delay,
     Event,
     NotUndone,
@@ -250,56 +247,15 @@ class Performance:
         step = self.steps.at(event.step)
         if step is None:
             self.parked = by_event(event, "the workflow now waits for something else")
-            return None
-        if step.print != event.print:
+        elif step.print != event.print:
             now = f"the workflow now asks there for {_asked(step)}, or with other arguments"
             self.parked = by_event(event, now)
-            return None
-        if isinstance(event, StepSucceeded) and not step.future.done():
-            try:
-                result = (step.accept or taken)(event.result)
-            except (ValidationError, BadInput) as error:
-                return self._refuse(step, event, codec.explain(error))
-            self.purse.add(event)
-            return self.steps.settle(step, result)
-        if isinstance(event, StepSucceeded):
-            self.purse.add(event)
-            return self.steps.settle(step, event.result)
-        if isinstance(event, StepFailed):
-            self.purse.add(event)
-            failed = step_error(step.name, step.number, event.problem, event.refusals)
-            return self.steps.settle(step, error=failed)
-        if step.timer is not None:
-            self._loop.fire(step.timer)
-        return self.steps.settle(step)
-
-    def _refuse(self, step: Step, event: StepSucceeded, reason: str) -> None:
-        """The output is not of the type that was asked for: a model is told so, a tool has failed."""
-        problem = Problem(type="ValidationError", message=reason, retryable=False)
-        if step.call is None:
-            self.purse.add(event)
-            return self.steps.settle(step, error=StepError(step.name, step.number, problem))
-        critique = Critique(output=event.result, reason=reason)
-        call = self._answered_call(step.call, event)
-        step.call = call.model_copy(update={"critiques": (*call.critiques, critique)})
-        failure = AttemptFailed(
-            task=event.task,
-            call=call,
-            by=event.by or step.name,
-            problem=problem,
-            critique=critique,
-            took_ms=event.took_ms,
-            at_ms=event.at_ms,
-        )
-        return self.publish("failures", failure)
-
-    def _answered_call(self, call: CallModel, event: StepSucceeded) -> CallModel:
-        """The call as its candidate had it, with the critiques that this candidate got from here."""
-        names = self.app.model_route(call.route).names
-        candidate = names.index(event.by) if event.by in names else call.candidate
-        kept = call.critiques if candidate == call.candidate else ()
-        known = {"attempt": event.attempt, "candidate": candidate, "critiques": kept}
-        return call.model_copy(update={**known, "choice": event.choice, "spent": consumed(event)})
+        elif not isinstance(event, TimerFired):
+            outcomes.settle(self, step, event)
+        else:
+            if step.timer is not None:
+                self._loop.fire(step.timer)
+            self.steps.settle(step)
 
     def expect(self, steps: int) -> None:
         """Park if the coroutine has not asked for that many steps: nobody would answer what it added.

@@ -1,0 +1,65 @@
+"""What a step comes to: its outcome, read as the type that was asked for.
+
+StepSucceeded ─┬▶ the step's result
+               └▶ of another type ─┬▶ a model: failures, with the critique; recover asks it again
+                                   └▶ else: a StepError at the await
+StepFailed ────────────────────────▶ a StepError at the await
+"""
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from processors.blob import taken
+from processors.budget import consumed, step_error
+from processors.step import Step
+from topics import codec
+from topics.errors import BadInput, StepError
+from topics.records import AttemptFailed, CallModel, Critique, Problem, StepFailed, StepSucceeded
+
+if TYPE_CHECKING:
+    from processors.performance import Performance
+
+
+def settle(performance: "Performance", step: Step, event: StepSucceeded | StepFailed) -> None:
+    """The step that the outcome is of has its value or its error, or its model is told what was wrong."""
+    if isinstance(event, StepFailed):
+        performance.purse.add(event)
+        failed = step_error(step.name, step.number, event.problem, event.refusals)
+        return performance.steps.settle(step, error=failed)
+    try:
+        result = event.result if step.future.done() else (step.accept or taken)(event.result)
+    except (ValidationError, BadInput) as error:
+        return _refuse(performance, step, event, codec.explain(error))
+    performance.purse.add(event)
+    return performance.steps.settle(step, result)
+
+
+def _refuse(performance: "Performance", step: Step, event: StepSucceeded, reason: str) -> None:
+    """The output is not of the type that was asked for: a model is told so, a tool has failed."""
+    problem = Problem(type="ValidationError", message=reason, retryable=False)
+    if step.call is None:
+        performance.purse.add(event)
+        return performance.steps.settle(step, error=StepError(step.name, step.number, problem))
+    critique = Critique(output=event.result, reason=reason)
+    call = _answered(performance, step.call, event)
+    step.call = call.model_copy(update={"critiques": (*call.critiques, critique)})
+    failure = AttemptFailed(
+        task=event.task,
+        call=call,
+        by=event.by or step.name,
+        problem=problem,
+        critique=critique,
+        took_ms=event.took_ms,
+        at_ms=event.at_ms,
+    )
+    return performance.publish("failures", failure)
+
+
+def _answered(performance: "Performance", call: CallModel, event: StepSucceeded) -> CallModel:
+    """The call as its candidate had it, with the critiques that this candidate got from here."""
+    names = performance.app.model_route(call.route).names
+    candidate = names.index(event.by) if event.by in names else call.candidate
+    kept = call.critiques if candidate == call.candidate else ()
+    known = {"attempt": event.attempt, "candidate": candidate, "critiques": kept}
+    return call.model_copy(update={**known, "choice": event.choice, "spent": consumed(event)})
