@@ -50,7 +50,6 @@ def no_deduplication() -> None:
     right: Any = Conduct._begin  # pyright: ignore[reportPrivateUsage]
 
     def begin(self: Any, event: Any, record: Received, now_ms: int) -> Decision:
-        self._live.pop(event.task, None)
         find, ended = self._find, self._marks.has_ended
         self._find = self._marks.has_ended = _nothing
         try:

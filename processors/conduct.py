@@ -20,25 +20,20 @@ A task that must wait for its turn has a journal and no coroutine. What comes fo
 its turn is an event too, `Admitted`, so that it begins at the same time whenever it is played.
 """
 
-import sys
-from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from itertools import islice
-from typing import NamedTuple
 
 from processors.admission import Admission, Turn
 from processors.again import abandoned, next_run
 from processors.app import App
 from processors.journal import journal_key
 from processors.limits import LIMITS, Limits
+from processors.live import Live, LiveTasks, parked_key
 from processors.marks import CHILD, ENDED, REJECTED, Marks, mark
-from processors.performance import UNKNOWN, Entropy, Performance
-from processors.standing import Stands, queued, rejection, result_of, stands_at, status_of, taken, told
+from processors.performance import Entropy, Performance
+from processors.standing import queued, rejection, result_of, stands_at, status_of, taken, told
 from topics import codec
 from topics.errors import BadRecord
-from topics.flow import Decision, Plain, Publish, Received, Stage, State, Write, dead_letter
+from topics.flow import Decision, Publish, Received, Stage, State, Write, dead_letter
 from topics.records import (
     Admitted,
     Answered,
@@ -69,31 +64,6 @@ FROM_OUTSIDE = ("answered", "signal_received")
 """Kinds of events that may be refused. Told by name, at half the cost of asking for the class."""
 
 
-class Parked(NamedTuple):
-    """Since which event of its journal a task's coroutine has not played, and by what (a digest)."""
-
-    since: int
-    by: bytes
-
-
-@dataclass(slots=True)
-class Live:
-    """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
-
-    `owed` is what a task that was parked should have asked for since; `stands` is what its last status said;
-    `busy` is what the state says.
-    """
-
-    performance: Performance
-    seq: int
-    partition: int
-    offset: int
-    owed: list[Publish] = field(default_factory=list[Publish])
-    parked: Parked | None = None
-    stands: Stands | None = None
-    busy: bool = False
-
-
 class Conduct(Stage):
     """The tasks of one partition."""
 
@@ -103,7 +73,7 @@ class Conduct(Stage):
         self._entropy = entropy
         self._limits = limits
         self._admission = Admission(state, limits)
-        self._live: OrderedDict[str, Live] = OrderedDict()
+        self._live = LiveTasks(app, state, entropy, limits.live_tasks_max)
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
         self._marks = Marks(state)
 
@@ -144,10 +114,7 @@ class Conduct(Stage):
         return Decision(begun, self._admission.take())
 
     def close(self) -> None:
-        """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
-        for live in self._live.values():
-            live.performance.close()
-        self._live.clear()
+        self._live.close()
 
     # ------------------------------------------------------------ events
 
@@ -158,9 +125,8 @@ class Conduct(Stage):
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
         live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
-        self._remember(live)
-        head = b"%d %d %d\n" % (_steps(live), record.partition, record.offset)
-        entry = Write(journal_key(event.task, 0), head + (record.value or b""))
+        self._live.keep(live)
+        entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))
         self._admission.opened(event)
         return self._conclude(live, Decision(write=[entry]), now_ms)
 
@@ -206,7 +172,7 @@ class Conduct(Stage):
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event)
-        entry = Write(journal_key(event.task, live.seq), b"%d\n" % _steps(live) + (record.value or b""))
+        entry = Write(journal_key(event.task, live.seq), b"%d\n" % live.steps + (record.value or b""))
         live.seq += 1
         if event.kind == "admitted":
             self._admission.begun(performance.submitted, live.offset)
@@ -243,51 +209,13 @@ class Conduct(Stage):
     # ------------------------------------------------------------ tasks in memory
 
     def _find(self, task: str, now_ms: int) -> Live | None:
+        """The journal of a task that has ended is a zombie's, which nobody fences at least once."""
         live = self._live.get(task)
-        if live is not None:
-            self._live.move_to_end(task)
-            return live
-        live = self._rebuild(task, now_ms)
-        if live is not None:
-            self._remember(live)
-        return live
-
-    def _remember(self, live: Live) -> None:
-        self._live[live.performance.task_id] = live
-        if len(self._live) > self._limits.live_tasks_max:
-            _, evicted = self._live.popitem(last=False)
-            evicted.performance.close()
-
-    def _rebuild(self, task: str, now_ms: int) -> Live | None:
-        """Play the journal again. What it asks for was published then, but for what a parked task owes.
-
-        A journal of a task that has ended was written by a zombie since, which nobody fences at least once.
-        """
-        first = self._state.get(journal_key(task, 0))
-        if first is None or self._marks.has_ended(task, now_ms):
-            return None
-        head, _, begun = codec.unsealed(first).partition(b"\n")
-        steps, partition, offset, *waits = head.split()
-        submitted: Submitted = codec.decode("events", begun)
-        performance = Performance(self._app, submitted, self._entropy, queued=bool(waits))
-        live = Live(performance, 1, int(partition), int(offset), parked=self._parked_at(task))
-        live.busy = self._admission.is_busy(task)
-        owed_from = live.parked.since if live.parked else sys.maxsize
-        if owed_from == 0:
-            live.owed = performance.take()
-        else:
-            performance.discard()
-        performance.expect(int(steps))
-        for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
-            head, _, happened = codec.unsealed(entry).partition(b"\n")
-            performance.apply(codec.decode("events", happened))
-            performance.expect(int(head))
-            if live.seq >= owed_from:
-                live.owed += performance.take()
-            else:
-                performance.discard()
-            live.seq += 1
-        live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
+        if live is None and not self._marks.has_ended(task, now_ms):
+            live = self._live.rebuilt(task)
+            if live is not None:
+                live.busy = self._admission.is_busy(task)
+                self._live.keep(live)
         return live
 
     # ------------------------------------------------------------ what follows
@@ -299,7 +227,7 @@ class Conduct(Stage):
         """
         decision.tenant = live.performance.submitted.tenant or ""
         if live.performance.parked:
-            self._park(live, decision)
+            decision.write += live.park()
         else:
             self._unpark(live, decision)
         decision.publish += live.performance.take()
@@ -335,32 +263,14 @@ class Conduct(Stage):
             decision.publish += live.performance.take()
             following = next_run(live.performance)
         live.seq, live.stands, begun = 1, None, live.performance.submitted
-        head = b"%d %d %d\n" % (_steps(live), live.partition, live.offset)
-        decision.write.append(Write(journal_key(begun.task, 0), head + codec.encode(begun)))
+        decision.write.append(Write(journal_key(begun.task, 0), live.head + codec.encode(begun)))
         if live.performance.parked:
-            self._park(live, decision)
-
-    def _park(self, live: Live, decision: Decision) -> None:
-        """Remember from which event on the coroutine has not played, and tell why, if that is not known."""
-        problem = live.performance.parked
-        assert problem is not None
-        by = blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
-        if live.parked is None or live.parked.by != by:
-            live.parked = Parked(live.parked.since if live.parked else live.seq - 1, by)
-            live.stands = None
-            decision.write.append(Plain(_parked(live.performance.task_id), b"%d %b" % live.parked))
-
-    def _parked_at(self, task: str) -> Parked | None:
-        kept = self._state.get(_parked(task))
-        if kept is None:
-            return None
-        since, _, by = kept.partition(b" ")
-        return Parked(int(since), by)
+            decision.write += live.park()
 
     def _unpark(self, live: Live, decision: Decision) -> None:
         if live.parked:
             live.parked = None
-            decision.write.append(Write(_parked(live.performance.task_id), None))
+            decision.write.append(Write(parked_key(live.performance.task_id), None))
             decision.publish += live.owed
             live.owed = []
 
@@ -376,22 +286,12 @@ class Conduct(Stage):
         decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(live.seq)]
         self._admission.ended(submitted, live.offset, waited=performance.waited)
         decision.write.append(mark(submitted.task, CHILD if submitted.parent else ENDED, now_ms))
-        del self._live[submitted.task]
-        performance.close()
-
-
-def _steps(live: Live) -> int:
-    """How many steps its coroutine has asked for; while it is parked nobody can say."""
-    return UNKNOWN if live.performance.parked else len(live.performance.steps)
+        self._live.let_go(submitted.task)
 
 
 def _admitted(turn: Turn, now_ms: int) -> Admitted:
     waited_ms = max(0, now_ms - turn.since_ms)
     return Admitted(task=turn.task, priority=turn.priority, waited_ms=waited_ms, at_ms=now_ms)
-
-
-def _parked(task: str) -> bytes:
-    return b"P" + task.encode()
 
 
 def _publish(topic: str, record: Delay | Result | Status) -> Publish:

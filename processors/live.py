@@ -1,0 +1,138 @@
+"""The tasks of a partition that are in memory: a cache of their journals.
+
+A coroutine is let go when there are too many, and rebuilt by playing its journal when an event comes. What it
+asks for then was published long ago, but for what a task that is parked owes: since the event at which it was
+parked nothing of it has been published, so all that other code asks for from there on is.
+"""
+
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import NamedTuple
+
+from processors.app import App
+from processors.journal import journal_key
+from processors.performance import UNKNOWN, Entropy, Performance
+from processors.standing import Stands, stands_at
+from topics import codec
+from topics.flow import Plain, Publish, State, Write
+from topics.records import Submitted
+
+
+class Parked(NamedTuple):
+    """Since which event of its journal a task's coroutine has not played, and by what (a digest)."""
+
+    since: int
+    by: bytes
+
+
+@dataclass(slots=True)
+class Live:
+    """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
+
+    `owed` is what a task that was parked should have asked for since; `stands` is what its last status said;
+    `busy` is what the state says.
+    """
+
+    performance: Performance
+    seq: int
+    partition: int
+    offset: int
+    owed: list[Publish] = field(default_factory=list[Publish])
+    parked: Parked | None = None
+    stands: Stands | None = None
+    busy: bool = False
+
+    @property
+    def steps(self) -> int:
+        """How many steps its coroutine has asked for; while it is parked nobody can say."""
+        return UNKNOWN if self.performance.parked else len(self.performance.steps)
+
+    @property
+    def head(self) -> bytes:
+        """What stands before the first entry of its journal."""
+        return b"%d %d %d\n" % (self.steps, self.partition, self.offset)
+
+    def park(self) -> list[Write]:
+        """What remembers from which event on it has not played, and why, where that is not known."""
+        problem = self.performance.parked
+        assert problem is not None
+        by = blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
+        if self.parked is not None and self.parked.by == by:
+            return []
+        self.parked = Parked(self.parked.since if self.parked else self.seq - 1, by)
+        self.stands = None
+        return [Plain(parked_key(self.performance.task_id), b"%d %b" % self.parked)]
+
+
+class LiveTasks:
+    """Finds tasks, in memory or by their journals; `most` of them stay."""
+
+    def __init__(self, app: App, state: State, entropy: Entropy, most: int) -> None:
+        self._app = app
+        self._state = state
+        self._entropy = entropy
+        self._most = most
+        self._tasks: OrderedDict[str, Live] = OrderedDict()
+
+    def get(self, task: str) -> Live | None:
+        """One that is in memory."""
+        live = self._tasks.get(task)
+        if live is not None:
+            self._tasks.move_to_end(task)
+        return live
+
+    def keep(self, live: Live) -> None:
+        self._tasks[live.performance.task_id] = live
+        if len(self._tasks) > self._most:
+            _, evicted = self._tasks.popitem(last=False)
+            evicted.performance.close()
+
+    def let_go(self, task: str) -> None:
+        self._tasks.pop(task).performance.close()
+
+    def close(self) -> None:
+        """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
+        for live in self._tasks.values():
+            live.performance.close()
+        self._tasks.clear()
+
+    def rebuilt(self, task: str) -> Live | None:
+        """The task by its journal, which is played again; None if it has none."""
+        first = self._state.get(journal_key(task, 0))
+        if first is None:
+            return None
+        head, _, begun = codec.unsealed(first).partition(b"\n")
+        steps, partition, offset, *waits = head.split()
+        submitted: Submitted = codec.decode("events", begun)
+        performance = Performance(self._app, submitted, self._entropy, queued=bool(waits))
+        live = Live(performance, 0, int(partition), int(offset), parked=self._parked(task))
+        self._played(live, int(steps))
+        for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
+            head, _, happened = codec.unsealed(entry).partition(b"\n")
+            performance.apply(codec.decode("events", happened))
+            self._played(live, int(head))
+        live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
+        return live
+
+    def _played(self, live: Live, steps: int) -> None:
+        """An entry of the journal, after which so many steps had been asked for."""
+        live.performance.expect(steps)
+        if live.seq >= (live.parked.since if live.parked else sys.maxsize):
+            live.owed += live.performance.take()
+        else:
+            live.performance.discard()
+        live.seq += 1
+
+    def _parked(self, task: str) -> Parked | None:
+        kept = self._state.get(parked_key(task))
+        if kept is None:
+            return None
+        since, _, by = kept.partition(b" ")
+        return Parked(int(since), by)
+
+
+def parked_key(task: str) -> bytes:
+    return b"P" + task.encode()
