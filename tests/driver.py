@@ -18,7 +18,7 @@ from weakref import ref
 import pytest
 from pydantic_core import to_json
 
-from processors import conduct
+from processors import conduct, live
 from processors.app import App
 from processors.attempt import CURRENT, attempt_of
 from processors.check import accepted, refused, to_judge
@@ -319,4 +319,5 @@ def watched_performances(monkeypatch: pytest.MonkeyPatch) -> list[ref[Performanc
             played.append(ref(self))
 
     monkeypatch.setattr(conduct, "Performance", Watched)
+    monkeypatch.setattr(live, "Performance", Watched)
     return played

@@ -13,7 +13,7 @@ from processors.limits import Limits
 from streams.replay import Replay
 from tests.corpus import APP, CASES, MODELS, Case, driver
 from tests.driver import Driver, Memory, watched_performances
-from topics.flow import Publish
+from topics.flow import Headers, Publish
 from topics.records import Result, Status
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -188,6 +188,25 @@ class Echoing(Driver):
 def test_records_that_come_again_late_change_no_result(case: Case) -> None:
     for _ in range(5):
         assert how(ended(case.play(Echoing(APP, MODELS)))) == how(undisturbed(case).result())
+
+
+class Upgraded(Driver):
+    """Other workers are newer: what they write for this one has fields that it does not know."""
+
+    def _append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        if topic in WRITTEN_BY_WORKERS and value is not None:
+            value = value[:-1] + b',"since_9":{"a":[1]}}'
+        super()._append(topic, key, value, headers)
+
+
+WRITTEN_BY_WORKERS = {"events", "model-calls", "tool-calls", "checks", "failures", "delays"}
+
+
+@each_case
+def test_what_newer_workers_write_is_understood(case: Case) -> None:
+    upgraded = case.play(Upgraded(APP, MODELS))
+    assert how(ended(upgraded)) == how(undisturbed(case).result())
+    assert upgraded.reasons() == undisturbed(case).reasons()
 
 
 # ---------------------------------------------------------------- many tasks

@@ -2,11 +2,15 @@
 
 A record is UTF-8 JSON with a `kind` and a version `v`. Decoding says what is wrong with bytes that are no
 record, in one line for a person; the bytes themselves stay the caller's, who puts them into the dead letters.
+
+A field that is not known is a mistake where programs and people write, and refused there. Between workers it
+is of one that was upgraded already, and passed over.
 """
 
 import json
 import re
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any, cast
 
@@ -42,7 +46,7 @@ def decode(topic: str, value: bytes | None) -> Any:
     if value is None:
         raise BadRecord("the record has no value; a task is cancelled by a signal, never by a tombstone")
     try:
-        return _validator(topic).validate_json(value)
+        return _read(topic)(value)
     except ValidationError as error:
         raise BadRecord(_explain(topic, value, error)) from None
 
@@ -55,8 +59,10 @@ def unsealed(value: bytes) -> bytes:
 
 
 @cache
-def _validator(topic: str) -> Any:
-    return TypeAdapter(contracts.BY_NAME[topic].type).validator
+def _read(topic: str) -> Callable[[bytes], Any]:
+    contract = contracts.BY_NAME[topic]
+    extra = "forbid" if "outside" in contract.written_by else "ignore"
+    return partial(TypeAdapter(contract.type).validator.validate_json, extra=extra)
 
 
 def _explain(topic: str, value: bytes, error: ValidationError) -> str:
