@@ -1,9 +1,9 @@
 """Every record that Segue writes to or reads from a topic.
 
 Events are past tense (`StepSucceeded`), commands imperative (`CallTool`). A record is frozen, is made with no
-unknown fields, carries its version `v`, and names its `kind`, so that a consumer in any language can tell them
-apart. Identifiers derive from their cause: a step is `task/step`, an attempt `task/step/attempt`, so the same
-record always asks for the same thing.
+unknown fields, carries its version `v`, and names its `kind`, so that a consumer in any language can tell
+them apart. Identifiers derive from their cause: a step is `task/step`, an attempt `task/step/attempt`, so the
+same record always asks for the same thing.
 
 Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in ms (`took_ms`).
 """
