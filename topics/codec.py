@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -61,7 +61,7 @@ def unsealed(value: bytes) -> bytes:
 @cache
 def _read(topic: str) -> Callable[[bytes], Any]:
     contract = contracts.BY_NAME[topic]
-    extra = "forbid" if "outside" in contract.written_by else "ignore"
+    extra: Literal["forbid", "ignore"] = "forbid" if "outside" in contract.written_by else "ignore"
     return partial(TypeAdapter(contract.type).validator.validate_json, extra=extra)
 
 
