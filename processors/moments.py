@@ -66,6 +66,8 @@ class Attempt:
     outcome: Literal["running", "checking", "succeeded", "failed", "refused"] = "running"
     took_ms: float | None = None
     reason: str | None = None
+    refused: Any = None
+    """The output that a check did not accept, which `reason` criticises."""
     traceback: str | None = None
     then: Action | None = None
     wait_ms: int | None = None
@@ -84,7 +86,10 @@ class Step:
     ended_ms: int | None = None
     due_ms: int | None = None
     attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt])
+    asked: Any = None
+    """A tool's arguments, or what a model was asked, where a call of it was seen."""
     question: Question | None = None
+    answered_by: str | None = None
     choice: Choice | None = None
     spent: Spent | None = None
     result: Any = None

@@ -145,6 +145,7 @@ class StepsView:
         attempt.by, attempt.candidate, attempt.took_ms = failure.by, call.candidate, failure.took_ms
         attempt.outcome = "refused" if failure.critique else "failed"
         attempt.reason, attempt.traceback = failure.problem.message, failure.problem.traceback
+        attempt.refused = failure.critique.output if failure.critique else None
         what: What = "check" if failure.critique and call.checks else _kind(call)
         text = f"refused: {attempt.reason}" if failure.critique else attempt.reason
         return Moment(
@@ -236,7 +237,7 @@ class StepsView:
         number = event.step if event.step is not None else (waiting[0] if len(waiting) == 1 else None)
         step = self.steps.get(number) if number is not None else None
         if step is not None:
-            step.result = event.value
+            step.result, step.answered_by = event.value, event.by
         text = label_of(step.question, event.value) if step and step.question else preview(event.value)
         return Moment(
             event.at_ms, "answer", step.name if step else "", number, event.by or "", mark="ok", text=text
@@ -288,6 +289,7 @@ class StepsView:
         step = self._step(call.step, _kind(call), call.route)
         if call.attempt == 1:
             step.started_ms = call.at_ms
+        step.asked = _asked(call)
         if isinstance(call, CallTool):
             step.undoes = call.undoes
         return step, step.attempt(call.attempt)
@@ -312,6 +314,12 @@ def _is_judges(call: CallModel | CallTool) -> bool:
 
 def _kind(call: CallModel | CallTool) -> Literal["model", "tool"]:
     return "model" if isinstance(call, CallModel) else "tool"
+
+
+def _asked(call: CallModel | CallTool) -> Any:
+    if isinstance(call, CallTool):
+        return call.arguments
+    return call.agent.body if call.agent else call.prompt
 
 
 def label_of(question: Question, value: Any) -> str:

@@ -44,6 +44,7 @@ SEARCHED_MIN = 1_000
 """Records of the log in the first step of a search backwards; each further step is twice as long."""
 
 ENDED = ("succeeded", "failed", "cancelled", "rejected")
+STATES = ("queued", "running", "waiting", "parked", *ENDED)
 
 
 class Begun(NamedTuple):

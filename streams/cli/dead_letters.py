@@ -7,14 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import moment_of, terminal
+from streams.cli.render import terminal
 from streams.cli.tables import cut, plain_table, print_table
+from streams.letters import document, traceback_of, was_told
 from streams.refeed import Range, back_to_its_topic, feed, records_of
 from streams.settings import Settings
-from topics import codec
-from topics.errors import BadInput, BadRecord, UnknownName
+from streams.when import moment_of
+from topics.errors import BadInput, UnknownName
 from topics.flow import Received
-from topics.records import AttemptFailed
 
 LISTED_MAX = 50
 
@@ -41,7 +41,7 @@ async def list_letters(task: str | None, limit: int, output: str) -> None:
     letters = await _letters(task=task)
     found = sorted(letters, key=lambda letter: letter.timestamp_ms, reverse=True)[:limit]
     if output == "json":
-        emit_document([_document(letter) for letter in found])
+        emit_document([document(letter) for letter in found])
     elif found:
         print_table(_table(found))
     else:
@@ -57,14 +57,14 @@ async def list_letters(task: str | None, limit: int, output: str) -> None:
 async def show(letter: str, output: str) -> None:
     """Show one: why and where it failed, its headers and its bytes."""
     found = await _letter(letter)
-    document = _document(found)
+    told = document(found)
     if output == "json":
-        emit_document(document)
+        emit_document(told)
         return
     console = terminal()
-    for name, value in document.items():
+    for name, value in told.items():
         console.print(Text(f"{name:<10}", style="dim").append(str(value), style="default"), soft_wrap=True)
-    if traceback := traceback_of(document["topic"], found.value):
+    if traceback := traceback_of(told["topic"], found.value):
         console.print(Text(traceback), soft_wrap=True)
 
 
@@ -114,48 +114,9 @@ def _table(letters: list[Received]) -> Table:
     table = plain_table("LETTER", "AT", "FROM", "TASK")
     table.add_column("REASON")
     for letter in letters:
-        told = _document(letter)
+        told = document(letter)
         at = moment_of(letter.timestamp_ms)
         table.add_row(
             told["letter"], at, f"{told['topic']} > {told['stage']}", told["task"], cut(told["reason"])
         )
     return table
-
-
-def was_told(letter: Received) -> bool:
-    """Is it of a step that failed for good? Its workflow knows, and fed again it would be one letter more."""
-    told = _document(letter)
-    failed = _failed(told["topic"], letter.value)
-    return failed is not None and told["reason"].startswith(f"{failed.call.route}: ")
-
-
-def traceback_of(topic: str, value: bytes | None) -> str | None:
-    """Of a failed attempt, where the code of a tool or model raised: as JSON its lines can't be read."""
-    failed = _failed(topic, value)
-    return failed.problem.traceback if failed else None
-
-
-def _failed(topic: str, value: bytes | None) -> AttemptFailed | None:
-    if topic != "failures":
-        return None
-    try:
-        failed: AttemptFailed = codec.decode(topic, value)
-    except BadRecord:
-        return None
-    return failed
-
-
-def _document(letter: Received) -> dict[str, Any]:
-    headers = {name: value.decode(errors="replace") for name, value in letter.headers}
-    return {
-        "letter": f"{letter.partition}:{letter.offset}",
-        "at": f"{moment_of(letter.timestamp_ms)}",
-        "topic": headers.pop("segue-topic", "?"),
-        "partition": headers.pop("segue-partition", "?"),
-        "offset": headers.pop("segue-offset", "?"),
-        "stage": headers.pop("segue-stage", "?"),
-        "task": headers.pop("segue-task", (letter.key or b"").decode(errors="replace")),
-        "reason": headers.pop("segue-reason", "?"),
-        "headers": {name: value for name, value in headers.items() if not name.startswith("segue-")},
-        "value": (letter.value or b"").decode(errors="replace"),
-    }

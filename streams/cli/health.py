@@ -6,9 +6,9 @@ from rich.text import Text
 from processors.preview import duration
 from streams.circuits import known
 from streams.cli.output import asynchronous, emit_document, output_option
-from streams.cli.render import moment_of
 from streams.cli.tables import plain_table, print_table
 from streams.settings import Settings
+from streams.when import moment_of
 from topics.health import Health
 
 STYLE = {"closed": "green", "half_open": "yellow", "open": "bold red"}

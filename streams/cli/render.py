@@ -11,7 +11,6 @@ On a terminal a footer tells what is running now; elsewhere the lines are plain 
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
@@ -22,13 +21,14 @@ from rich.table import Table
 from rich.text import Text
 
 from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
-from processors.preview import duration, headline, preview, usd
-from processors.steps_view import label_of
+from processors.preview import duration, preview
 from processors.timeline import WENT_ON, Timeline
+from processors.wording import mark_of, outcome_line, spent_line, took_ms_of
 from processors.writing import Piece
 from streams.cli.fields import fields
+from streams.when import clock, moment_of
 from topics.parts import Spent
-from topics.records import Option, Question
+from topics.records import Option
 
 WIDE, MEDIUM = 110, 95
 """Columns from which attempts are written out, and from which it is told who was called."""
@@ -294,8 +294,7 @@ class Screen:
 
     def _row(self, step: Step, attempt: Attempt | None, first: bool) -> Text:
         widths = self.columns
-        mark = _mark(step, attempt)
-        took_ms = attempt.took_ms if attempt else _elapsed_ms(step)
+        mark, took_ms = mark_of(step, attempt), took_ms_of(step, attempt)
         line = Text()
         line.append(f"{_number(step.number if first else None)}  ", style="dim")
         line.append(_cell(step.what if first else "", widths.what), style=WHAT_STYLE.get(step.what, ""))
@@ -307,7 +306,7 @@ class Screen:
         )
         if attempt is not None and attempt.usage is not None:
             line.append(f"{spent_line(Spent.of(attempt.usage))}  ", style="dim")
-        return line.append(_told(step, attempt), style=TEXT_STYLE[mark])
+        return line.append(outcome_line(step, attempt), style=TEXT_STYLE[mark])
 
     def _ending(self, timeline: Timeline) -> None:
         if timeline.result is not None:
@@ -335,28 +334,6 @@ def terminal(stderr: bool = False) -> Console:
     return console
 
 
-def clock(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000).strftime("%H:%M:%S.%f")[:10]  # noqa: DTZ006 - the person's own time
-
-
-def moment_of(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - the person's own time
-
-
-def spent_line(spent: Spent) -> str:
-    """`$0.0123 812 tokens`; where no price is known of some of them, `$0.01 + ? 812 tokens`."""
-    known = usd(spent.usd) if spent.usd or not spent.unpriced_tokens else ""
-    cost = " + ".join(filter(None, (known, "?" if spent.unpriced_tokens else "")))
-    return f"{cost} {spent.tokens:,} tokens"
-
-
-def question_line(question: Question) -> str:
-    """Its first line says what is asked; the rest is for who looks closer."""
-    labels = " / ".join(option.label for option in question.options)
-    asked = headline(question.text)
-    return f"{asked} ({labels})" if labels else asked
-
-
 def _running(timeline: Timeline, written: Mapping[int, str]) -> RenderableType:
     now_ms = time.time() * 1000
     rows: list[RenderableType] = []
@@ -381,49 +358,3 @@ def _cell(text: str, width: int) -> str:
     if width == 0:
         return ""
     return f"{text if len(text) <= width else text[: width - 1] + '…':<{width}}  "
-
-
-def _mark(step: Step, attempt: Attempt | None) -> Mark:
-    if attempt is not None:
-        outcomes: dict[str, Mark] = {"succeeded": "ok", "failed": "failed", "refused": "failed"}
-        return outcomes.get(attempt.outcome, "waiting")
-    outcomes = {"succeeded": "ok", "failed": "failed", "ended": "failed"}
-    return outcomes.get(step.outcome, "waiting")
-
-
-def _elapsed_ms(step: Step) -> float | None:
-    if step.started_ms is None or step.ended_ms is None:
-        return None
-    return step.ended_ms - step.started_ms
-
-
-def _told(step: Step, attempt: Attempt | None) -> str:
-    if attempt is not None and attempt.outcome in ("failed", "refused"):
-        return f"{attempt.reason or ''}{_consequence(attempt)}"
-    if attempt is not None and attempt.outcome != "succeeded":
-        return "is being checked" if attempt.outcome == "checking" else "is running"
-    if step.problem is not None:
-        return step.problem.message
-    if step.question is None:
-        return preview(step.result)
-    match step.outcome:
-        case "succeeded":
-            return label_of(step.question, step.result)
-        case "ended":
-            return headline(step.question.text)
-        case _:  # it stands there whole
-            return ""
-
-
-def _consequence(attempt: Attempt) -> str:
-    match attempt.then:
-        case "retry":
-            return f" → retried in {duration(attempt.wait_ms)}"
-        case "reroute":
-            return " → rerouted"
-        case "ask again":
-            return " → asked again with the critique"
-        case "give up":
-            return " → gave up"
-        case None:
-            return ""

@@ -11,11 +11,12 @@ from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.inputs import ensure_fits
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import STATE_STYLE, moment_of
+from streams.cli.render import STATE_STYLE
 from streams.cli.tables import cut, plain_table, print_table
 from streams.gateway import Client
 from streams.schedules import add, listed, tell
 from streams.settings import Settings
+from streams.when import moment_of
 
 STYLE = {"on": STATE_STYLE["running"], "paused": STATE_STYLE["queued"], "running": STATE_STYLE["running"]}
 

@@ -6,8 +6,8 @@ import click
 
 from processors.budget import together
 from processors.preview import usd as dollars
+from processors.wording import spent_line
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import spent_line
 from streams.cli.tables import plain_table, print_table
 from streams.cli.task_ids import task_argument
 from streams.gateway import Client

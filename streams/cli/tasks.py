@@ -8,30 +8,24 @@ from rich.table import Table
 from rich.text import Text
 
 from processors.app import App
-from processors.preview import duration, preview
+from processors.preview import duration
 from processors.timeline import Timeline
+from processors.wording import spent_line, standing
 from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.inputs import ensure_fits
 from streams.cli.output import TASK_FAILED, asynchronous, emit, emit_document, output_option, run_option
-from streams.cli.render import (
-    STATE_STYLE,
-    WIDE,
-    Screen,
-    moment_of,
-    question_line,
-    spent_line,
-    terminal,
-)
+from streams.cli.render import STATE_STYLE, WIDE, Screen, terminal
 from streams.cli.tables import cut, plain_table, print_table
 from streams.cli.task_ids import task_argument
 from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, how_to_answer, watch
 from streams.gateway import Client
+from streams.history import STATES
 from streams.settings import Settings
+from streams.when import moment_of
 from topics.parts import Budget
 from topics.records import PRIORITY_MAX, Status
 
-STATES = ("queued", "running", "waiting", "parked", "succeeded", "failed", "cancelled", "rejected")
 DAY_AND_MINUTE = slice(5, 16)
 """Of 2026-11-25 10:45:33."""
 
@@ -192,17 +186,9 @@ def _table(statuses: list[Status], *, narrow: bool) -> Table:
             moment_of(status.started_ms)[DAY_AND_MINUTE if narrow else slice(None)],
             duration(status.at_ms - status.started_ms) if status.state in STATES[3:] else "",
             *([spent_line(status.spent) if status.spent else ""] if counted else []),
-            cut(_about(status), style="dim"),
+            cut(standing(status), style="dim"),
         )
     return table
-
-
-def _about(status: Status) -> str:
-    if status.questions:
-        return " | ".join(f"asks {q.to}: {question_line(q)}" for q in status.questions)
-    if status.problem:
-        return status.problem.message
-    return preview(status.view) if status.view is not None else ""
 
 
 def _document(timeline: Timeline) -> dict[str, Any]:
@@ -234,6 +220,8 @@ def _document(timeline: Timeline) -> dict[str, Any]:
                 "due_ms": step.due_ms,
                 "attempts": [step.attempts[number] for number in sorted(step.attempts)],
                 "question": step.question,
+                "asked": step.asked,
+                "answered_by": step.answered_by,
                 "choice": step.choice,
                 "spent": step.consumed,
                 "result": step.result,

@@ -1,14 +1,10 @@
 """The MCP server itself, by the official SDK: over stdin and stdout, or over streamable HTTP."""
 
-import asyncio
 import hmac
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-import uvicorn
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 from mcp_types import CallToolRequestParams, ListToolsResult, PaginatedRequestParams
@@ -20,9 +16,8 @@ from streams.gateway import Client
 from streams.mcp_server.caller import Answer, Caller
 from streams.mcp_server.calls import Calls, Terms
 from streams.mcp_server.listing import RESULT, tools_for_tasks
-from topics.errors import BadInput, Unavailable
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from streams.serving import LOOPBACK, listen_at, serve
+from topics.errors import BadInput
 
 PATH = "/mcp"
 
@@ -64,36 +59,14 @@ async def serve_stdio(server: Server[Any]) -> None:
 async def serve_http(server: Server[Any], listening: socket.socket, host: str, token: str | None) -> None:
     """Until it is cancelled. `token`: what each request must bear, `Authorization: Bearer …`."""
     app: ASGIApp = server.streamable_http_app(streamable_http_path=PATH, host=host)
-    config = uvicorn.Config(
-        _Guarded(app, token) if token else app, log_level="warning", timeout_graceful_shutdown=DRAIN_S
-    )
-    serving = _Serving(config)
-    ended = asyncio.create_task(serving.serve([listening]))
-    try:
-        await asyncio.shield(ended)
-    except asyncio.CancelledError:
-        serving.should_exit = True
-        await ended
-        raise
-
-
-class _Serving(uvicorn.Server):
-    """Signals cancel whoever serves, as in every command, and are not uvicorn's."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
+    await serve(_Guarded(app, token) if token else app, listening, DRAIN_S)
 
 
 def listening_at(host: str, port: int, token: str | None) -> socket.socket:
     """Raises `BadInput` where anybody could call without a token, and `Unavailable` if the port is taken."""
     if host not in LOOPBACK and token is None:
         raise BadInput(f"others than this machine reach {host}: set SEGUE_MCP_TOKEN, which they must bear")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise Unavailable(f"can't listen at {host}:{port}: {error.strerror}") from None
+    return listen_at(host, port)
 
 
 class _Guarded:

@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 
 from processors.timeline import Timeline
-from streams.cli.dead_letters import traceback_of
 from streams.cli.render import Screen
+from streams.letters import traceback_of
 from streams.problems import problem_of
 from tests.builders import failure
 from topics.codec import encode

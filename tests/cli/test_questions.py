@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from processors.timeline import Timeline
+from processors.wording import question_line
 from streams.answers import question_for
-from streams.cli.render import Screen, question_line
+from streams.cli.render import Screen
 from streams.cli.signals import confirmed
 from streams.cli.tables import cut, plain_table
 from topics import codec

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from processors.timeline import Timeline
+from processors.wording import spent_line
 from streams.cli import main
-from streams.cli.render import UNCUT, Screen, spent_line
+from streams.cli.render import UNCUT, Screen
 from streams.cli.spending import _sums  # pyright: ignore[reportPrivateUsage]
 from tests.builders import call_model, critique, failure
 from topics import codec

@@ -112,11 +112,14 @@ def test_a_reroute_names_the_candidate_where_the_app_is_known() -> None:
 def test_a_refused_output_is_told_by_the_check_and_asked_for_again() -> None:
     first = call(checks=(CheckCall(name="known"),))
     critique = Critique(output="x", reason="no such hotel")
+    timeline = Timeline("t")
     moments = told(
         at("tool-calls", first),
         at("failures", failed(first, "no such hotel", critique)),
         at("tool-calls", call(2, critiques=(critique,))),
+        timeline=timeline,
     )
+    assert timeline.steps[0].attempts[1].refused == "x"
     assert [(m.what, m.text) for m in moments] == [
         ("check", "refused: no such hotel"),
         ("again", "asked again, with the critique"),
