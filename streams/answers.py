@@ -58,7 +58,7 @@ def json_or_text(text: str) -> Any:
     """A JSON value, or plain text where it is not JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # as deep as no record may be
         return text
 
 

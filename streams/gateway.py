@@ -52,10 +52,11 @@ BEGUN_MAX = 10_000
 class Client:
     """`async with Client(settings) as client: …`. Connects when first used."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, table: StatusTable | None = None) -> None:
+        """`table`: where tasks stand, where somebody has that already; it is closed with the client."""
         self._settings = settings or Settings.load()
         self._producer: Any = None
-        self._table = StatusTable(self._settings)
+        self._table = table or StatusTable(self._settings)
         self._objects = Objects(self._settings)
         self._begun_ms: OrderedDict[str, int] = OrderedDict()
         """When the last tasks were asked for: until a worker takes one up, nothing else tells of it."""

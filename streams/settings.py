@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     """Prometheus reads from here; 0 is off. Where it is taken, a free one is chosen and logged."""
 
+    page_port: int = Field(default=9465, ge=0, le=65_535)
+    """Where `segue page` serves the tasks, and `segue dev` too, for which 0 is off."""
+
     busy_tasks_max: int = Field(default=BUSY_TASKS_MAX, ge=1)
     """Tasks of each partition with calls in flight; others wait for their turn."""
 

@@ -1,6 +1,8 @@
 """Where every task stands, for programs that look: the compacted topic `status`, read whole."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
 
@@ -28,15 +30,20 @@ class StatusTable:
         return None if value is None else codec.decode("status", value)
 
     async def all(self) -> list[Status]:
-        async with self._lock:
-            reader = await self._connected()
-            await self._catch_up(reader, reader.partitions("status"))
+        async with self._up_to_date():
             return [codec.decode("status", value) for value in self._values.values()]
 
     async def close(self) -> None:
         if self._reader is not None:
             await self._reader.__aexit__(None, None, None)
             self._reader = None
+
+    @asynccontextmanager
+    async def _up_to_date(self) -> AsyncGenerator[None]:
+        async with self._lock:
+            reader = await self._connected()
+            await self._catch_up(reader, reader.partitions("status"))
+            yield
 
     async def _connected(self) -> Reader:
         """A reader that found no topics knows none that are made later: the next look gets a new one."""
@@ -51,8 +58,12 @@ class StatusTable:
         if new:
             self._read_to |= await reader.beginnings(new)
         async for record in reader.read({place: self._read_to[place] for place in places}, ends):
-            if record.key is not None and record.value is not None:
-                self._values[record.key] = record.value
-            elif record.key is not None:
-                self._values.pop(record.key, None)
+            if record.key is not None:
+                self._keep(record.key, record.value)
         self._read_to |= ends
+
+    def _keep(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = value

@@ -19,6 +19,7 @@ COMMANDS = {
     "tasks": ("tasks:tasks", "List tasks, the newest first."),
     "show": ("tasks:show", "Show a task's steps as a timeline."),
     "watch": ("tasks:watch_task", "Follow a task as it happens, to its end."),
+    "page": ("page:page", "Serve a page of the tasks, to look at and to answer on."),
     "answer": ("signals:answer", "Answer a task's question."),
     "signal": ("signals:signal", "Tell a task of an outside event."),
     "cancel": ("signals:cancel", "Cancel a task."),

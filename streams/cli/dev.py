@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from processors.schedules import KEEPER
 from streams.answers import json_or_text
 from streams.cli.apps import app_argument, find_app
 from streams.cli.output import TASK_FAILED, asynchronous, command_name, output_option
+from streams.cli.page import page_beside
 from streams.cli.render import Screen, terminal
 from streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from streams.dev import development
@@ -54,7 +56,9 @@ async def dev(
     found, settings, succeeded, segue = find_app(app), Settings.load(), True, command_name()
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
     sample = sample_of(found, workflow, request if request is not None else given)
-    async with development(found, settings, screen.note) as client:
+    async with development(found, settings, screen.note) as client, AsyncExitStack() as beside:
+        if settings.page_port and not once:
+            await beside.enter_async_context(page_beside(settings, screen.note))
         if found.notice:
             screen.note(found.notice)
         if left := left_open(await client.statuses()):

@@ -45,7 +45,7 @@ def test_every_command_has_help(name: str) -> None:
     assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)
 
 
-TELL_NOTHING = {"worker", "completion", "broker", "dead-letters", "keys", "mcp"}
+TELL_NOTHING = {"worker", "completion", "broker", "dead-letters", "keys", "mcp", "page"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - TELL_NOTHING))
@@ -60,6 +60,7 @@ def test_a_command_that_tells_something_tells_it_as_json(name: str) -> None:
         (["run", "trip", "Lisbon"], 4, "no broker answers"),
         (["show", "t"], 4, "no broker answers"),
         (["topics"], 4, "no broker answers"),
+        (["page"], 4, "no broker answers"),
         (["dead-letters"], 4, "no broker answers"),
         (["dead-letters", "replay"], 2, "which ones? PARTITION:OFFSET, --task TASK, or --all"),
         (["dead-letters", "show", "x"], 2, "'x' is no PARTITION:OFFSET"),

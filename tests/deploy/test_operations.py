@@ -57,7 +57,14 @@ def test_the_defaults_that_are_told_are_the_settings_own() -> None:
         cells[0].strip("`").removeprefix(ENV_PREFIX).lower(): cells[1].strip("`")
         for cells in rows("On a cluster")
     }
-    for name in ("partitions", "metrics_port", "session_timeout_ms", "guarantee", "security_protocol"):
+    for name in (
+        "partitions",
+        "metrics_port",
+        "page_port",
+        "session_timeout_ms",
+        "guarantee",
+        "security_protocol",
+    ):
         assert told[name] == str(Settings.model_fields[name].default)
 
 

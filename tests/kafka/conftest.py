@@ -53,6 +53,7 @@ def settings(broker: Settings, tmp_path: Path) -> Settings:
         replication=1,
         state_dir=tmp_path / "state",
         metrics_port=0,
+        page_port=0,
         session_timeout_ms=6_000,
     )
 
@@ -65,6 +66,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "SEGUE_PARTITIONS": str(settings.partitions),
         "SEGUE_REPLICATION": "1",
         "SEGUE_METRICS_PORT": "0",
+        "SEGUE_PAGE_PORT": str(settings.page_port),
         "SEGUE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
         "SEGUE_STATE_DIR": str(settings.state_dir),
     }

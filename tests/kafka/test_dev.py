@@ -5,11 +5,12 @@ import sys
 from collections.abc import Awaitable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from streams.gateway import Client
 from streams.settings import Settings
-from tests.kafka.conftest import worker_environment
+from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.running import PATIENCE_S
 
 APP = """
@@ -119,3 +120,36 @@ async def test_the_exit_code_says_whether_the_task_succeeded(
         said, errors = await halves.communicate()
     assert (halves.returncode, errors) == (code, b"")
     assert told in said.decode()
+
+
+async def test_the_page_is_served_meanwhile_and_where_its_port_is_taken_it_goes_on_without(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    settings = settings.model_copy(update={"page_port": free_port()})
+    first = await dev(settings, tmp_path, "8")
+    [place] = await said(first, "the tasks are at ")
+    await said(first, "the worker runs on")
+    async with httpx.AsyncClient(base_url=place, trust_env=False) as browser:
+        assert "halve" in (await browser.get("/")).text
+    other = settings.model_copy(
+        update={"prefix": f"{settings.prefix}other.", "state_dir": tmp_path / "other"}
+    )
+    second = await dev(other, tmp_path, "8")
+    [why] = await said(second, "no page of the tasks: ")
+    await said(second, "the worker runs on")
+    assert why.startswith(f"can't listen at 127.0.0.1:{settings.page_port}: Address already in use; ")
+    for each in (first, second):
+        each.terminate()
+        _, errors = await each.communicate()
+        assert (errors, each.returncode) == (b"", 0)
+
+
+async def said(process: asyncio.subprocess.Process, beginning: str) -> list[str]:
+    """What follows that beginning of a line, as soon as there is one."""
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE_S):
+        async for line in process.stdout:
+            if line.decode().startswith(beginning):
+                return [line.decode().removeprefix(beginning).strip()]
+    return []

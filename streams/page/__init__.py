@@ -1,0 +1,37 @@
+"""The page of the tasks: server-side HTML over what stands on Kafka, for people with a browser.
+
+    Kafka ─▶ source ─┬▶ index (where every task stands) ─▶ /, /questions
+                     ├▶ history, a Timeline ─▶ /tasks/ID
+                     └▶ follow ─▶ live: the parts that changed, by server-sent events
+    forms ─▶ guard ─▶ forms ─▶ source ─▶ `signals`
+
+Each page is whole without JavaScript; `static/page.js` keeps it as it would be if it were loaded now. All
+that models, tools and people wrote is escaped by the templates, and nothing inline would run if it were not.
+"""
+
+import socket
+from collections.abc import Iterable
+
+from streams.page.guard import Guard, Place
+from streams.page.server import Page
+from streams.page.source import KafkaSource, Source
+from streams.serving import listen_at, serve
+
+__all__ = ["Guard", "KafkaSource", "Page", "Place", "opened", "serve_page"]
+
+DRAIN_S = 5
+
+
+def opened(host: str, port: int, names: Iterable[str] = ()) -> tuple[Place, socket.socket]:
+    """Raises `Unavailable` if the port is taken."""
+    listening = listen_at(host.strip("[]"), port)
+    known = frozenset(name.lower() for name in names)
+    return Place(host.strip("[]"), listening.getsockname()[1], known), listening
+
+
+async def serve_page(
+    source: Source, place: Place, listening: socket.socket, *, read_only: bool = False
+) -> None:
+    """Until it is cancelled."""
+    page = Page(source, read_only=read_only)
+    await serve(Guard(page.app, place), listening, DRAIN_S, page.close)
