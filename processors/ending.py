@@ -12,7 +12,7 @@ from processors.again import Again
 from processors.blob import Blob
 from topics.codec import DEPTH_MAX, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
-from topics.errors import StepError, in_words, sole
+from topics.errors import BadOutput, StepError, in_words, sole
 from topics.records import Outcome, Problem
 
 TRACEBACK_CHARACTERS_MAX = 8_000
@@ -30,10 +30,10 @@ class Ending:
     """Set where the task does not end, but its run."""
 
 
-def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
-    """The ending of a coroutine that is done. Its result must be what the workflow's annotation says."""
+def ending_of(task: asyncio.Task[Any]) -> Ending:
+    """The ending of a coroutine that is done."""
     try:
-        result = task.result()
+        return Ending("succeeded", task.result())
     except asyncio.CancelledError as cancelled:
         reason = str(cancelled) or "cancelled"
         return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
@@ -41,25 +41,28 @@ def ending_of(task: asyncio.Task[Any], output: TypeAdapter[Any]) -> Ending:
         return Ending("succeeded", again=again.with_traceback(None))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
         return Ending("failed", problem=problem_by(error))
+
+
+def as_json(result: Any, output: TypeAdapter[Any]) -> Any:
+    """What a workflow returned. Raises `BadOutput` if it is not what the workflow's annotation says."""
+    if isinstance(result, Blob):
+        return to_jsonable_python(result)
     try:
-        if isinstance(result, Blob):
-            return Ending("succeeded", to_jsonable_python(result))
         value = output.dump_python(result, mode="json", warnings="error")
         body = to_json(value)
     except (PydanticSerializationError, ValueError) as error:
-        return _bad_output(f"{type(result).__name__}, which its annotation does not allow: {error}")
+        kind = type(result).__name__
+        raise BadOutput(
+            f"the workflow returned {kind}, which its annotation does not allow: {error}"
+        ) from None
     if too_deep(body):
-        return _bad_output(f"lists and objects nested deeper than {DEPTH_MAX}")
+        raise BadOutput(f"the workflow returned lists and objects nested deeper than {DEPTH_MAX}")
     if (size := len(body)) > PAYLOAD_BYTES_MAX:
-        return _bad_output(
-            f"{size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: let a tool write a Blob, and return that"
+        raise BadOutput(
+            f"the workflow returned {size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
+            "let a tool write a Blob, and return that"
         )
-    return Ending("succeeded", value)
-
-
-def _bad_output(what: str) -> Ending:
-    message = f"the workflow returned {what}"
-    return Ending("failed", problem=Problem(type="BadOutput", message=message, retryable=False))
+    return value
 
 
 def problem_by(error: BaseException) -> Problem:

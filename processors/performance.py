@@ -123,7 +123,7 @@ class Performance:
             return
         task = Task(self)
         self._seen_by_workflow = ref(task)
-        coroutine = undone_if_it_fails(task, self._workflow.function, arguments, self._raised)
+        coroutine = undone_if_it_fails(task, self._workflow, arguments, self._raised)
         context = contextvars.Context()
         context.run(PLAYING.set, self)
         self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
@@ -333,7 +333,7 @@ class Performance:
             stuck = "it waits for something that no step of it will bring" if quiet else forever
             self.ending = Ending("failed", problem=Problem(type="Stuck", message=stuck, retryable=False))
         else:
-            self.ending = ending_of(self._task, self._workflow.output)
+            self.ending = ending_of(self._task)
             if self.ending.again and (problem := too_much_held(self.signals.kept)):
                 self.ending = Ending("failed", problem=problem)
         for step in list(self.questions.values()):

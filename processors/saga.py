@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import PydanticSerializationError
 
 from processors.again import Again
+from processors.ending import as_json
 from processors.routes import Tool
 from processors.step import Step
 from topics.errors import BadInput, StepError, Suspended
 from topics.records import NotUndone, Problem
 
 if TYPE_CHECKING:
+    from processors.app import Workflow
     from processors.performance import Performance
     from processors.task import Task
 
@@ -126,14 +128,14 @@ CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
 
 async def undone_if_it_fails(
     task: "Task",
-    function: Callable[..., Awaitable[Any]],
+    workflow: "Workflow[Any, Any]",
     arguments: tuple[Any, ...],
     raised: Callable[[Exception], Awaitable[None]],
 ) -> Any:
     """The workflow as a saga: what a task is. Nothing is undone before `raised`, told why, returns."""
     async with task.saga():
         try:
-            return await function(task, *arguments)
+            return as_json(await workflow.function(task, *arguments), workflow.output)
         except Exception as error:
             await raised(error)
             raise

@@ -68,11 +68,17 @@ class History:
         self._changelog = TopicPartition(settings.topic("conduct-state"), status.partition)
 
     async def last_run(self) -> list[Received]:
-        """All there are. Where the log of an open task is no longer kept, its events are its journal's."""
+        """All there are. Where the log of an open task is no longer kept, its events are its journal's.
+
+        An ended task's are sought by the time at which it ended: that of its last event, which nobody may
+        have been there to process for long.
+        """
         ends = await self._reader.ends(self._places)
         if self._status.state in ENDED:
             later = await self._reader.at_time(self._places, self._status.at_ms + CLOCK_SKEW_MS)
-            ends = {place: min(ends[place], later[place]) for place in self._places}
+            found = await self.up_to({place: min(ends[place], later[place]) for place in self._places})
+            if any(record.topic == "results" for record in found):
+                return found
         return await self.up_to(ends)
 
     async def up_to(self, ends: Offsets) -> list[Received]:

@@ -286,7 +286,7 @@ async def typed(task: Task, stay: Stay) -> Stay:
     return await task.tool(describe, stay)
 
 
-@case(outcome="failed", ends="BadOutput")
+@case(outcome="failed", ends="BadOutput", signals=((5, CANCEL),))
 @workflow
 async def returns_another_type(task: Task) -> int:
     text: Any = await task.tool("upper", text="a")

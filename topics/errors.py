@@ -4,6 +4,7 @@
     └── SegueError                    what users may catch
         ├── BadRecord                 bytes that are no record of the topic: they go to the dead letters
         ├── BadInput                  what a person or program gave does not fit; the message says what does
+        │   └── BadOutput             what a workflow returned is not of its type, or can't travel
         ├── UnknownName               a workflow, route, tool, check or task that does not exist here
         ├── Unavailable               a broker, worker or service can't be reached
         ├── Retryable                 raise it in a tool: try again (after `retry_after_s`, if given)
@@ -34,6 +35,10 @@ class BadRecord(SegueError):
 
 class BadInput(SegueError):
     """What was given does not fit; the message says what would."""
+
+
+class BadOutput(BadInput):
+    """A workflow returned what its annotation does not allow, or what no record can carry."""
 
 
 class UnknownName(SegueError):
