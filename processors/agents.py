@@ -20,7 +20,7 @@ from pydantic_ai.agent import AbstractAgent, Agent, EventStreamHandler
 from pydantic_ai.capabilities.abstract import WrapRunHandler
 from pydantic_ai.durable_exec import BaseDurabilityCapability, conversation_id_from_run_id
 from pydantic_ai.messages import ToolCallPart
-from pydantic_ai.models import Model
+from pydantic_ai.models import Model, ModelResolutionContext
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 
@@ -71,6 +71,8 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         self.approver = approver
         self.choose = choose
         self.stream = stream
+        self.stand_in: Model | None = None
+        """In a rehearsal: asked in place of all its models, of which none is made then."""
         self._operations: Operations | None = None
 
     def _bind_to_agent(self, agent: AbstractAgent[AgentDepsT, Any]) -> None:
@@ -100,8 +102,13 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     # ------------------------------------------------------------ a request, in the model's stage
 
+    async def resolve_model_id(
+        self, ctx: ModelResolutionContext[AgentDepsT], *, model_id: str
+    ) -> Model | None:
+        return self.stand_in or await super().resolve_model_id(ctx, model_id=model_id)
+
     def get_wrapper_model(self, model: Model) -> Model | None:
-        return as_asked(model)
+        return as_asked(self.stand_in or model)
 
     def _model_stream_event_handler(self) -> EventStreamHandler[AgentDepsT] | None:
         return HEARER.get()

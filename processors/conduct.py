@@ -218,6 +218,11 @@ class Conduct(Stage):
                 self._live.keep(live)
         return live
 
+    def awaits_somebody(self, task: str, now_ms: int) -> bool:
+        """Whether an open task waits for a person or a signal: for what may never come."""
+        live = self._find(task, now_ms)
+        return live is not None and live.performance.steps.awaits_somebody
+
     # ------------------------------------------------------------ what follows
 
     def _conclude(self, live: Live, decision: Decision, now_ms: int, offset: int | None = None) -> Decision:

@@ -52,6 +52,10 @@ class Steps:
     def any_settled(self) -> bool:
         return self._open < len(self._steps)
 
+    @property
+    def awaits_somebody(self) -> bool:
+        return any(step.kind in ("ask", "signal") and not step.future.done() for step in self._steps)
+
     def at(self, number: int) -> Step | None:
         place = number - self.first
         return self._steps[place] if 0 <= place < len(self._steps) else None

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import segue
+from segue import testing
 
 
 def test_the_public_names_are_sorted_and_there() -> None:
@@ -22,6 +23,21 @@ def test_the_public_names_are_exact() -> None:
         "Tool", "ToolRoute", "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check",
         "current_attempt", "fastest", "healthiest", "judge", "tool", "workflow",
     ]  # fmt: skip
+
+
+def test_what_tests_import_is_exact_and_sorted() -> None:
+    assert testing.__all__ == [
+        "Call", "DeadLetter", "NoResult", "NotDurable", "Rehearsal", "crash_everywhere", "in_turn",
+    ]  # fmt: skip
+
+
+def test_tests_need_no_pytest_and_workers_nothing_of_tests() -> None:
+    code = (
+        "import sys, segue; print('segue.testing' in sys.modules); "
+        "import segue.testing; print('pytest' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "False"]
 
 
 def test_the_import_pulls_in_no_provider_and_nothing_that_speaks_to_the_world() -> None:

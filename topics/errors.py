@@ -92,6 +92,14 @@ class TaskFailed(SegueError):
         self.result = result
 
 
+class NoResult(SegueError):
+    """A task in a rehearsal has not succeeded; the message says how it ended, or where it stands."""
+
+
+class NotDurable(SegueError):
+    """A task in a rehearsal does something else when it is played again, or crashed."""
+
+
 class BudgetExceeded(StepError):
     """The task has used up its budget, so that no model is called any more."""
 

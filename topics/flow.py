@@ -1,7 +1,7 @@
 """The plain values that pass between a stage and whatever runs it: what came in, what goes out.
 
-A stage is handed a `Received` and returns a `Decision`; it never touches Kafka, a clock or a disk. The runner
-in `streams/` and the driver in `tests/` carry out decisions in their own ways.
+A stage is handed a `Received` and returns a `Decision`; it never touches Kafka, a clock or a disk. The
+runners in `streams/` and the stages in memory of `streams/rehearsal` carry out decisions in their own ways.
 """
 
 import re

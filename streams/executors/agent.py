@@ -41,7 +41,7 @@ async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
 
 
 async def perform(app: App, call: CallModel | CallTool, changes: Body | None = None) -> Any:
-    operation, body = _operation(app, call)
+    operation, body = operation_of(app, call)
     params = operation.parameter_transport.load(body | (changes or {}), runtime=None)
     serve_as_current(call)
     with durable_unit_scope(), heard(_hearer(params)):
@@ -55,7 +55,7 @@ def _hearer(params: Any) -> EventStreamHandler[Any] | None:
     return Scribe(telling, params.model_request_parameters).hear_all
 
 
-def _operation(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[Any, Body, Any], Body]:
+def operation_of(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[Any, Body, Any], Body]:
     asked = call.agent
     assert asked is not None
     agent = app.agents.get(asked.agent)

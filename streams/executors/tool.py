@@ -4,6 +4,7 @@ The libraries for the latter two are loaded by the first call that needs them.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from pydantic import PydanticUserError, ValidationError
@@ -30,10 +31,11 @@ class Remote(Protocol):
 
 
 class ToolExecutor:
-    """One connection for each MCP server and each service, opened when it is first needed and kept."""
+    """One connection for each MCP server and each service, `opened` when it is first needed and kept."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, opened: Callable[[McpServer | OpenApi], Remote] | None = None) -> None:
         self._app = app
+        self._opened = opened or _remote
         self._remotes: dict[McpServer | OpenApi, Remote] = {}
 
     async def start(self) -> None: ...
@@ -71,7 +73,7 @@ class ToolExecutor:
 
     async def _call_remote(self, place: McpServer | OpenApi, name: str, call: CallTool) -> Any:
         if place not in self._remotes:
-            made = await asyncio.to_thread(_remote, place)
+            made = await asyncio.to_thread(self._opened, place)
             self._remotes.setdefault(place, made)
         return await self._remotes[place].call(name, call.arguments, call.idempotency_key)
 

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 from pydantic import BaseModel
 
 from segue import (
+    App,
     Asked,
     Budget,
     Chosen,
@@ -25,6 +26,7 @@ from segue import (
     tool,
     workflow,
 )
+from segue.testing import Call, Rehearsal, in_turn
 
 
 class Hotel(BaseModel):
@@ -155,6 +157,17 @@ async def programs(client: Client) -> None:
     assert_type(await client.run(child, Trip("Faro"), "t-1"), Hotel)
     assert_type(await client.run("child", {"place": "Faro"}), Any)
     assert_type(await client.start(child, Trip("Faro")), str)
+
+
+def rehearsed(app: App, hotel: Hotel) -> None:
+    def answer(prompt: str) -> Hotel:
+        return hotel
+
+    with Rehearsal(app, models={"rank": answer}, tools={"find": in_turn(TimeoutError(), [hotel])}) as play:
+        assert_type(play, Rehearsal)
+        assert_type(play.start(child, Trip("Faro")), str)
+        assert_type(play.calls("find"), list[Call])
+        assert_type(play.result(), Any)
 
 
 def names(declared: Tool[..., Any]) -> None:

@@ -1,0 +1,82 @@
+"""What comes of each call in memory, as an effect stage would publish it: by the product's own executors.
+
+One call is made at a time, in the order in which they were asked for, and takes no time on the task's clock.
+What it takes on the wall's is bounded by the policy, as ever.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from processors.app import App
+from processors.check import accepted, refused, to_judge, unchecked
+from processors.reply import Reply
+from processors.tool import failed, replied
+from streams.calls import Executor, raise_if_ours
+from streams.choosing import Choosing
+from streams.executors import CheckExecutor
+from streams.measured import Knowledge
+from streams.objects import Objects
+from streams.payloads import Desk
+from streams.problems import OutputRefused, Withheld, problem_of
+from topics import codec
+from topics.errors import Refused
+from topics.flow import Decision, Received, tenant_in
+from topics.records import CallModel, CallTool, CheckOutput
+
+AnyCall = CallModel | CallTool
+
+InALoop = Callable[[Callable[[], Awaitable[Decision]]], Decision]
+"""Runs a coroutine function in an event loop, and returns what it came to."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Calls of models and tools, and checks. `made` hears of each call that is made, and by whom."""
+
+    app: App
+    models: Executor
+    tools: Executor
+    in_a_loop: InALoop
+    knowledge: Knowledge
+    made: Callable[[AnyCall, str], None]
+    objects: Objects | None = None
+
+    def decide(self, record: Received, now_ms: int) -> Decision:
+        call = codec.decode(record.topic, record.value)
+        if isinstance(call, CheckOutput):
+            return self.in_a_loop(lambda: self._check(call, record, now_ms))
+        if (choosing := Choosing(self.app, self.knowledge)).is_due(call):
+            return self.in_a_loop(lambda: choosing.choose(call, record))
+        return self.in_a_loop(lambda: self._call(call, record, now_ms))
+
+    async def _call(self, call: AnyCall, record: Received, now_ms: int) -> Decision:
+        executor = self.models if isinstance(call, CallModel) else self.tools
+        by = executor.candidate(call)
+        self.made(call, by)
+        try:
+            reply: Reply = await self._served(executor, call, call, record)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            raise_if_ours(error)
+            critique = error.critique if isinstance(error, OutputRefused) else None
+            usage = error.usage if isinstance(error, OutputRefused | Withheld) else None
+            return failed(call, by, problem_of(error), 0.0, now_ms, critique, usage)
+        return replied(call, reply, 0.0, now_ms)
+
+    async def _check(self, output: CheckOutput, record: Received, now_ms: int) -> Decision:
+        try:
+            place = await self._served(CheckExecutor(self.app), output, output.call, record)
+        except Refused as reason:
+            return refused(output, str(reason), now_ms)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            raise_if_ours(error)
+            return unchecked(output, problem_of(error), now_ms)
+        return accepted(output, now_ms) if place is None else to_judge(output, place, now_ms)
+
+    async def _served(self, executor: Executor, asked: Any, call: AnyCall, record: Received) -> Any:
+        policy = self.app.routes[call.route].policy
+        bytes_max = policy.result_bytes_max
+        desk = Desk(self.objects, call.task, tenant_in(record.headers), refers=True, bytes_max=bytes_max)
+        async with asyncio.timeout(policy.timeout_s):
+            return await desk.serve(executor, asked)

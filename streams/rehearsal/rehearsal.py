@@ -1,0 +1,306 @@
+"""A rehearsal: an app's tasks played in memory, without Kafka, for the tests of whoever wrote the app.
+
+What is given to it (`start`, `answer`, …) is refused as the product refuses it. What is looked at (`result`,
+`question`) is first played up to: until nothing is left to do but to wait for somebody. The clock is the
+tasks' own. It leaps to what is due next, and stands while a task waits for a person or a signal: then only
+`advance` lets time pass, and with it time-outs.
+
+Calls run in an event loop of a thread of their own, so a rehearsal can be held in any test, async or not. The
+workflows' coroutines run in the caller's thread, where a debugger stops.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from anyio.from_thread import start_blocking_portal
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+
+from processors.app import App, Workflow
+from processors.step import read
+from streams.answers import check_answer, chosen, question_for
+from streams.objects import Objects
+from streams.rehearsal.elsewhere import replay_elsewhere
+from streams.rehearsal.played import Call, Played
+from streams.rehearsal.stages import START_MS
+from streams.rehearsal.stand_ins import StandIns
+from streams.settings import Settings
+from topics import codec
+from topics.errors import BadInput, NoResult, UnknownName
+from topics.flow import Received
+from topics.parts import Budget
+from topics.records import Answer, Cancel, Question, Record, Result, Signal, Status, TaskRequest
+
+LEAPS_MAX = 1_000
+"""Of the clock, from one thing that somebody did to the next: a task that goes on longer never stops."""
+
+
+class DeadLetter(NamedTuple):
+    """What could not be processed: the reason, the topic it stood on, and its text."""
+
+    reason: str
+    topic: str
+    value: str
+
+
+class Rehearsal:
+    """`with Rehearsal(app, models={"rank": RANKING}, tools={"book": BOOKING}) as play:`.
+
+    `models` and `tools` say what answers in their places, by the name of a route or of one of its candidates:
+    a value, a function, an exception, `in_turn(…)` of these, or a Pydantic AI `Model`. Where nothing does, a
+    function of the app runs for real, and so does a model that the app has as an object; whatever would reach
+    out of the process is refused.
+
+    Unless `forgets` is False, each event is decided twice, by the workflow's coroutine and by one that is
+    made anew from the task's journal: where they differ, `NotDurable` is raised. `begins` is when. In the act
+    `crash_in`, counted from 0, the process dies: see `crash_everywhere`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        models: Mapping[str, Any] | None = None,
+        tools: Mapping[str, Any] | None = None,
+        forgets: bool = True,
+        begins: datetime | None = None,
+        crash_in: int | None = None,
+        exactly_once: bool = True,
+    ) -> None:
+        self._app = app
+        self._stand_ins = StandIns(app, models or {}, tools or {})
+        crashes = {} if crash_in is None else {crash_in: sys.maxsize}
+        self._options: dict[str, Any] = {"crashes": crashes, "exactly_once": exactly_once, "forgets": forgets}
+        self._options["now_ms"] = START_MS if begins is None else _ms(begins)
+        self._opened = ExitStack()
+        self._played: Played | None = None
+        self._started: list[str] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            portal = opening.enter_context(start_blocking_portal(name="segue-rehearsal"))
+            folder = opening.enter_context(tempfile.TemporaryDirectory(prefix="segue-rehearsal-"))
+            objects = Objects(Settings.model_construct(objects=folder))  # nothing of the environment
+            played = Played(self._app, self._stand_ins, portal, objects, **self._options)
+            opening.callback(played.close)
+            self._played, self._opened = played, opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._played = None
+        self._opened.close()
+
+    # ------------------------------------------------------------ what happens to it
+
+    def start(
+        self,
+        workflow: str | Workflow[Any, Any],
+        input: Any = None,  # noqa: A002
+        id: str | None = None,  # noqa: A002
+        version: int | None = None,
+        *,
+        tenant: str | None = None,
+        budget: Budget | None = None,
+    ) -> str:
+        """Ask for a task and return its id. Raises `BadInput` if it is rejected."""
+        name = workflow if isinstance(workflow, str) else workflow.name
+        version = version if isinstance(workflow, str) else version or workflow.version
+        task = id if id is not None else f"{name}-{len(self._started) + 1}"
+        asked = {"id": task, "workflow": name, "version": version, "tenant": tenant, "budget": budget}
+        self._give("tasks", TaskRequest, {**asked, "input": to_jsonable_python(input)}, task)
+        self._started.append(task)
+        return task
+
+    def answer(self, value: Any, task: str | None = None, step: int | None = None) -> None:
+        """Answer an open question, by an option's value, label or number, as `segue answer` does.
+
+        Raises `BadInput` for what the question does not allow. `step` may be left out while there is one.
+        """
+        self.run()
+        task = self._the(task)
+        question = question_for(self.status(task), step)
+        typed = isinstance(value, str | int) and not isinstance(value, bool)
+        given = chosen(question, str(value)) if typed else to_jsonable_python(value)
+        check_answer(question, given)
+        self._give("signals", Answer, {"task": task, "step": question.step, "value": given}, task)
+
+    def signal(self, name: str, value: Any = None, task: str | None = None) -> None:
+        """Tell a task of an outside event. Raises `BadInput` if it waits for another type, or has ended."""
+        task = self._the(task)
+        self._give("signals", Signal, {"task": task, "name": name, "value": to_jsonable_python(value)}, task)
+
+    def cancel(self, task: str | None = None, reason: str = "cancelled on request") -> None:
+        task = self._the(task)
+        self._give("signals", Cancel, {"task": task, "reason": reason}, task)
+
+    def run(self) -> None:
+        """Until nothing is left to do but to wait for somebody."""
+        self._play(lambda: False)
+
+    def advance(self, how_long: timedelta) -> None:
+        """Let so much time pass, with all that is due in it."""
+        stages = self._stages
+        until_ms = stages.now_ms + round(how_long.total_seconds() * 1000)
+        while stages.act_all() or stages.leap(until_ms):
+            pass
+        stages.now_ms = max(stages.now_ms, until_ms)
+        stages.act_all()
+
+    def restart(self, app: App | None = None) -> None:
+        """The process dies and begins anew, with other code if given: what becomes of tasks that are open?"""
+        self._stand_ins.ensure_known(app or self._app)
+        self._stages.restart(app)
+
+    def replay_elsewhere(self) -> None:
+        """Play all logs again in another process, in which sets have another order. Takes a second or two.
+
+        The app must stand in a module. Raises `NotDurable` where a task asks for something else there.
+        """
+        self.run()
+        stages = self._stages
+        records = [*stages.logs["events"], *stages.logs["results"]]
+        logs = {task: [r for r in records if r.key == task.encode()] for task in stages.statuses}
+        replay_elsewhere(stages.app, logs)
+
+    # ------------------------------------------------------------ what is there to see
+
+    @property
+    def acts(self) -> int:
+        """How often a stage has acted: each time is one that a process may die in."""
+        return len(self._stages.acts)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._stages.now_ms / 1000, UTC)
+
+    def result(self, task: str | None = None) -> Any:
+        """What the task's workflow returned, as its type. Raises `NoResult` if it did not, saying why."""
+        result = self.ended(task)
+        if result.outcome != "succeeded":
+            raise NoResult(_ended_otherwise(result, self._stages.reasons()))
+        status = self.status(result.task)
+        return read(self._stages.app.workflow(status.workflow, status.version).output, result.result)
+
+    def ended(self, task: str | None = None) -> Result:
+        """How the task ended, whatever that was. Raises `NoResult` if it did not."""
+        task = self._the(task)
+        self._play(lambda: self._result(task) is not None)
+        result = self._result(task)
+        if result is None:
+            raise NoResult(_stands(self.status(task), self._stages.reasons()))
+        return result
+
+    def question(self, task: str | None = None) -> Question:
+        """The one open question of a task. Raises `BadInput` if there is none, or more."""
+        self.run()
+        return question_for(self.status(task), None)
+
+    def questions(self) -> list[Question]:
+        """Those that are open, of all tasks."""
+        self.run()
+        return [question for status in self.tasks() for question in status.questions]
+
+    def status(self, task: str | None = None) -> Status:
+        """Where the task stands, and what it shows."""
+        task, statuses = self._the(task), self._stages.statuses
+        if task not in statuses:
+            raise UnknownName(f"no task {task!r}; there are: {', '.join(statuses) or 'none'}")
+        return statuses[task]
+
+    def tasks(self) -> list[Status]:
+        """Where each task stands, children among them."""
+        return list(self._stages.statuses.values())
+
+    def calls(self, name: str | None = None, task: str | None = None) -> list[Call]:
+        """Those that were made, in order; of a route or candidate and of a task, where they are named."""
+        made = self._stages.made
+        return [c for c in made if name in (None, c.name, c.by) and task in (None, c.task)]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        return [_letter(record) for record in self._stages.logs["dead-letters"]]
+
+    # ------------------------------------------------------------ how
+
+    @property
+    def _stages(self) -> Played:
+        if self._played is None:
+            raise BadInput("a rehearsal is held within `with Rehearsal(…) as play:`")
+        return self._played
+
+    def _the(self, task: str | None) -> str:
+        if task is not None:
+            return task
+        if len(self._started) != 1:
+            started = ", ".join(self._started) or "none"
+            raise BadInput(f"which task? Name it; those that were started: {started}")
+        return self._started[0]
+
+    def _give(self, topic: str, kind: type[Record], fields: dict[str, Any], task: str) -> None:
+        """What is refused at once was never given. A copy that a crash left behind may come too late."""
+        stages = self._stages
+        try:
+            record = kind(**fields)
+        except ValidationError as error:
+            raise BadInput(codec.describe(error)) from None
+        before = len(stages.logs["dead-letters"])
+        stages.produce(topic, record, key=task)
+        stages.hear()
+        if stages.exactly_once and (letters := stages.reasons()[before:]):
+            raise BadInput(letters[0])
+
+    def _play(self, done: Callable[[], bool]) -> None:
+        stages = self._stages
+        for _ in range(LEAPS_MAX):
+            while not done() and stages.act():
+                pass
+            if done() or not stages.leap_by_itself():
+                return
+        raise BadInput(
+            f"it goes on and on, and is at {self.now:%Y-%m-%d} by now: let time pass by play.advance(…)"
+        )
+
+    def _result(self, task: str) -> Result | None:
+        results = self._stages.records("results", task)
+        return results[-1] if results else None
+
+
+def _ms(when: datetime) -> int:
+    if when.tzinfo is None:
+        raise BadInput(f"begins={when.isoformat()} needs a time zone: it could be anywhere")
+    return round(when.timestamp() * 1000)
+
+
+def _letter(record: Received) -> DeadLetter:
+    said = dict(record.headers)
+    value = (record.value or b"").decode(errors="replace")
+    return DeadLetter(said["segue-reason"].decode(), said["segue-topic"].decode(), value)
+
+
+def _ended_otherwise(result: Result, letters: list[str]) -> str:
+    problem = result.problem
+    why = f": {problem.message}" if problem is not None else ""
+    where = f"\n{problem.traceback}" if problem is not None and problem.traceback else ""
+    how = "failed" if result.outcome == "failed" else f"was {result.outcome}"
+    return f"task {result.task!r} {how}{why}{_with(letters)}{where}"
+
+
+def _stands(status: Status, letters: list[str]) -> str:
+    task = f"task {status.task!r}"
+    if status.problem is not None:
+        return f"{task} is {status.state}: {status.problem.message}{_with(letters)}"
+    if status.questions:
+        asked = "; ".join(f"{question.text!r} to {question.to!r}" for question in status.questions)
+        return f"{task} waits for an answer, play.answer(…): {asked}{_with(letters)}"
+    what = "a signal, play.signal(…), or time, play.advance(…)"
+    return f"{task} is {status.state}, and waits for what does not come by itself: {what}{_with(letters)}"
+
+
+def _with(letters: list[str]) -> str:
+    return f" (dead letters: {'; '.join(letters)})" if letters else ""
