@@ -34,7 +34,7 @@ from topics import codec
 from topics.errors import BadInput, NoResult, UnknownName
 from topics.flow import Received
 from topics.parts import Budget
-from topics.records import Answer, Cancel, Question, Record, Result, Signal, Status, TaskRequest
+from topics.records import Answer, Cancel, Problem, Question, Record, Result, Signal, Status, TaskRequest
 
 LEAPS_MAX = 1_000
 """Of the clock, from one thing that somebody did to the next: a task that goes on longer never stops."""
@@ -198,9 +198,12 @@ class Rehearsal:
         return result
 
     def question(self, task: str | None = None) -> Question:
-        """The one open question of a task. Raises `BadInput` if there is none, or more."""
+        """The one open question of a task. Raises `BadInput` if there is none, or more; `NoResult` at a bug."""
         self.run()
-        return question_for(self.status(task), None)
+        status = self.status(task)
+        if status.problem is not None:
+            raise NoResult(_stands(status, self._stages.reasons()))
+        return question_for(status, None)
 
     def questions(self) -> list[Question]:
         """Those that are open, of all tasks."""
@@ -284,22 +287,25 @@ def _letter(record: Received) -> DeadLetter:
 
 
 def _ended_otherwise(result: Result, letters: list[str]) -> str:
-    problem = result.problem
-    why = f": {problem.message}" if problem is not None else ""
-    where = f"\n{problem.traceback}" if problem is not None and problem.traceback else ""
     how = "failed" if result.outcome == "failed" else f"was {result.outcome}"
-    return f"task {result.task!r} {how}{why}{_with(letters)}{where}"
+    return f"task {result.task!r} {how}{_why(result.problem, letters)}"
 
 
 def _stands(status: Status, letters: list[str]) -> str:
     task = f"task {status.task!r}"
     if status.problem is not None:
-        return f"{task} is {status.state}: {status.problem.message}{_with(letters)}"
+        return f"{task} is {status.state}{_why(status.problem, letters)}"
     if status.questions:
         asked = "; ".join(f"{question.text!r} to {question.to!r}" for question in status.questions)
         return f"{task} waits for an answer, play.answer(…): {asked}{_with(letters)}"
     what = "a signal, play.signal(…), or time, play.advance(…)"
     return f"{task} is {status.state}, and waits for what does not come by itself: {what}{_with(letters)}"
+
+
+def _why(problem: Problem | None, letters: list[str]) -> str:
+    why = f": {problem.message}" if problem is not None else ""
+    where = f"\n{problem.traceback}" if problem is not None and problem.traceback else ""
+    return f"{why}{_with(letters)}{where}"
 
 
 def _with(letters: list[str]) -> str:

@@ -57,7 +57,12 @@ async def waits_for_nothing(task: Task) -> None:
     raise ValueError("no such place")
 
 
-APP = app(sleeps, listens, asks, for_ever, parent, waits_for_nothing)
+@workflow
+async def is_broken(task: Task) -> str:
+    return {"place": "Faro"}["room"]
+
+
+APP = app(sleeps, listens, asks, for_ever, parent, waits_for_nothing, is_broken)
 
 
 # ---------------------------------------------------------------- from the start to the result
@@ -377,3 +382,14 @@ def test_a_large_result_is_kept_as_ever() -> None:
     with Rehearsal(App("x", workflows=[passes_on], tools=[large, measure])) as play:
         play.start(passes_on)
         assert play.result() == 2_000_000
+
+
+@pytest.mark.parametrize("look", ["result", "question"])
+def test_a_bug_of_the_workflow_is_shown_whatever_is_looked_for(look: str) -> None:
+    with (
+        Rehearsal(APP) as play,
+        pytest.raises(NoResult, match=r"task 't' is parked: KeyError: 'room'") as told,
+    ):
+        play.start(is_broken, id="t")
+        getattr(play, look)()
+    assert 'return {"place": "Faro"}["room"]' in str(told.value)
