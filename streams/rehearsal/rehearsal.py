@@ -198,7 +198,7 @@ class Rehearsal:
         return result
 
     def question(self, task: str | None = None) -> Question:
-        """The one open question of a task. Raises `BadInput` if there is none, or more; `NoResult` at a bug."""
+        """The one open question of a task. Raises `BadInput` if there is not one; `NoResult` at a bug."""
         self.run()
         status = self.status(task)
         if status.problem is not None:
