@@ -15,11 +15,11 @@ MAY_BE_SLOW = {"kill_recovery", "memory"}
 
 
 async def test_whatever_breaks_every_task_ends_once(tmp_path: Path) -> None:
-    outcome = await run(Plan(SEED, minutes=3, tasks_per_s=8), tmp_path, print)
+    outcome = await run(Plan(SEED, minutes=1.5, tasks_per_s=8), tmp_path, print)
     assert set(broken(outcome)) <= MAY_BE_SLOW, text(outcome)
     found = figures(outcome)
-    assert found["tasks"] > 1_000
-    assert found["faults"] > 10
+    assert found["tasks"] > 500
+    assert found["faults"] > 7
 
 
 def test_the_same_seed_draws_the_same_tasks_and_faults() -> None:
