@@ -11,7 +11,7 @@ from topics.records import AttemptFailed
 
 def topic_of(letter: Received) -> str:
     """The one that its record came from."""
-    return str(document(letter)["topic"])
+    return _headers(letter).get("segue-topic", "?")
 
 
 def was_told(letter: Received) -> bool:
@@ -38,7 +38,7 @@ def _failed(topic: str, value: bytes | None) -> AttemptFailed | None:
 
 
 def document(letter: Received) -> dict[str, Any]:
-    headers = {name: value.decode(errors="replace") for name, value in letter.headers}
+    headers = _headers(letter)
     return {
         "letter": f"{letter.partition}:{letter.offset}",
         "at": moment_of(letter.timestamp_ms),
@@ -51,3 +51,7 @@ def document(letter: Received) -> dict[str, Any]:
         "headers": {name: value for name, value in headers.items() if not name.startswith("segue-")},
         "value": (letter.value or b"").decode(errors="replace"),
     }
+
+
+def _headers(letter: Received) -> dict[str, str]:
+    return {name: value.decode(errors="replace") for name, value in letter.headers}

@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from processors.timeline import Timeline
 from streams.answers import json_or_text
 from streams.history import STATES
-from streams.letters import document, topic_of, traceback_of
+from streams.letters import document, traceback_of
 from streams.page.answering import Outcome, answered, tried
 from streams.page.forms import form_of
 from streams.page.index import Wanted
@@ -30,6 +30,7 @@ from streams.page.live import Parts, following
 from streams.page.rendering import Refused, TaskView, environment, refused_here, task_url
 from streams.page.source import Source
 from topics.errors import BadInput, Unavailable, UnknownName
+from topics.flow import Received
 from topics.records import Question
 
 ROWS_MAX = 50
@@ -138,11 +139,7 @@ class Page:
 
     async def _letters(self, request: Request) -> Response:
         letters, index = await self._source.letters(), await self._source.index()
-        told = [
-            document(letter)
-            | {"at_ms": letter.timestamp_ms, "traceback": traceback_of(topic_of(letter), letter.value)}
-            for letter in letters[:LETTERS_MAX]
-        ]
+        told = [_letter(letter) for letter in letters[:LETTERS_MAX]]
         left_out = len(letters) - len(told)
         return self._html(request, "letters.html", letters=told, left_out=left_out, asking=index.asking)
 
@@ -265,6 +262,12 @@ def _told_nowhere(refused: Refused | None, questions: Sequence[Question]) -> str
 
 def _redirect(path: str, query: dict[str, str], said: str) -> Response:
     return RedirectResponse(f"{path}?{urlencode(query | {'said': said})}", 303)
+
+
+def _letter(letter: Received) -> dict[str, Any]:
+    told = document(letter)
+    traceback = traceback_of(told["topic"], letter.value)
+    return told | {"at_ms": letter.timestamp_ms, "traceback": traceback}
 
 
 def _wanted(query: QueryParams) -> Wanted:

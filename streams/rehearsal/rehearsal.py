@@ -24,6 +24,7 @@ from pydantic_core import to_jsonable_python
 from processors.app import App, Workflow
 from processors.step import read
 from streams.answers import check_answer, chosen, question_for
+from streams.letters import document
 from streams.objects import Objects
 from streams.rehearsal.elsewhere import replay_elsewhere
 from streams.rehearsal.played import Call, Played
@@ -31,7 +32,7 @@ from streams.rehearsal.stages import START_MS
 from streams.rehearsal.stand_ins import StandIns
 from streams.settings import Settings
 from topics import codec
-from topics.errors import BadInput, NoResult, UnknownName
+from topics.errors import BadInput, NoResult, TaskFailed, UnknownName
 from topics.flow import Received
 from topics.parts import Budget
 from topics.records import Answer, Cancel, Problem, Question, Record, Result, Signal, Status, TaskRequest
@@ -281,20 +282,19 @@ def _ms(when: datetime) -> int:
 
 
 def _letter(record: Received) -> DeadLetter:
-    said = dict(record.headers)
-    value = (record.value or b"").decode(errors="replace")
-    return DeadLetter(said["segue-reason"].decode(), said["segue-topic"].decode(), value)
+    told = document(record)
+    return DeadLetter(told["reason"], told["topic"], told["value"])
 
 
 def _ended_otherwise(result: Result, letters: list[str]) -> str:
-    how = "failed" if result.outcome == "failed" else f"was {result.outcome}"
-    return f"task {result.task!r} {how}{_why(result.problem, letters)}"
+    return f"{TaskFailed(result)}{_with(letters)}{_where(result.problem)}"
 
 
 def _stands(status: Status, letters: list[str]) -> str:
     task = f"task {status.task!r}"
     if status.problem is not None:
-        return f"{task} is {status.state}{_why(status.problem, letters)}"
+        why = f"{status.state}: {status.problem.message}"
+        return f"{task} is {why}{_with(letters)}{_where(status.problem)}"
     if status.questions:
         asked = "; ".join(f"{question.text!r} to {question.to!r}" for question in status.questions)
         return f"{task} waits for an answer, play.answer(…): {asked}{_with(letters)}"
@@ -302,10 +302,8 @@ def _stands(status: Status, letters: list[str]) -> str:
     return f"{task} is {status.state}, and waits for what does not come by itself: {what}{_with(letters)}"
 
 
-def _why(problem: Problem | None, letters: list[str]) -> str:
-    why = f": {problem.message}" if problem is not None else ""
-    where = f"\n{problem.traceback}" if problem is not None and problem.traceback else ""
-    return f"{why}{_with(letters)}{where}"
+def _where(problem: Problem | None) -> str:
+    return f"\n{problem.traceback}" if problem is not None and problem.traceback else ""
 
 
 def _with(letters: list[str]) -> str:

@@ -46,15 +46,19 @@ def settings(broker: Settings, tmp_path: Path) -> Settings:
 
     To a test it is a cluster elsewhere (`kafka` is set): no command in it starts or stops a broker.
     """
+    found = settings_on(broker, f"test{next(_numbers)}.", tmp_path / "state")
+    return found.model_copy(update={"session_timeout_ms": 6_000})
+
+
+def settings_on(broker: Settings, prefix: str, state_dir: Path) -> Settings:
     return Settings(
         kafka=broker.bootstrap,
-        prefix=f"test{next(_numbers)}.",
+        prefix=prefix,
         partitions=2,
         replication=1,
-        state_dir=tmp_path / "state",
+        state_dir=state_dir,
         metrics_port=0,
         page_port=0,
-        session_timeout_ms=6_000,
     )
 
 

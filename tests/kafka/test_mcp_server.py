@@ -21,7 +21,7 @@ from streams.executors.mcp import Connection
 from streams.gateway import Client
 from streams.provision import provision
 from streams.settings import Settings
-from tests.kafka.conftest import worker_environment
+from tests.kafka.conftest import settings_on, worker_environment
 from topics.errors import Permanent, UnknownName
 from topics.records import Question, Status
 
@@ -71,14 +71,7 @@ class Place:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def place(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Place]:
     """One worker and one server over HTTP for all tests here: each names its own tasks."""
-    settings = Settings(
-        kafka=broker.bootstrap,
-        prefix="offered.",
-        partitions=2,
-        replication=1,
-        state_dir=tmp_path_factory.mktemp("offered"),
-        metrics_port=0,
-    )
+    settings = settings_on(broker, "offered.", tmp_path_factory.mktemp("offered"))
     await provision(settings)
     async with Client(settings) as client:
         env = worker_environment(settings) | {"SEGUE_MCP_TOKEN": TOKEN}

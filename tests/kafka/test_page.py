@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from streams.gateway import Client
 from streams.provision import provision
 from streams.settings import Settings
-from tests.kafka.conftest import worker_environment
+from tests.kafka.conftest import settings_on, worker_environment
 from tests.page.app import BOOKINGS
 
 ROOT = Path(__file__).parents[2]
@@ -60,15 +60,7 @@ class Place:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def place(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Place]:
     """One worker, one page and one browser for all tests here: each names its own tasks."""
-    settings = Settings(
-        kafka=broker.bootstrap,
-        prefix="paged.",
-        partitions=2,
-        replication=1,
-        state_dir=tmp_path_factory.mktemp("paged"),
-        metrics_port=0,
-        page_port=0,
-    )
+    settings = settings_on(broker, "paged.", tmp_path_factory.mktemp("paged"))
     bookings = settings.state_dir / "bookings"
     await provision(settings)
     env = worker_environment(settings) | {BOOKINGS: str(bookings)}
