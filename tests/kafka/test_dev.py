@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -69,6 +70,26 @@ def dev(settings: Settings, app: Path, *options: str) -> Awaitable[asyncio.subpr
     )
 
 
+async def goes_on(settings: Settings, app: Path, request: str, task: str) -> tuple[str, Any]:
+    """What `segue dev` says until its own task has ended, and the result of one that was left open.
+
+    Without `--once`: a worker that stops with its own task may well have not come to the other.
+    """
+    process = await dev(settings, app, request)
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(PATIENCE_S):
+        while "the worker runs on" not in said:
+            line = await process.stdout.readline()
+            assert line, said
+            said += line.decode()
+        async with Client(settings) as client:
+            result = (await client.result(task)).result
+        process.terminate()
+        await process.communicate()
+    return said, result
+
+
 async def test_what_was_killed_goes_on_and_is_named(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     settings = settings.model_copy(update={"session_timeout_ms": 15_000})  # so that it is surely waited for
@@ -80,11 +101,10 @@ async def test_what_was_killed_goes_on_and_is_named(settings: Settings, tmp_path
             pass
         first.kill()
         await first.wait()
-        said, _ = await (await dev(settings, tmp_path / "sleeper.py", "0", "--once")).communicate()
-    assert f"task {task} goes on: " in said.decode()
-    assert "the task is not taken up yet: a worker that was killed here keeps its partitions" in said.decode()
-    async with Client(settings) as client:
-        assert (await client.result(task, timeout_s=PATIENCE_S)).result == "woke"
+    said, result = await goes_on(settings, tmp_path / "sleeper.py", "0", task)
+    assert f"task {task} goes on: " in said
+    assert "the task is not taken up yet: a worker that was killed here keeps its partitions" in said
+    assert result == "woke"
 
 
 async def test_a_task_at_a_bug_goes_on_when_its_workflow_is_mended(
@@ -99,11 +119,10 @@ async def test_a_task_at_a_bug_goes_on_when_its_workflow_is_mended(
         task = said.split("task ", 1)[1].split()[0]
         assert "KeyError: 'number': mend the workflow and deploy it, and the task goes on from here" in said
         assert 'return [order["number"], paid]' in said
-        app.write_text(ORDERS.replace("number", "id"))
-        said = (await (await dev(settings, app, '{"id": "o-2"}', "--once")).communicate())[0].decode()
+    app.write_text(ORDERS.replace("number", "id"))
+    said, result = await goes_on(settings, app, '{"id": "o-2"}', task)
     assert f"task {task} goes on: " in said
-    async with Client(settings) as client:
-        assert (await client.result(task, timeout_s=PATIENCE_S)).result == ["o-1", "paid"]
+    assert result == ["o-1", "paid"]
     payments = (tmp_path / "payments").read_text().splitlines()
     assert (payments[0], len(payments)) == (f"{task}/0", 2), "one of each task"
 
