@@ -26,8 +26,8 @@ demo: $(VENV)/run ## book a trip, end to end on a real Kafka; REQUEST="…" asks
 	@$(BIN)/segue dev examples/travel --once $${DEMO_REQUEST:+--request "$$DEMO_REQUEST"} $${DEMO_PICK:+--pick "$$DEMO_PICK"}
 
 .PHONY: test
-test: $(VENV)/dev ## run all tests, those on a real Kafka included; ARGS="-k name" chooses
-	@$(BIN)/pytest $(ARGS)
+test: $(VENV)/dev ## run all tests, those on a real Kafka included; ARGS="-k name" chooses, ARGS="-n 0" takes one process
+	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: check
 check: $(VENV)/dev ## format, lint, types (mypy and pyright, strict), layers

@@ -1,4 +1,4 @@
-"""One real broker for all tests of a session, on a port of its own; each test has its own topics on it."""
+"""One real broker for all tests of a process, on a port of its own; each test has its own topics on it."""
 
 import itertools
 import os
