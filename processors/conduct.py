@@ -172,6 +172,8 @@ class Conduct(Stage):
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event)
+        if event.kind == "cancel_requested" and event.force:
+            live.owed = []
         entry = Write(journal_key(event.task, live.seq), b"%d\n" % live.steps + (record.value or b""))
         live.seq += 1
         if event.kind == "admitted":

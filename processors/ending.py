@@ -30,13 +30,16 @@ class Ending:
     """Set where the task does not end, but its run."""
 
 
+def cancelled(reason: str) -> Ending:
+    return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
+
+
 def ending_of(task: asyncio.Task[Any]) -> Ending:
     """The ending of a coroutine that is done."""
     try:
         return Ending("succeeded", task.result())
-    except asyncio.CancelledError as cancelled:
-        reason = str(cancelled) or "cancelled"
-        return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
+    except asyncio.CancelledError as request:
+        return cancelled(str(request) or "cancelled")
     except Again as again:
         return Ending("succeeded", again=again.with_traceback(None))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker

@@ -112,7 +112,7 @@ def _signal(signal: SignalRecord, record: Received, now_ms: int) -> Decision:
     if isinstance(signal, Answer):
         event = Answered(**facts, step=signal.step, value=signal.value, by=signal.by)
     elif isinstance(signal, Cancel):
-        event = CancelRequested(**facts, reason=signal.reason)
+        event = CancelRequested(**facts, reason=signal.reason, force=signal.force)
     else:
         event = SignalReceived(**facts, name=signal.name, value=signal.value)
         if signal.name == BUDGET_SIGNAL:

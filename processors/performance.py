@@ -22,9 +22,9 @@ from weakref import ref
 from pydantic import ValidationError
 
 from processors import outcomes
-from processors.again import heard_as, of_an_earlier_run, too_much_held
+from processors.again import abandoned, heard_as, of_an_earlier_run, too_much_held
 from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
-from processors.ending import Ending, ending_of
+from processors.ending import Ending, cancelled, ending_of
 from processors.loop import WorkflowLoop
 from processors.parking import by_bug, by_change, by_event, is_bug
 from processors.questions import answer, close_question, objection
@@ -186,6 +186,9 @@ class Performance:
         self._seen.add(_identity(event))
         if isinstance(event, Answered | SignalReceived | CancelRequested):
             self.heard[heard_as(event)] = None
+        if isinstance(event, CancelRequested) and event.force:
+            self._end_by_force(event)
+            return
         if self.ending:
             self.parked = by_event(event, "the workflow now ends before it")
         if self.parked:
@@ -219,6 +222,15 @@ class Performance:
             for each in missed:
                 self.apply(each)
 
+    def _end_by_force(self, event: CancelRequested) -> None:
+        """Its code is not asked, which may be gone. What it asked for while it was parked never begins."""
+        self._advance(event.at_ms)
+        self.queued, self.parked, self._missed = False, None, None
+        self.ending = cancelled(f"{event.reason}: by force, so nothing was cleaned up or undone")
+        held_back = {each.key for each in self._asked}
+        self._asked = [off for off in abandoned(self) if off.key not in held_back]
+        self._close_questions()
+
     async def _raised(self, error: Exception) -> None:
         """Its workflow did not catch it. At a bug, wait here until the task is cancelled."""
         if is_bug(error, self._workflow.bugs):
@@ -234,8 +246,7 @@ class Performance:
             case SignalReceived():
                 self._signal(event)
             case CancelRequested():
-                problem = Problem(type="Cancelled", message=event.reason, retryable=False)
-                self.queued, self.ending = False, Ending("cancelled", problem=problem)
+                self.queued, self.ending = False, cancelled(event.reason)
             case _:
                 pass
 
@@ -336,6 +347,9 @@ class Performance:
             self.ending = ending_of(self._task)
             if self.ending.again and (problem := too_much_held(self.signals.kept)):
                 self.ending = Ending("failed", problem=problem)
+        self._close_questions()
+
+    def _close_questions(self) -> None:
         for step in list(self.questions.values()):
             close_question(self, step, "ended")
 

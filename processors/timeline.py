@@ -133,7 +133,9 @@ class Timeline:
             case SignalReceived():
                 return self._signalled(record)
             case CancelRequested():
-                return Moment(record.at_ms, "cancel", text=record.reason, mark="again")
+                return Moment(
+                    record.at_ms, "cancel", text=record.reason + " (by force)" * record.force, mark="again"
+                )
             case Status():
                 return self._stands(record)
             case _:

@@ -180,9 +180,10 @@ class Client:
         """From now on the task may use so much in all; what is not given stays as it is."""
         await self.signal(task, BUDGET_SIGNAL, budget.model_dump(exclude_none=True))
 
-    async def cancel(self, task: str, reason: str = "cancelled on request") -> None:
+    async def cancel(self, task: str, reason: str = "cancelled on request", *, force: bool = False) -> None:
+        """Ask a task to stop, which may clean up and undo; by `force` it ends at once, without its code."""
         status = await self._open(task)
-        cancel = self._record(Cancel, id=new_id(), task=task, reason=reason)
+        cancel = self._record(Cancel, id=new_id(), task=task, reason=reason, force=force)
         await self._send("signals", task, cancel, status.tenant)
 
     async def upload(

@@ -241,6 +241,9 @@ def signal(name: str, value: Any) -> dict[str, Any]:
 
 CANCEL: dict[str, Any] = {"kind": "cancel", "reason": "changed my mind"}
 
+FORCE = {**CANCEL, "force": True}
+BY_FORCE = "changed my mind: by force, so nothing was cleaned up or undone"
+
 
 # ---------------------------------------------------------------- tools, retries, fallbacks
 
@@ -506,6 +509,19 @@ async def cleans_up_when_cancelled(task: Task) -> None:
         await task.tool(upper, "clean up")
         await task.sleep(1)
         await task.tool(flaky, "clean up more")
+
+
+@case(ends=BY_FORCE, outcome="cancelled", signals=((3, CANCEL), (4, FORCE)))
+@workflow
+async def is_ended_by_force(task: Task) -> None:
+    """With a call in flight, a question and a child open, and its clean-up under way."""
+    others = [asyncio.create_task(task.ask("ada", "well?")), asyncio.create_task(task.child(child_waits))]
+    try:
+        await task.tool(reserve, "a")
+        await task.sleep(100)
+    finally:
+        await task.tool(slow_to_reserve, f"{len(others)}")
+        await task.tool(upper, "never asked")
 
 
 @case(ends="kept on", signals=((3, CANCEL),))

@@ -155,12 +155,16 @@ class Signal(Record):
 
 
 class Cancel(Record):
-    """Topic `signals`: cancels a task; its workflow sees `asyncio.CancelledError` and may clean up."""
+    """Topic `signals`: cancels a task; its workflow sees `asyncio.CancelledError` and may clean up.
+
+    By `force` its code is not asked, whatever it is at: the task ends at once, and nothing is undone.
+    """
 
     kind: Literal["cancel"] = "cancel"
     id: SignalId | None = None
     task: TaskId
     reason: str = "cancelled on request"
+    force: bool = False
 
 
 # ---------------------------------------------------------------- `events`: the task's log, the only truth
@@ -294,6 +298,7 @@ class CancelRequested(Record):
     task: TaskId
     id: str
     reason: str
+    force: bool = False
     origin: Origin | None = None
     at_ms: Milliseconds
     early: bool = False

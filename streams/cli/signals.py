@@ -46,13 +46,19 @@ async def signal(task: str, name: str, value: str | None, known_as: str | None, 
 @click.command()
 @task_argument
 @click.option("--reason", default="cancelled on request", show_default=True, help="What the task is told.")
+@click.option("--force", is_flag=True, help="End it at once, without its code: nothing is undone.")
 @output_option
 @asynchronous
-async def cancel(task: str, reason: str, output: str) -> None:
-    """Ask TASK to stop: its workflow is cancelled where it waits, and may clean up."""
+async def cancel(task: str, reason: str, force: bool, output: str) -> None:
+    """Ask TASK to stop: its workflow is cancelled where it waits, and may clean up.
+
+    With --force it is not asked. That is for a task that is parked and whose code nobody has any more, or one
+    that does not stop: it ends where it is, and what it did stays done. Its children are asked to stop.
+    """
     async with Client(Settings.load()) as client:
-        await client.cancel(task, reason)
-    _said(output, f"asked {task} to stop", task=task, reason=reason)
+        await client.cancel(task, reason, force=force)
+    said = f"told {task} to end at once" if force else f"asked {task} to stop"
+    _said(output, said, task=task, reason=reason, force=force)
 
 
 def confirmed(question: Question, meant: Any, typed: str) -> str:

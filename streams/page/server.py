@@ -209,7 +209,7 @@ class Page:
         task, reason = form.get("task", ""), form.get("reason", "").strip()
 
         async def cancel() -> str:
-            await self._source.cancel(task, *([reason] if reason else []))
+            await self._source.cancel(task, *([reason] if reason else []), force="force" in form)
             return "cancelled"
 
         return await self._back(request, task, await tried(task, cancel, form))

@@ -137,9 +137,11 @@ class Rehearsal:
         task = self._the(task)
         self._give("signals", Signal, {"task": task, "name": name, "value": to_jsonable_python(value)}, task)
 
-    def cancel(self, task: str | None = None, reason: str = "cancelled on request") -> None:
+    def cancel(
+        self, task: str | None = None, reason: str = "cancelled on request", *, force: bool = False
+    ) -> None:
         task = self._the(task)
-        self._give("signals", Cancel, {"task": task, "reason": reason}, task)
+        self._give("signals", Cancel, {"task": task, "reason": reason, "force": force}, task)
 
     def run(self) -> None:
         """Until nothing is left to do but to wait for somebody."""

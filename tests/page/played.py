@@ -84,9 +84,9 @@ class Played:
         await self._open(task)
         await self._tell(task, {"kind": "signal", "task": task, "name": name, "value": value})
 
-    async def cancel(self, task: str, reason: str = "cancelled on request") -> None:
+    async def cancel(self, task: str, reason: str = "cancelled on request", *, force: bool = False) -> None:
         await self._open(task)
-        await self._tell(task, {"kind": "cancel", "task": task, "reason": reason})
+        await self._tell(task, {"kind": "cancel", "task": task, "reason": reason, "force": force})
 
     async def _open(self, task: str) -> None:
         status = await self.status(task)

@@ -70,7 +70,7 @@ async def test_a_form_begins_with_what_is_answered_if_nothing_is_changed(source:
     async with browser(source) as there:
         page = Elements((await there.get("/tasks/t")).text)
     boxes = {box["name"]: "checked" in box for box in page.all("input") if box.get("type") == "checkbox"}
-    assert boxes == {"value.breakfast": False, "value.window": True}
+    assert boxes == {"value.breakfast": False, "value.window": True, "force": False}
     assert [choice for choice in page.all("option") if "selected" in choice] == [{"selected": None}] * 2
     assert "JSON that fits" not in page.text
 
@@ -170,3 +170,12 @@ async def test_a_signal_is_sent_and_a_task_is_cancelled_with_its_reason(source: 
     result = source.driver.result()
     assert (result.outcome, "no need" in str(result.problem)) == ("cancelled", True)
     assert ended.status_code == 422
+
+
+async def test_a_task_is_ended_by_force_where_the_box_is_ticked(source: Played) -> None:
+    for task, force in (("a", {}), ("b", {"force": "on"})):
+        await source.start("sleeps", "x", task=task)
+        async with browser(source) as there:
+            await there.post("/cancel", data={"task": task, "reason": "no need", **force})
+    found = [source.driver.result(task).problem for task in "ab"]
+    assert ["by force" in str(problem) for problem in found] == [False, True]

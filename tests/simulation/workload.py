@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 from pydantic_core import to_json
 
-from tests.corpus import CANCEL, CASES, Case, answer, signal
+from tests.corpus import CANCEL, CASES, FORCE, Case, answer, signal
 from tests.simulation.broker import Broker, Entry
 from tests.simulation.consumer import Consumer
 from tests.simulation.world import PROCESS
@@ -29,6 +29,7 @@ SIGNALS: dict[str, list[dict[str, Any]]] = {
     "cleans_up_when_cancelled": [CANCEL],
     "refuses_to_be_cancelled": [CANCEL],
     "is_undone_when_cancelled": [CANCEL],
+    "is_ended_by_force": [CANCEL, FORCE],
     "is_broken": [signal("word", "x")],
     "goes_on_anew": [*(signal("word", word) for word in ("0", "1", "late", "2")), signal("end", "end")],
 }
@@ -61,10 +62,7 @@ def is_right(case: Case, result: Result) -> bool:
         "group_fails_and_cleans_up": lambda found: sorted(found) == sorted(case.expected),
         "sleeps": lambda found: found[0] == "timeout" and found[2] == 0.0,
     }
-    if (
-        case.name in ("cleans_up_when_cancelled", "is_undone_when_cancelled")
-        and result.outcome == "succeeded"
-    ):
+    if case.outcome == "cancelled" and result.outcome == "succeeded":
         return True  # it was done before it was cancelled
     if result.outcome != case.outcome:
         return False
