@@ -64,9 +64,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class Tool(Generic[P, R]):
-    """A typed async function whose calls from a workflow are durable steps. Made by `@tool`."""
+    """A typed function whose calls from a workflow are durable steps. Made by `@tool`."""
 
-    function: Callable[P, Awaitable[R]]
+    function: Callable[P, Awaitable[R] | R]
     name: str
     policy: Policy = Policy()
     undo: "Tool[..., Any] | None" = None
@@ -79,7 +79,9 @@ class Tool(Generic[P, R]):
                 f"tool {self.name!r} is called as a plain function, which is no step: "
                 f"await task.tool({self.name}, …)"
             )
-        return await self.function(*args, **kwargs)
+        returned: Any = self.function(*args, **kwargs)
+        answer: R = await returned if inspect.isawaitable(returned) else returned
+        return answer
 
     def undone_by(self, undo: Undo[R]) -> "Tool[P, R]":
         """The same tool for a call with an undo of its own: `task.tool(book.undone_by(cancel), offer)`."""
@@ -133,29 +135,39 @@ def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
     return to_jsonable_python(value) if isinstance(value, Blob) else adapter.dump_python(value, mode="json")
 
 
+class DeclaresTool(Protocol):
+    """What `@tool(…)` is called with; of an async function the tool returns what is awaited."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+class DeclaresUndoneTool(Protocol[R]):
+    """The same where the undo takes an `R`."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
 @overload
 def tool(function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
 @overload
-def tool(
-    *,
-    name: str | None = None,
-    timeout_s: float = ...,
-    retries: int = ...,
-    backoff_s: float = ...,
-    backoff_s_max: float = ...,
-    local: bool = ...,
-) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
 def tool(
     *,
-    undo: Callable[[], Awaitable[Any]],
+    undo: Callable[[], Awaitable[Any]] | None = None,
     name: str | None = None,
     timeout_s: float = ...,
     retries: int = ...,
     backoff_s: float = ...,
     backoff_s_max: float = ...,
     local: bool = ...,
-) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
+) -> DeclaresTool: ...
 @overload
 def tool(
     *,
@@ -166,7 +178,7 @@ def tool(
     backoff_s: float = ...,
     backoff_s_max: float = ...,
     local: bool = ...,
-) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
+) -> DeclaresUndoneTool[R]: ...
 def tool(
     function: Any = None,
     /,
@@ -176,20 +188,18 @@ def tool(
     local: bool = False,
     **policy: Any,
 ) -> Any:
-    """Declare an async function to be a tool: its calls from a workflow are steps, retried by the policy.
+    """Declare a function to be a tool: its calls from a workflow are steps, retried by the policy.
 
     Arguments and result travel as JSON, by their annotations. Inside, `current_attempt()` gives the
     idempotency key for outside services; raise `Retryable` or `Permanent` to say what a failure means.
+    A function that is not async is called in a thread; one that outlives its time-out goes on, unheard.
     `undo` is a tool that takes what this one returned, and undoes it if the task fails later. With `local`
     its first attempt is made where the workflow runs, for tools that answer within milliseconds.
     """
 
-    def declare(function: Callable[P, Awaitable[R]]) -> Tool[P, R]:
-        if not inspect.iscoroutinefunction(function):
-            raise BadInput(
-                f"tool {function.__name__!r} must be an async function: "
-                "await asyncio.to_thread(…) within it what blocks"
-            )
+    def declare(function: Callable[P, Awaitable[R] | R]) -> Tool[P, R]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise BadInput(f"tool {function.__name__!r} yields: let it return a list, or write a Blob")
         if any(p.kind in _UNNAMED for p in inspect.signature(function).parameters.values()):
             raise BadInput(
                 f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"

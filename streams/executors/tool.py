@@ -4,6 +4,7 @@ The libraries for the latter two are loaded by the first call that needs them.
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from processors.reply import Reply
 from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
 from streams.executors.arguments import bind
 from streams.executors.current import serve_as_current
+from streams.executors.threads import in_thread
 from streams.problems import keep_secret
 from topics.codec import describe
 from topics.errors import Permanent, UnknownName
@@ -97,6 +99,13 @@ def _remote(place: McpServer | OpenApi) -> Remote:
     return Connection(place)
 
 
+async def _answer(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(**arguments)
+    returned = await in_thread(function, arguments)
+    return await returned if inspect.isawaitable(returned) else returned
+
+
 async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
     try:
         parameters, output = tool.parameters, tool.output
@@ -104,7 +113,7 @@ async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
         raise Permanent(f"tool {tool.name!r} has an annotation that has no JSON: {error}") from None
     arguments = bind(f"tool {tool.name!r}", tool.signature.parameters.values(), parameters, call.arguments)
     serve_as_current(call)
-    returned = await tool.function(**arguments)
+    returned = await _answer(tool.function, arguments)
     try:
         return output.dump_python(output.validate_python(returned), mode="json")
     except ValidationError as error:

@@ -1,7 +1,8 @@
 """Typed Python functions as tools: what they are given, what they may return, what their failures mean."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -76,9 +77,6 @@ class Opaque:
 
 @tool
 async def opaque(value: Opaque) -> None: ...
-
-
-TOOLS: Sequence[Tool[..., Any]] = (price, where, anything, wrong, no_json, busy, broken, opaque)
 
 
 async def call(name: str, arguments: dict[str, Any] | None = None, **changes: Any) -> Reply:
@@ -169,12 +167,83 @@ async def test_a_route_that_is_not_here_is_named_and_may_be_elsewhere() -> None:
     assert (found.type, found.retryable) == ("UnknownName", True)
 
 
-def test_a_function_that_is_not_async_is_refused_by_name() -> None:
-    def rooms() -> int:
-        return 3
+def test_what_can_be_no_tool_or_workflow_is_refused_by_name() -> None:
+    def rooms() -> Iterator[int]:
+        yield 3
 
-    blocking: Any = rooms
-    with pytest.raises(BadInput, match=r"tool 'rooms' must be an async function: await asyncio.to_thread"):
-        tool(blocking)
+    none: Any = rooms
+    with pytest.raises(BadInput, match="tool 'rooms' yields: let it return a list, or write a Blob"):
+        tool(none)
     with pytest.raises(BadInput, match="workflow 'rooms' must be an async function"):
-        workflow(blocking)
+        workflow(none)
+
+
+# ---------------------------------------------------------------- functions that block
+
+
+@tool
+def blocking(stay: Stay) -> Attempt:
+    assert threading.current_thread() is not threading.main_thread()
+    assert stay.nights == 3
+    return current_attempt()
+
+
+@tool
+def first_of(names: list[str]) -> str:
+    return next(name for name in names if name)
+
+
+@tool
+def breaks() -> int:
+    return 1 // int("0")
+
+
+@tool
+def wrapped(value: int) -> Any:
+    return anything(value=value)
+
+
+@tool
+def hangs(number: int) -> None:
+    OPEN.wait()
+
+
+OPEN = threading.Event()
+
+
+async def test_a_function_that_is_not_async_is_called_in_a_thread_and_knows_its_attempt() -> None:
+    reply = await call("blocking", {"stay": {"arrive": "2026-10-01", "nights": 3}}, attempt=2)
+    assert (reply.by, reply.result["attempt"]) == ("blocking", 2)
+    assert await first_of(["", "Alba"]) == "Alba", "for its own tests"
+
+
+async def test_what_it_raises_is_a_failure_as_any_other() -> None:
+    found = await problem("breaks")
+    assert (found.type, found.retryable) == ("ZeroDivisionError", True)
+    assert "in breaks" in (found.traceback or "")
+    assert "executors/threads.py" not in (found.traceback or "")
+    none = await problem("first_of", {"names": []})
+    assert none.message == "RuntimeError: the function raised StopIteration"
+
+
+async def test_what_it_returns_is_awaited_where_it_can_be() -> None:
+    assert (await call("wrapped", {"value": 3})).result == 3
+
+
+async def test_calls_that_hang_hold_up_nobody_else() -> None:
+    hanging = [asyncio.create_task(call("hangs", {"number": number})) for number in range(100)]
+    try:
+        assert (await call("first_of", {"names": ["Alba"]})).result == "Alba"
+        assert await asyncio.to_thread(lambda: "ours") == "ours"
+        for each in hanging:
+            each.cancel()
+        ended = await asyncio.gather(*hanging, return_exceptions=True)
+        assert {type(each) for each in ended} == {asyncio.CancelledError}
+    finally:
+        OPEN.set()
+
+
+TOOLS: Sequence[Tool[..., Any]] = (
+    *(price, where, anything, wrong, no_json, busy, broken, opaque),
+    *(blocking, first_of, breaks, wrapped, hangs),
+)

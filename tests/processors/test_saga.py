@@ -129,11 +129,15 @@ async def plain(result: str) -> None: ...
 async def two(result: str, reason: str = "") -> None: ...
 
 
+async def no_tool(name: str) -> str:
+    return name
+
+
 def test_what_can_be_no_undo_is_refused_where_it_is_declared() -> None:
     with pytest.raises(BadInput, match="must be a @tool"):
-        tool(undo=plain)(order.function)
+        tool(undo=plain)(no_tool)
     with pytest.raises(BadInput, match="nothing more"):
-        tool(undo=two)(order.function)
+        tool(undo=two)(no_tool)
     with pytest.raises(BadInput, match="must be a @tool"):
         ToolRoute("r", [order], output=str, undo=plain)
 

@@ -66,6 +66,26 @@ async def book_or_withdraw(hotel: Hotel) -> str:
     return hotel.id
 
 
+@tool
+def look_up(place: str) -> list[Hotel]:
+    return [Hotel(id=place)]
+
+
+@tool(undo=cancel)
+def charge(hotel: Hotel) -> str:
+    return hotel.id
+
+
+@tool(undo=withdraw, retries=1)
+def charge_or_withdraw(hotel: Hotel) -> str:
+    return hotel.id
+
+
+@tool(undo=cancel)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+def charge_by_number(hotel: Hotel) -> int:
+    return 1
+
+
 @tool(undo=cancel)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 async def book_by_number(hotel: Hotel) -> int:
     return 1
@@ -108,6 +128,9 @@ assert_type(alone, Workflow[None, int])
 async def tools(task: Task, hotel: Hotel) -> None:
     assert_type(await task.tool(find, "Faro", count=2), list[Hotel])
     assert_type(await task.tool(book, hotel), str)
+    assert_type(await task.tool(look_up, "Faro"), list[Hotel])
+    assert_type(await task.tool(charge, hotel), str)
+    assert_type(await task.tool(charge_or_withdraw, hotel), str)
     assert_type(await task.tool(search, place="Faro"), list[Hotel])
     assert_type(await task.tool("search", place="Faro"), Any)
     assert_type(await book(hotel), str)
