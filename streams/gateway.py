@@ -270,9 +270,8 @@ class Client:
 
         Raises `UnknownName` if it ended so long ago that its result is no longer kept.
         """
-        key = task.encode()
         async with Reader(self._settings) as reader:
-            place = reader.partition_of("results", task)
+            place, key = reader.partition_of("results", task), task.encode()
             starts = await reader.ends([place])
             status = await self._table.get(task)
             if status is not None and status.state in ENDED:
@@ -305,9 +304,8 @@ class Client:
 
         A task that this client has just started is waited for; any other must be known (`UnknownName`).
         """
-        key = task.encode()
         async with Reader(self._settings) as reader:
-            places = [reader.partition_of(topic, task) for topic in LOG_TOPICS]
+            places, key = [reader.partition_of(topic, task) for topic in LOG_TOPICS], task.encode()
             ends = await reader.ends(places)
             status, begun_ms = await self._table.get(task), self._begun_ms.get(task)
             if begun_ms is not None and (status is None or status.state == "rejected"):

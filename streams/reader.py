@@ -18,7 +18,7 @@ from streams.encryption import keys_of
 from streams.headers import given_values, read_any_header_name
 from streams.settings import Settings
 from topics import contracts
-from topics.errors import Unavailable
+from topics.errors import BadInput, Unavailable
 from topics.flow import Received
 
 REQUEST_TIMEOUT_MS = 10_000
@@ -106,9 +106,12 @@ class Reader:
         return bool(self._cluster.partitions_for_topic(self._settings.topic(topic)))
 
     def partition_of(self, topic: str, key: str) -> TopicPartition:
-        """Where Kafka's default partitioner, of any language, puts this key."""
+        """Where Kafka's default partitioner, of any language, puts this key. Raises `BadInput` for no text."""
         by_hash: Any = DefaultPartitioner()
-        place: TopicPartition = by_hash(key.encode(), self.partitions(topic), None)
+        try:
+            place: TopicPartition = by_hash(key.encode(), self.partitions(topic), None)
+        except UnicodeEncodeError:
+            raise BadInput(f"{key!r} is the id of no task: UTF-8 does not have it") from None
         return place
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:

@@ -141,6 +141,20 @@ async def test_an_ended_task_can_t_be_cancelled(settings: Settings, put: Put) ->
             await client.cancel("t")
 
 
+async def test_an_id_that_is_no_text_is_refused_wherever_it_is_given(settings: Settings) -> None:
+    await provision(settings)
+    none = "t\udc80"
+    async with Client(settings) as client:
+        for asked in (
+            client.status(none), client.result(none), client.history(none), client.answer(none, 1),
+            client.signal(none, "go"), client.cancel(none), anext(client.follow(none)), anext(client.tokens(none)),
+        ):  # fmt: skip
+            with pytest.raises(BadInput, match=r"'t\\udc80' is the id of no task"):
+                await asked
+        with pytest.raises(BadInput, match="id: "):
+            await client.start("w", id=none)
+
+
 async def test_the_latest_status_is_seen_by_a_client_that_has_looked_before(
     settings: Settings, put: Put
 ) -> None:
