@@ -106,7 +106,7 @@ class Reader:
         return bool(self._cluster.partitions_for_topic(self._settings.topic(topic)))
 
     def partition_of(self, topic: str, key: str) -> TopicPartition:
-        """Where Kafka's default partitioner, of any language, puts this key. Raises `BadInput` for no text."""
+        """Where Kafka's default partitioner, of any language, puts it. Raises `BadInput` if it is no text."""
         by_hash: Any = DefaultPartitioner()
         try:
             place: TopicPartition = by_hash(key.encode(), self.partitions(topic), None)

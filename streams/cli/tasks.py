@@ -1,6 +1,7 @@
 """Commands about tasks: run, tasks, show, watch."""
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ from streams.gateway import Client
 from streams.history import STATES
 from streams.settings import Settings
 from streams.when import moment_of
+from topics.errors import UnknownName
 from topics.parts import Budget
 from topics.records import PRIORITY_MAX, Status
 
@@ -76,6 +78,8 @@ async def run(
         ensure_fits(found.workflow(workflow, version), value)
     async with Client(Settings.load()) as client:
         budget = Budget(usd=usd, tokens=tokens) if usd is not None or tokens is not None else None
+        if task is not None and (state := await _state_of(client, task)):
+            click.echo(f"there is a task {task} already, which is {state}: no other is started", err=True)
         started = await client.start(
             workflow, value, task, version, tenant=tenant, priority=priority, budget=budget
         )
@@ -83,6 +87,14 @@ async def run(
             emit({"task": started}) if output == "json" else click.echo(started)
             return
         await _follow(client, started, found, output, leave_parked=True)
+
+
+async def _state_of(client: Client, task: str) -> str | None:
+    """Of one that is there. The id of a request that was rejected is free."""
+    with suppress(UnknownName):
+        status = await client.status(task)
+        return status.state if status.state != "rejected" else None
+    return None
 
 
 @click.command()

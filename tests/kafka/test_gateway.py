@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -22,6 +23,7 @@ from streams.reader import Reader
 from streams.refeed import REPLAYED_FROM, Range, again, feed, records_of
 from streams.settings import Settings
 from streams.survey import survey
+from tests.kafka.conftest import worker_environment
 from topics import codec
 from topics.errors import BadInput, Unavailable, UnknownName
 from topics.records import (
@@ -147,12 +149,33 @@ async def test_an_id_that_is_no_text_is_refused_wherever_it_is_given(settings: S
     async with Client(settings) as client:
         for asked in (
             client.status(none), client.result(none), client.history(none), client.answer(none, 1),
-            client.signal(none, "go"), client.cancel(none), anext(client.follow(none)), anext(client.tokens(none)),
+            client.signal(none, "go"), client.cancel(none),
+            anext(client.follow(none)), anext(client.tokens(none)),
         ):  # fmt: skip
             with pytest.raises(BadInput, match=r"'t\\udc80' is the id of no task"):
                 await asked
         with pytest.raises(BadInput, match="id: "):
             await client.start("w", id=none)
+
+
+async def test_who_starts_a_task_by_an_id_that_is_there_is_told_so(settings: Settings, put: Put) -> None:
+    await put(
+        ("status", await status(settings, "t", "running")),
+        ("status", await status(settings, "r", "rejected")),
+    )
+    said: dict[str, str] = {}
+    for task in ("t", "r", "new"):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streams.cli", "run", "w", "--id", task),
+            env=worker_environment(settings),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said[task] = (await process.communicate())[1].decode()
+    assert said == {
+        "t": "there is a task t already, which is running: no other is started\n",
+        "r": "",
+        "new": "",
+    }
 
 
 async def test_the_latest_status_is_seen_by_a_client_that_has_looked_before(
