@@ -77,10 +77,6 @@ async def test_bad_records_are_processed_or_put_aside_and_good_ones_succeed(
     said = [record for record in caplog.records if record.name.startswith("streams")]
     said = [record for record in said if record.name != of_this_test]
     assert {record.name for record in said} == {"streams.failure_log"}
-    assert all(
-        "into the dead letters" in record.getMessage() or "more failures" in record.getMessage()
-        for record in said
-    )
 
 
 # ---------------------------------------------------------------- what is produced
