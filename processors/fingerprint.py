@@ -1,9 +1,12 @@
-"""What a step asked for, in 12 characters: the outcome echoes it, so a workflow that changed is caught."""
+"""What a step asked for, in 12 characters: the outcome echoes it, so a workflow that changed is caught.
+
+With it what a workflow may ask with at all: values that JSON has, and that fit into a record.
+"""
 
 from hashlib import blake2b
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from topics.codec import DEPTH_MAX, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
@@ -12,12 +15,17 @@ from topics.errors import BadInput
 
 def fingerprint(kind: str, name: str, asked: Any) -> str:
     """Of the step's kind, its name, and the JSON value that it asked with. No times, no versions in it."""
-    return blake2b(f"{kind} {name} ".encode() + fits(kind, name, asked), digest_size=6).hexdigest()
+    body = fits(kind, name, asked)
+    return blake2b(f"{kind} {name} ".encode() + body, digest_size=6).hexdigest()
 
 
 def fits(kind: str, name: str, asked: Any) -> bytes:
-    """The value as JSON. Raises `BadInput` if it would not fit into a record."""
-    body = to_json(asked)
+    """The value as JSON. Raises `BadInput` if it has none, or would not fit into a record."""
+    try:
+        name.encode()
+        body = to_json(asked)
+    except (UnicodeEncodeError, PydanticSerializationError) as error:
+        raise BadInput(f"{kind} {name!r} is asked with what JSON can't hold: {error}") from None
     if len(body) > PAYLOAD_BYTES_MAX:
         raise BadInput(
             f"{kind} {name!r} is asked with {len(body):,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
@@ -26,3 +34,11 @@ def fits(kind: str, name: str, asked: Any) -> bytes:
     if too_deep(body):
         raise BadInput(f"{kind} {name!r} is asked with lists and objects nested deeper than {DEPTH_MAX}")
     return body
+
+
+def jsonable(value: Any) -> Any:
+    """The value in JSON's types. Raises `BadInput` if it is of another."""
+    try:
+        return to_jsonable_python(value)
+    except PydanticSerializationError as error:
+        raise BadInput(f"{type(value).__name__} is no value that JSON can hold: {error}") from None

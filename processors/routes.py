@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from processors.annotations import adapter_of, parameters_of
 from processors.blob import Blob
@@ -132,7 +132,12 @@ def undo_of(name: str, undo: "Undo[Any] | None") -> Tool[..., Any] | None:
 
 def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
     """A value that a workflow has only the reference of is passed on by it."""
-    return to_jsonable_python(value) if isinstance(value, Blob) else adapter.dump_python(value, mode="json")
+    if isinstance(value, Blob):
+        return to_jsonable_python(value)
+    try:
+        return adapter.dump_python(value, mode="json")
+    except PydanticSerializationError as error:
+        raise BadInput(f"an argument is no value that JSON can hold: {error}") from None
 
 
 class DeclaresTool(Protocol):

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic_core import PydanticSerializationError
-
 from processors.again import Again
 from processors.ending import as_json
 from processors.routes import Tool
@@ -117,7 +115,7 @@ class Saga:
         try:
             self._performance.steps.make_room()
             await self._call(owed.undo, owed.given(result), owed.undoes).future
-        except (StepError, BadInput, PydanticSerializationError) as error:
+        except (StepError, BadInput) as error:
             problem = error.problem if isinstance(error, StepError) else _unasked(error)
             self._performance.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, Ty
 from weakref import ref
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json, to_jsonable_python
+from pydantic_core import from_json
 
 from processors.again import Again, called_off
 from processors.budget import strictest, within_budget
-from processors.fingerprint import fits
+from processors.fingerprint import fits, jsonable
 from processors.openapi import OpenApiTool
 from processors.questions import close_question, open_question
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
@@ -166,7 +166,7 @@ class Task:
         """
         found = self._performance.app.model_route(route if isinstance(route, str) else route.name)
         name, stream = found.name, found.stream if stream is None else stream
-        prompt = to_jsonable_python(prompt)
+        prompt = jsonable(prompt)
         checks: Iterable[Any] = [check] if isinstance(check, BoundCheck) or callable(check) else check
         bound = tuple(self._bound(each) for each in checks)
         accept, schema = (None, None) if output is str else _shape(output)
@@ -191,7 +191,7 @@ class Task:
         app = self._performance.app
         judge = app.model_route(check.judge).name if check.judge is not None else None
         name = app.check(check.name).name if judge is None else check.name
-        return CheckCall(name=name, arguments=to_jsonable_python(dict(check.arguments)), judge=judge)
+        return CheckCall(name=name, arguments=jsonable(dict(check.arguments)), judge=judge)
 
     def _call(self, step: Step, checks: tuple[CheckCall, ...]) -> dict[str, Any]:
         return {
@@ -212,8 +212,8 @@ class Task:
 
         It replaces what was shown before. It is no step, and nothing waits for it.
         """
-        value = to_jsonable_python(view)
-        if (size := len(to_json(value))) > VIEW_BYTES_MAX:
+        value = jsonable(view)
+        if (size := len(fits("view", self.id, value))) > VIEW_BYTES_MAX:
             raise BadInput(
                 f"a view of {size:,} bytes: at most {VIEW_BYTES_MAX:,} are shown, so show a summary"
             )
@@ -232,7 +232,7 @@ class Task:
             )
         submitted = performance.submitted
         workflow = performance.app.workflow(submitted.workflow, version or submitted.version)
-        value = from_json(fits("again", workflow.name, to_jsonable_python(value)))
+        value = from_json(fits("again", workflow.name, jsonable(value)))
         try:
             workflow.arguments(value)
         except ValidationError as error:
@@ -351,7 +351,7 @@ class Task:
         if options is not None and not options:
             raise BadInput(f"ask({to!r}): there are no options to choose from")
         performance = self._performance
-        offered = tuple(Option(label=k, value=to_jsonable_python(v)) for k, v in (options or {}).items())
+        offered = tuple(Option(label=k, value=jsonable(v)) for k, v in (options or {}).items())
         step = performance.step("ask", to, [text, offered])
         step.accept, schema = _answer(offered, options, answer)
         closes_at_ms = performance.now_ms + round(within.total_seconds() * 1000) if within else None
@@ -447,7 +447,7 @@ class Task:
             (workflow, version) if isinstance(workflow, str) else (workflow.name, workflow.version)
         )
         declared = performance.app.workflow(name, version)
-        value = to_jsonable_python(value)
+        value = jsonable(value)
         step = performance.step("child", name, [declared.version, value, *([known_as] if known_as else [])])
         step.accept = reader(declared.output)
         step.child = known_as or f"{self.id}/{step.number}"
@@ -483,7 +483,7 @@ def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
     if isinstance(target, Tool):
         declared = cast("Tool[..., Any]", target)
         return declared.name, declared.arguments(args, kwargs)
-    return target if isinstance(target, str) else target.name, to_jsonable_python(kwargs)
+    return target if isinstance(target, str) else target.name, jsonable(kwargs)
 
 
 def _no_saga() -> None:

@@ -6,6 +6,7 @@ exception of user code becomes a failure record here, and never reaches the runn
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,8 +40,8 @@ class Job:
 
     id: str
     perform: Callable[[], Awaitable[Decision]]
-    too_large: Callable[[str], Decision]
-    """What to publish instead of a result that does not fit on its topic."""
+    instead: Callable[[Problem], Decision]
+    """What to publish where the outcome does not fit on its topic, with why."""
 
 
 class Executor(Protocol):
@@ -95,7 +96,7 @@ class RouteCalls:
             return Job(
                 f"{_id(call)}/choice",
                 lambda: self._choosing.choose(call, record),
-                lambda reason: self._too_large(call, reason),
+                lambda problem: self._unfit(call, problem),
             )
         desk = self._desk(call, tenant_in(record.headers), refers=may_refer(record.value))
         name = _id(call)
@@ -104,13 +105,13 @@ class RouteCalls:
             perform = self._told(self._announcer, call, record, perform)
         if self._gate is not None:
             name, perform = self._gated(self._gate, call, record, perform)
-        return Job(name, perform, lambda reason: self._too_large(call, reason))
+        return Job(name, perform, lambda problem: self._unfit(call, problem))
 
     def local(self, call: CallTool, tenant: str | None) -> Job:
         """A call that stands on no topic: of a tool that no limit and no choice concern."""
         refers = any(isinstance(value, dict | list) for value in call.arguments.values())
         desk = self._desk(call, tenant, refers=refers)
-        return Job(_id(call), lambda: self._perform(call, desk), lambda reason: self._too_large(call, reason))
+        return Job(_id(call), lambda: self._perform(call, desk), lambda problem: self._unfit(call, problem))
 
     def _desk(self, call: AnyCall, tenant: str | None, *, refers: bool) -> Desk:
         bytes_max = _policy(self._app, call).result_bytes_max
@@ -141,8 +142,7 @@ class RouteCalls:
         self._measure(call, by, "succeeded", took_s)
         return tool.replied(call, reply, took_s * 1000, now_ms())
 
-    def _too_large(self, call: AnyCall, reason: str) -> Decision:
-        problem = Problem(type="TooLarge", message=reason, retryable=False)
+    def _unfit(self, call: AnyCall, problem: Problem) -> Decision:
         return tool.failed(call, self.executor.candidate(call), problem, 0.0, now_ms())
 
     def _measure(self, call: AnyCall, by: str, outcome: str, seconds: float) -> None:
@@ -168,7 +168,11 @@ class CheckCalls:
         output: CheckOutput = codec.decode(record.topic, record.value)
         desk = Desk(self._objects, output.task, tenant_in(record.headers), refers=may_refer(record.value))
         name = _id(output.call) if output.verdict is None else f"{_id(output.call)}/judged-{output.passed}"
-        return Job(name, lambda: self._perform(output, desk), lambda reason: _unchecked(output, reason))
+        return Job(
+            name,
+            lambda: self._perform(output, desk),
+            lambda problem: check.unchecked(output, problem, now_ms()),
+        )
 
     async def _perform(self, output: CheckOutput, desk: Desk) -> Decision:
         started_s = time.perf_counter()
@@ -205,13 +209,16 @@ def _policy(app: App, call: AnyCall) -> Policy:
 def raise_if_ours(error: BaseException) -> None:
     """Lets through what is meant for the runner: its own cancellation, and a person's Ctrl-C.
 
-    A `CancelledError` that nobody asked of this task, or a tool's `sys.exit()`, is a failure like any other.
+    A `CancelledError` that nobody asked of this task, a tool's `sys.exit()` or its own `KeyboardInterrupt`,
+    which would stop one worker after the other, is a failure like any other.
     """
     task = asyncio.current_task()
     cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-    if cancelled or isinstance(error, KeyboardInterrupt | GeneratorExit):
+    if cancelled or isinstance(error, GeneratorExit) or _is_ctrl_c(error):
         raise error
 
 
-def _unchecked(output: CheckOutput, reason: str) -> Decision:
-    return check.unchecked(output, Problem(type="TooLarge", message=reason, retryable=False), now_ms())
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Whether it was raised by the handler of SIGINT that `asyncio.run` sets."""
+    frames = list(traceback.walk_tb(error.__traceback__)) if isinstance(error, KeyboardInterrupt) else []
+    return bool(frames) and frames[-1][0].f_code.co_filename == asyncio.runners.__file__

@@ -242,8 +242,8 @@ class EffectRunner:
         outbox = Outbox(self._settings)
         for begun in finished:
             assert begun.decision is not None
-            too_large = begun.job.too_large if begun.job is not None else None
-            outbox.add_outcome(begun.decision, begun.record, too_large, self.name, at_ms)
+            instead = begun.job.instead if begun.job is not None else None
+            outbox.add_outcome(begun.decision, begun.record, instead, self.name, at_ms)
             self._progress[begun.at].finish(begun.record.offset)
         offsets = {tp: self._progress[tp].commit() for tp in {begun.at for begun in finished}}
         await commits.commit(outbox.records, offsets, group.membership, at_ms)

@@ -73,7 +73,7 @@ class LocalCalls:
         for each, job, outcome in zip_longest(asked, jobs, made):
             decision = outcome or Decision([each.publish])
             decision.tenant = each.tenant
-            outbox.add_outcome(decision, each.cause, job.too_large, stage, now_ms())
+            outbox.add_outcome(decision, each.cause, job.instead, stage, now_ms())
         for each, decision in zip(asked, made, strict=False):
             if decision is None:
                 self._rest(each.call.route)

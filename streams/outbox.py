@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
+from pydantic_core import PydanticSerializationError
 
 from streams.batches import Outgoing
 from streams.encryption import keys_of
@@ -35,7 +36,7 @@ from topics.flow import (
     tenant_in,
     trace_of,
 )
-from topics.records import CallTool, Record
+from topics.records import CallTool, Problem, Record
 
 RECORD_OVERHEAD_BYTES = 100
 """Offsets, lengths and the batch's own header, generously."""
@@ -47,8 +48,20 @@ _ONLY_OURS = ((), (codec.CONTENT_TYPE,))
 """The headers of most records: nothing in them to pass on."""
 
 
-class TooLarge(Exception):
-    """A record would be refused by its topic, or by those who read it."""
+class Unfit(Exception):
+    """A record can't be written, or would be refused by its topic or by those who read it."""
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(type=type(self).__name__, message=str(self), retryable=False)
+
+
+class TooLarge(Unfit):
+    pass
+
+
+class NoText(Unfit):
+    """Text with half of a surrogate pair, as Python has it of file names that are no UTF-8."""
 
 
 class Asked(NamedTuple):
@@ -76,7 +89,7 @@ class Outbox:
     def add(
         self, decision: Decision, cause: Received | None, changelog: TopicPartition | None = None
     ) -> list[Write]:
-        """All of `decision` or, if a record of it is too large, nothing. Raises `TooLarge`.
+        """All of `decision` or, if a record of it does not fit, nothing. Raises `Unfit`.
 
         Returns the changes of the state as they stand on the changelog, sealed if there are keys.
         """
@@ -100,7 +113,7 @@ class Outbox:
         self,
         decision: Decision,
         cause: Received,
-        too_large: Callable[[str], Decision] | None,
+        instead: Callable[[Problem], Decision] | None,
         stage: str,
         now_ms: int,
     ) -> None:
@@ -108,13 +121,13 @@ class Outbox:
         try:
             self.add(decision, cause)
             return
-        except TooLarge as large:
-            reason = str(large)
-        with suppress(TooLarge):
-            if too_large is not None:
-                self.add(too_large(reason), cause)
+        except Unfit as unfit:
+            problem = unfit.problem
+        with suppress(Unfit):
+            if instead is not None:
+                self.add(instead(problem), cause)
                 return
-        self.add(Decision([dead_letter(cause, stage, reason, now_ms)]), cause)
+        self.add(Decision([dead_letter(cause, stage, problem.message, now_ms)]), cause)
 
     def _outgoing(self, publish: Publish, cause: Received | None, passed: Headers) -> Outgoing:
         key = publish.key.encode()
@@ -157,7 +170,10 @@ def _on_behalf_of(tenant: str, passed: Headers) -> Headers:
 def _body(publish: Publish, passed: Headers) -> tuple[bytes | None, list[tuple[str, bytes]]]:
     if isinstance(publish.value, Record):
         own = publish.headers or passed
-        return codec.encode(publish.value), [codec.CONTENT_TYPE, *own]
+        try:
+            return codec.encode(publish.value), [codec.CONTENT_TYPE, *own]
+        except PydanticSerializationError as error:
+            raise NoText(f"it can't be written to {publish.topic!r}: {error}") from None
     return publish.value, list(publish.headers)
 
 

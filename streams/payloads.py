@@ -79,8 +79,8 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) ->
 async def _kept(reply: Reply, shelf: TaskShelf, bytes_max: int | None) -> Reply:
     try:
         body = to_json(reply.result)
-    except PydanticSerializationError:
-        return reply
+    except PydanticSerializationError as error:
+        raise Permanent(f"{reply.by} answered with what JSON can't hold: {error}") from None
     if len(body) <= shelf.payload_bytes_max:
         return reply
     if bytes_max is not None and len(body) > bytes_max:

@@ -24,7 +24,7 @@ from streams.failure_log import FailureLog
 from streams.group import Batch, Committed, Group, session
 from streams.local import LocalCalls
 from streams.metrics import Metrics
-from streams.outbox import Outbox, TooLarge
+from streams.outbox import Outbox, Unfit
 from streams.problems import redact
 from streams.producer import Ends, Offsets
 from streams.protocol import Membership
@@ -102,7 +102,7 @@ class Partition:
         try:
             decision = self.object.handle(record, now_ms)
             self._accept(decision, record, outbox)
-        except TooLarge as refused:
+        except Unfit as refused:
             self._put_aside(record, str(refused), outbox, now_ms)
         except StateFailed:
             raise

@@ -75,7 +75,7 @@ class Telling:
             route=call.route,
             by=self._by,
             number=self._number,
-            text=text,
+            text=text.encode(errors="replace").decode(),  # half of a character would be no JSON
             stand=stand,
             begun_ms=self._begun_ms,
             at_ms=now_ms(),

@@ -10,7 +10,7 @@ Times are integers in milliseconds since the Unix epoch (`at_ms`), durations flo
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from topics.parts import Budget, Choice, Part, Refusal, Spent, Usage, Verdict
 
@@ -74,14 +74,22 @@ class Origin(Part):
     offset: int
 
 
+def _words(text: str) -> str:
+    """Exceptions may speak of file names that are no UTF-8, and are told all the same."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+Words = Annotated[str, AfterValidator(_words)]
+
+
 class Problem(Part):
     """Why something failed, for people and for policies. `traceback` only where user code raised."""
 
     type: str
-    message: str
+    message: Words
     retryable: bool = True
     retry_after_s: float | None = Field(default=None, ge=0, le=RETRY_AFTER_S_MAX)
-    traceback: str | None = None
+    traceback: Words | None = None
 
 
 class Critique(Part):

@@ -149,7 +149,7 @@ async def test_no_record_fails_an_effect_stage(name: str, topic: str) -> None:
         taken_s = time.perf_counter() - started_s
         decision = await job.perform()
         started_s = time.perf_counter() - taken_s
-        outbox.add_outcome(decision, record, job.too_large, name, NOW_MS)
+        outbox.add_outcome(decision, record, job.instead, name, NOW_MS)
         assert time.perf_counter() - started_s < SLOWEST_S, bad
         assert len(outbox.published) == 1, bad
         metrics.published(name, outbox.published)

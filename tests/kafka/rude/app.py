@@ -20,6 +20,22 @@ async def forbidden() -> int:
     return "many"  # type: ignore[return-value]
 
 
+@tool(retries=0)
+def no_text() -> str:
+    """As `os.listdir` has names that are no UTF-8."""
+    return "caf\udce9.txt"
+
+
+@tool(retries=0)
+async def raises_no_text() -> str:
+    raise ValueError("caf\udce9.txt is not there")
+
+
+@tool(retries=0)
+async def interrupts() -> str:
+    raise KeyboardInterrupt("by the tool itself")
+
+
 @tool
 async def good() -> str:
     return "good"
@@ -47,11 +63,14 @@ routes = [
 ]
 
 
+tools = [large, forbidden, no_text, raises_no_text, interrupts]
+
+
 @workflow
 async def meet(task: Task) -> dict[str, str]:
     """What comes of each, one after the other: the answer, or why there is none."""
     came: dict[str, str] = {}
-    for name in [*(each.name for each in routes), "large", "forbidden"]:
+    for name in [*(each.name for each in routes), *(each.name for each in tools)]:
         try:
             came[name] = str(await task.tool(name))
         except StepError as failed:
@@ -59,4 +78,4 @@ async def meet(task: Task) -> dict[str, str]:
     return came
 
 
-app = App("rude", workflows=[meet], routes=routes, tools=[large, forbidden, good])
+app = App("rude", workflows=[meet], routes=routes, tools=[*tools, good])
