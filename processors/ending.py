@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from processors.again import Again
 from processors.blob import Blob
-from topics.codec import DEPTH_MAX, too_deep
+from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
-from topics.errors import BadOutput, StepError, in_words, sole
+from topics.errors import BadInput, BadOutput, StepError, in_words, sole
 from topics.records import Outcome, Problem
 
 TRACEBACK_CHARACTERS_MAX = 8_000
@@ -52,8 +52,8 @@ def as_json(result: Any, output: TypeAdapter[Any]) -> Any:
         return to_jsonable_python(result)
     try:
         value = output.dump_python(result, mode="json", warnings="error")
-        body = to_json(value)
-    except (PydanticSerializationError, ValueError) as error:
+        body = json_of(value)
+    except (BadInput, ValueError) as error:
         kind = type(result).__name__
         raise BadOutput(
             f"the workflow returned {kind}, which its annotation does not allow: {error}"

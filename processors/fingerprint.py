@@ -6,9 +6,9 @@ With it what a workflow may ask with at all: values that JSON has, and that fit 
 from hashlib import blake2b
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from topics.codec import DEPTH_MAX, too_deep
+from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput
 
@@ -23,9 +23,9 @@ def fits(kind: str, name: str, asked: Any) -> bytes:
     """The value as JSON. Raises `BadInput` if it has none, or would not fit into a record."""
     try:
         name.encode()
-        body = to_json(asked)
-    except (UnicodeEncodeError, PydanticSerializationError) as error:
-        raise BadInput(f"{kind} {name!r} is asked with what JSON can't hold: {error}") from None
+        body = json_of(asked)
+    except (UnicodeEncodeError, BadInput) as error:
+        raise BadInput(f"{kind} {name!r} can't be asked with that: {error}") from None
     if len(body) > PAYLOAD_BYTES_MAX:
         raise BadInput(
             f"{kind} {name!r} is asked with {len(body):,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
@@ -41,4 +41,4 @@ def jsonable(value: Any) -> Any:
     try:
         return to_jsonable_python(value)
     except PydanticSerializationError as error:
-        raise BadInput(f"{type(value).__name__} is no value that JSON can hold: {error}") from None
+        raise BadInput(f"JSON can't hold {type(value).__name__}: {error}") from None

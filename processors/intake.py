@@ -27,6 +27,7 @@ from topics.records import (
     Origin,
     Problem,
     Rejected,
+    Signal,
     SignalReceived,
     SignalRecord,
     Submitted,
@@ -66,6 +67,7 @@ class Intake(Stage):
         facts["origin"] = Origin(topic=record.topic, partition=record.partition, offset=record.offset)
         try:
             workflow = self._app.workflow(request.workflow, request.version)
+            codec.json_of(request.input)
             workflow.arguments(request.input)
         except (UnknownName, ValidationError, BadInput) as error:
             why = _why_not(request, error)
@@ -109,20 +111,22 @@ def _signal(signal: SignalRecord, record: Received, now_ms: int) -> Decision:
     facts: dict[str, Any] = {"task": signal.task, "origin": origin, "at_ms": now_ms}
     facts["id"] = signal.id or f"{origin.topic}/{origin.partition}/{origin.offset}"
     event: Answered | CancelRequested | SignalReceived
+    _check_value(signal)
     if isinstance(signal, Answer):
         event = Answered(**facts, step=signal.step, value=signal.value, by=signal.by)
     elif isinstance(signal, Cancel):
         event = CancelRequested(**facts, reason=signal.reason, force=signal.force)
     else:
         event = SignalReceived(**facts, name=signal.name, value=signal.value)
-        if signal.name == BUDGET_SIGNAL:
-            _check_budget(signal.value)
     return Decision([Publish("events", signal.task, event)])
 
 
-def _check_budget(value: Any) -> None:
+def _check_value(signal: SignalRecord) -> None:
     try:
-        budget_in(value)
+        if isinstance(signal, Answer | Signal):
+            codec.json_of(signal.value)
+        if isinstance(signal, Signal) and signal.name == BUDGET_SIGNAL:
+            budget_in(signal.value)
     except BadInput as error:
         raise BadRecord(str(error)) from None
 

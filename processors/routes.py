@@ -137,7 +137,7 @@ def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
     try:
         return adapter.dump_python(value, mode="json")
     except PydanticSerializationError as error:
-        raise BadInput(f"an argument is no value that JSON can hold: {error}") from None
+        raise BadInput(f"JSON can't hold the argument: {error}") from None
 
 
 class DeclaresTool(Protocol):
@@ -205,6 +205,11 @@ def tool(
     def declare(function: Callable[P, Awaitable[R] | R]) -> Tool[P, R]:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise BadInput(f"tool {function.__name__!r} yields: let it return a list, or write a Blob")
+        if local and not inspect.iscoroutinefunction(function):
+            raise BadInput(
+                f"tool {function.__name__!r} can't be local: a function that blocks can't be interrupted "
+                "for those who wait behind it; make it async, or leave local out"
+            )
         if any(p.kind in _UNNAMED for p in inspect.signature(function).parameters.values()):
             raise BadInput(
                 f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"

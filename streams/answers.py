@@ -57,9 +57,13 @@ def chosen(question: Question, text: str) -> Any:
 def json_or_text(text: str) -> Any:
     """A JSON value, or plain text where it is not JSON."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError):  # as deep as no record may be
         return text
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON, though Python reads it")
 
 
 def _options(question: Question) -> str:

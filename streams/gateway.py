@@ -223,9 +223,11 @@ class Client:
     def _record(self, kind: type[Record], **fields: Any) -> Record:
         try:
             record = kind(**fields)
+            size = len(codec.encode(record))
         except ValidationError as error:
             raise BadInput(codec.describe(error)) from None
-        size = len(codec.encode(record))
+        except PydanticSerializationError as error:
+            raise BadInput(f"JSON can't hold it: {error}") from None
         if size > self._settings.payload_bytes_max:
             raise BadInput(
                 f"{size:,} bytes are over SEGUE_PAYLOAD_BYTES_MAX, {self._settings.payload_bytes_max:,}: "
@@ -356,12 +358,9 @@ async def _started_producer(settings: Settings) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """The value as JSON would carry it. Raises `BadInput` if JSON can't."""
-    try:
-        to_json(value, inf_nan_mode="constants")
-        return to_jsonable_python(value)
-    except PydanticSerializationError as error:
-        raise BadInput(f"the value can't travel as JSON: {error}") from None
+    """The value in JSON's types. Raises `BadInput` if it has none there."""
+    codec.json_of(value)
+    return to_jsonable_python(value)
 
 
 def _no_result(task: str, status: Status | None, timeout_s: float | None) -> Exception:

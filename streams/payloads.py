@@ -6,12 +6,13 @@ the data is; here, where tools and checks run, the reference and the value are e
 
 from typing import Any, Protocol
 
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from processors.blob import JSON, SHELF, whole
 from processors.reply import Reply
 from streams.objects import Objects, TaskShelf
-from topics.errors import Permanent
+from topics.codec import json_of
+from topics.errors import BadInput, Permanent
 from topics.records import CallModel, CallTool, CheckOutput
 
 REFERENCE = b'"kind":"value"'
@@ -78,9 +79,9 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) ->
 
 async def _kept(reply: Reply, shelf: TaskShelf, bytes_max: int | None) -> Reply:
     try:
-        body = to_json(reply.result)
-    except PydanticSerializationError as error:
-        raise Permanent(f"{reply.by} answered with what JSON can't hold: {error}") from None
+        body = json_of(reply.result)
+    except BadInput as error:
+        raise Permanent(f"the answer of {reply.by}: {error}") from None
     if len(body) <= shelf.payload_bytes_max:
         return reply
     if bytes_max is not None and len(body) > bytes_max:

@@ -15,10 +15,11 @@ from itertools import accumulate
 from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 
 from topics import contracts
 from topics.envelope import why_not_read
-from topics.errors import BadRecord
+from topics.errors import BadInput, BadRecord
 from topics.records import VERSION, Record
 
 DEPTH_MAX = 100
@@ -82,6 +83,21 @@ def _explain(topic: str, value: bytes, error: ValidationError) -> str:
     return f"not a record of {topic!r}: {describe(error)}"
 
 
+def json_of(value: Any) -> bytes:
+    """The value as JSON text. Raises `BadInput` if it has none.
+
+    Text with half of a surrogate pair has none, and no record could be written with it; NaN and the
+    infinities have none either, and would be null to whoever reads them.
+    """
+    try:
+        body = to_json(value)
+    except PydanticSerializationError as error:
+        raise BadInput(f"JSON can't hold it: {error}") from None
+    if (b"NaN" in body or b"Infinity" in body) and _NO_NUMBER.search(_STRING.sub(b"", body)):
+        raise BadInput("JSON can't hold it: NaN and infinities are no numbers there, give None or text")
+    return body
+
+
 def too_deep(body: bytes, most: int = DEPTH_MAX) -> bool:
     """Whether JSON text has more than `most` lists and objects within each other."""
     if body.count(b"[") + body.count(b"{") <= most:
@@ -91,6 +107,7 @@ def too_deep(body: bytes, most: int = DEPTH_MAX) -> bool:
 
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NO_NUMBER = re.compile(rb"NaN|Infinity")
 _OPENING = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 

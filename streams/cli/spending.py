@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import click
 
-from processors.budget import together
+from processors.budget import budget_in, together
 from processors.preview import usd as dollars
 from processors.wording import spent_line
 from streams.cli.output import asynchronous, emit, emit_document, output_option
@@ -13,7 +13,7 @@ from streams.cli.task_ids import task_argument
 from streams.gateway import Client
 from streams.settings import Settings
 from topics.errors import BadInput
-from topics.parts import Budget, Spent
+from topics.parts import Spent
 from topics.records import Status
 
 
@@ -34,7 +34,7 @@ async def budget(task: str, usd: float | None, tokens: int | None, output: str) 
     if usd is None and tokens is None:
         raise BadInput("say how much: --usd, --tokens or both")
     async with Client(Settings.load()) as client:
-        await client.set_budget(task, Budget(usd=usd, tokens=tokens))
+        await client.set_budget(task, budget_in({"usd": usd, "tokens": tokens}))
     if output == "json":
         emit({"task": task, "usd": usd, "tokens": tokens})
         return

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from processors.app import App
+from processors.budget import budget_in
 from processors.preview import duration
 from processors.timeline import Timeline
 from processors.wording import spent_line, standing
@@ -25,7 +26,6 @@ from streams.history import STATES
 from streams.settings import Settings
 from streams.when import moment_of
 from topics.errors import UnknownName
-from topics.parts import Budget
 from topics.records import PRIORITY_MAX, Status
 
 DAY_AND_MINUTE = slice(5, 16)
@@ -77,7 +77,7 @@ async def run(
     if found is not None:
         ensure_fits(found.workflow(workflow, version), value)
     async with Client(Settings.load()) as client:
-        budget = Budget(usd=usd, tokens=tokens) if usd is not None or tokens is not None else None
+        budget = budget_in({"usd": usd, "tokens": tokens}) if usd is not None or tokens is not None else None
         if task is not None and (state := await _state_of(client, task)):
             click.echo(f"there is a task {task} already, which is {state}: no other is started", err=True)
         started = await client.start(

@@ -156,6 +156,8 @@ async def test_an_id_that_is_no_text_is_refused_wherever_it_is_given(settings: S
                 await asked
         with pytest.raises(BadInput, match="id: "):
             await client.start("w", id=none)
+        with pytest.raises(BadInput, match="JSON can't hold it"):
+            await client.start(none)
 
 
 async def test_who_starts_a_task_by_an_id_that_is_there_is_told_so(settings: Settings, put: Put) -> None:

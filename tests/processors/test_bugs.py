@@ -1,6 +1,7 @@
 """A task whose workflow has a bug waits for mended code, or is cancelled and fails by it."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -342,6 +343,49 @@ def test_one_bug_of_several_at_once_is_enough() -> None:
             raise IndexError
 
     assert standing(played(run)).state == "parked"
+
+
+# ---------------------------------------------------------------- what JSON can't hold
+
+HALF = "caf\udce9"
+"""As Python has file names that are no UTF-8."""
+
+
+ASKS: dict[str, Callable[[Task], Any]] = {
+    "argument": lambda task: task.tool(reserve, HALF),
+    "question": lambda task: task.ask("ada", HALF),
+    "addressee": lambda task: task.ask(HALF, "well?"),
+    "option": lambda task: task.ask("ada", "well?", options={"yes": object()}),
+    "child": lambda task: task.child("run", HALF),
+    "object": lambda task: task.tool("reserve", place=object()),
+    "infinity": lambda task: task.tool("reserve", place=[math.inf, "Infinity"]),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_to_ask_with_what_json_can_not_hold_is_a_bug(ask: Callable[[Task], Any]) -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        return str(await ask(task))
+
+    driver = played(run)
+    assert driver.bug().type == "BadInput"
+    assert "can't" in driver.bug().message
+    assert not driver.reasons()
+
+
+@pytest.mark.parametrize("view", [HALF, object(), {"of": object()}], ids=["text", "object", "within"])
+def test_to_show_what_json_can_not_hold_is_a_bug(view: Any) -> None:
+    @workflow
+    async def run(task: Task) -> None:
+        task.show(view)
+
+    assert played(run).bug().type == "BadInput"
+
+
+def test_a_task_that_fails_by_such_words_ends_and_tells_them() -> None:
+    result = played(books(mistaken(ValueError(HALF)))).result()
+    assert (result.outcome, result.problem and result.problem.message) == ("failed", r"ValueError: caf\udce9")
 
 
 # ---------------------------------------------------------------- replay

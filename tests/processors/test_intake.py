@@ -187,3 +187,27 @@ def test_a_signal_that_is_none_is_a_dead_letter() -> None:
     for value in (b"{}", b'{"kind": "shout", "task": "t"}', b'{"kind": "cancel", "task": ""}', None):
         [letter] = INTAKE.handle(received("signals", value), NOW_MS).publish
         assert letter.topic == "dead-letters"
+
+
+# ---------------------------------------------------------------- what Python reads, and JSON has not
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+@pytest.mark.parametrize(
+    ("topic", "record"),
+    [
+        ("tasks", b'{"workflow": "idle", "input": {"limit": %b}}'),
+        ("signals", b'{"kind": "answer", "task": "t", "value": [%b]}'),
+        ("signals", b'{"kind": "signal", "task": "t", "name": "go", "value": %b}'),
+    ],
+)
+def test_what_is_no_number_is_a_dead_letter_and_never_null(topic: str, record: bytes, number: bytes) -> None:
+    [*_, letter] = INTAKE.handle(received(topic, record % number), NOW_MS).publish
+    assert letter.topic == "dead-letters"
+    assert reason(letter).endswith("NaN and infinities are no numbers there, give None or text")
+
+
+def test_text_that_speaks_of_no_numbers_is_text() -> None:
+    said = {"kind": "signal", "task": "t", "name": "go", "value": 'Infinity, said as \\ or " NaN'}
+    [event] = INTAKE.handle(received("signals", to_json(said)), NOW_MS).publish
+    assert event.topic == "events"

@@ -2,8 +2,9 @@
 
 import os
 import sys
+from typing import Any
 
-from segue import App, McpServer, Policy, StepError, Task, ToolRoute, tool, workflow
+from segue import App, McpServer, Policy, StepError, Task, Tool, ToolRoute, tool, workflow
 
 rude = McpServer("rude", (sys.executable, os.environ["RUDE_SERVER"]))
 silent = McpServer("silent", (sys.executable, "-c", "import time; time.sleep(600)"))
@@ -24,6 +25,11 @@ async def forbidden() -> int:
 def no_text() -> str:
     """As `os.listdir` has names that are no UTF-8."""
     return "caf\udce9.txt"
+
+
+@tool(retries=0)
+async def no_number() -> float:
+    return float("nan")
 
 
 @tool(retries=0)
@@ -63,7 +69,7 @@ routes = [
 ]
 
 
-tools = [large, forbidden, no_text, raises_no_text, interrupts]
+tools: list[Tool[..., Any]] = [large, forbidden, no_text, no_number, raises_no_text, interrupts]
 
 
 @workflow
