@@ -128,12 +128,21 @@ def workflow(
     def declare(function: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
         if not inspect.iscoroutinefunction(function):
             raise BadInput(f"workflow {function.__name__!r} must be an async function")
-        if len(inspect.signature(function).parameters) not in (1, 2):
-            raise BadInput(f"workflow {function.__name__!r} takes a Task and at most one input")
+        if not _takes_a_task(function):
+            raise BadInput(f"workflow {function.__name__!r} must take a Task and at most one input")
         check_bugs(function.__name__, bugs)
         return Workflow(function, name or function.__name__, version, budget, bugs)
 
     return declare(function) if function is not None else declare
+
+
+def _takes_a_task(function: Callable[..., Any]) -> bool:
+    """As far as can be seen: annotations may be missing, or not be looked up yet."""
+    annotations = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
+    if len(annotations) not in (1, 2):
+        return False
+    first = annotations[0]
+    return not isinstance(first, type) or first is inspect.Parameter.empty or issubclass(Task, first)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from processors.app import App, workflow
 from processors.attempt import Attempt, current_attempt
 from processors.reply import Reply
 from processors.routes import Tool, ToolRoute, tool
+from processors.task import Task
 from streams.executors import ToolExecutor
 from streams.problems import problem_of
 from tests.executors.calls import call_tool
@@ -178,6 +179,21 @@ def test_what_can_be_no_tool_or_workflow_is_refused_by_name() -> None:
         tool(local=True)(breaks.function)
     with pytest.raises(BadInput, match="workflow 'rooms' must be an async function"):
         workflow(none)
+
+
+async def nothing() -> None: ...
+
+
+async def no_task(number: int) -> None: ...
+
+
+async def too_many(task: Task, one: int, two: int) -> None: ...
+
+
+@pytest.mark.parametrize("function", [nothing, no_task, too_many])
+def test_a_workflow_takes_a_task_first(function: Any) -> None:
+    with pytest.raises(BadInput, match="must take a Task and at most one input"):
+        workflow(function)
 
 
 # ---------------------------------------------------------------- functions that block
