@@ -1,5 +1,6 @@
 """The open questions of a task, by the numbers of their steps: asked, answered, and closed."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -7,10 +8,27 @@ from pydantic import ValidationError
 from processors.step import Step
 from topics import codec
 from topics.errors import BadInput
-from topics.records import Answered, Question, QuestionClosed
+from topics.records import Answered, Option, Question, QuestionClosed
 
 if TYPE_CHECKING:
     from processors.performance import Performance
+
+
+def option_with(value: Any, options: Iterable[Option]) -> Option | None:
+    """The option with that value, if there is one."""
+    return next((option for option in options if is_same(option.value, value)), None)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal: for Python `true` is 1 as well, and a yes would be option 1."""
+    kinds: set[type[Any]] = {type(one), type(other)}
+    if bool in kinds:
+        return one is other
+    if kinds == {list}:
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if kinds == {dict}:
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
+    return bool(one == other)
 
 
 def objection(performance: "Performance", event: Answered) -> str | None:

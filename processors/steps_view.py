@@ -10,6 +10,7 @@ from typing import Any, Literal
 from processors.budget import consumed
 from processors.moments import DEADLINE, Attempt, Kind, Moment, Step, What
 from processors.preview import duration, preview
+from processors.questions import option_with
 from topics.parts import Choice
 from topics.records import (
     Answered,
@@ -324,4 +325,5 @@ def _asked(call: CallModel | CallTool) -> Any:
 
 def label_of(question: Question, value: Any) -> str:
     """What the person picked, in the words that they saw."""
-    return next((option.label for option in question.options if option.value == value), preview(value))
+    option = option_with(value, question.options)
+    return option.label if option else preview(value)

@@ -20,7 +20,7 @@ from processors.again import Again, called_off
 from processors.budget import strictest, within_budget
 from processors.fingerprint import fits, jsonable
 from processors.openapi import OpenApiTool
-from processors.questions import close_question, open_question
+from processors.questions import close_question, open_question, option_with
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.saga import CURRENT, Owed, Saga, owed_for
 from processors.step import Step, reader
@@ -522,12 +522,14 @@ def _answer(
 def _choice(
     options: tuple[Option, ...], values: list[Any], other: Callable[[Any], Any] | None = None
 ) -> Callable[[Any], Any]:
-    """One of the options, by its value or by its label; what is none of them goes to `other`."""
+    """One of the options, by its value or else by its label; what is none of them goes to `other`."""
+    by_label = {option.label: value for option, value in zip(options, values, strict=True)}
 
     def choose(answer: Any) -> Any:
-        for option, value in zip(options, values, strict=True):
-            if answer in (option.value, option.label):
-                return value
+        if option := option_with(answer, options):
+            return by_label[option.label]
+        if isinstance(answer, str) and answer in by_label:
+            return by_label[answer]
         if other is not None:
             return other(answer)
         raise BadInput(f"{answer!r} is none of the options: {', '.join(option.label for option in options)}")

@@ -1,11 +1,16 @@
-"""Whether an answer fits its question, decided where it enters: whoever gave it is still there to be told."""
+"""Whether an answer fits its question, decided where it enters: whoever gave it is still there to be told.
+
+A program gives an option's value. Who types at a terminal sees numbers and labels, and means these first.
+"""
 
 import json
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
+from pydantic_core import to_jsonable_python
 
 from processors.preview import headline
+from processors.questions import is_same, option_with
 from topics.errors import BadInput
 from topics.records import Question, Status
 
@@ -26,7 +31,7 @@ def question_for(status: Status, step: int | None) -> Question:
 
 def check_answer(question: Question, value: Any) -> None:
     """Raises `BadInput` that names what the question allows. `value` is a JSON value."""
-    if value in [option.value for option in question.options]:
+    if option_with(value, question.options):
         return
     if question.options and question.answer is None:
         raise BadInput(f"{_shown(value)} is not among the options: {_options(question)}")
@@ -39,19 +44,53 @@ def check_answer(question: Question, value: Any) -> None:
 
 
 def chosen(question: Question, text: str) -> Any:
-    """What a person meant who typed `text`: an option's number (from 1) or label, else JSON, else the text.
+    """What a person meant who typed `text` where options are numbered, from 1: a number, else as `named`."""
+    numbered = {str(number): option.value for number, option in enumerate(question.options, 1)}
+    typed = text.strip()
+    return numbered[typed] if typed in numbered else named(question, text)
 
-    An option whose label or value is itself a number is chosen by that, before any position. Where the answer
-    is to be text, a number or `true` is the text that was typed.
+
+def named(question: Question, text: str) -> Any:
+    """What is meant by `text` where options have no numbers: the label of one, else JSON, else the text.
+
+    Where the answer is to be text, a number or `true` is the text that was typed.
     """
+    for spelled in (str, str.casefold):
+        for option in question.options:
+            if spelled(option.label) == spelled(text.strip()):
+                return option.value
     value = json_or_text(text)
-    for option in question.options:
-        if option.value == value or option.label.casefold() == text.strip().casefold():
-            return option.value
-    if question.options and text.strip().isdecimal() and 1 <= int(text) <= len(question.options):
-        return question.options[int(text) - 1].value
+    if option_with(text, question.options) and not option_with(value, question.options):
+        return text
     takes_text = question.answer is not None and question.answer.get("type") == "string"
     return text if takes_text and not isinstance(value, str) else value
+
+
+def picked(question: Question, value: Any) -> Any:
+    """What a test picks by `value`: an int is an option's number (from 1), a text may be a label.
+
+    Raises `BadInput` for a number that may be meant as a value as well. Anything else is the value.
+    """
+    given = to_jsonable_python(value)
+    if type(value) is int and 1 <= value <= len(question.options):
+        option = question.options[value - 1]
+        if not is_same(option.value, given) and _fits(question, given):
+            raise BadInput(
+                f"{value} is the number of {option.label!r} and a value too: answer with a label, "
+                f"or with {float(value)} for the value"
+            )
+        return option.value
+    if option_with(given, question.options):
+        return given
+    return next((option.value for option in question.options if option.label == given), given)
+
+
+def _fits(question: Question, value: Any) -> bool:
+    try:
+        check_answer(question, value)
+    except BadInput:
+        return False
+    return True
 
 
 def json_or_text(text: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from processors.preview import headline
+from processors.questions import option_with
 from streams.answers import chosen, json_or_text, question_for
 from streams.cli.output import asynchronous, emit, output_option
 from streams.cli.task_ids import task_argument
@@ -63,8 +64,8 @@ async def cancel(task: str, reason: str, force: bool, output: str) -> None:
 
 def confirmed(question: Question, meant: Any, typed: str) -> str:
     """By the question's first line: whoever answers has just read the rest."""
-    label = next((option.label for option in question.options if option.value == meant), typed)
-    return f"answered {headline(question.text)!r}: {label}"
+    option = option_with(meant, question.options)
+    return f"answered {headline(question.text)!r}: {option.label if option else typed}"
 
 
 def _said(output: str, sentence: str, **fields: object) -> None:

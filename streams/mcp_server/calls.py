@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from processors.app import App
 from processors.preview import headline
-from streams.answers import chosen, question_for
+from streams.answers import named, question_for
 from streams.gateway import Client
 from streams.ids import new_id
 from streams.mcp_server.caller import STATE, TASK, Answer, Caller, refusal
@@ -146,7 +146,7 @@ class Calls:
         question = question_for(status, caller.arguments.get("step"))
         if self._terms.asks is not None and question.to not in self._terms.asks:
             raise BadInput(f"the question is for {question.to!r}, who is not asked here")
-        meant = chosen(question, value) if isinstance(value, str) else value
+        meant = named(question, value) if isinstance(value, str) else value
         await self._client.answer(status.task, meant, question.step, by=BY)
         return _done(
             f"answered {headline(question.text)!r}; {RESULT} waits for what comes of it", status.task

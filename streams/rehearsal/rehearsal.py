@@ -23,7 +23,7 @@ from pydantic_core import to_jsonable_python
 
 from processors.app import App, Workflow
 from processors.step import read
-from streams.answers import check_answer, chosen, question_for
+from streams.answers import check_answer, picked, question_for
 from streams.letters import document
 from streams.objects import Objects
 from streams.rehearsal.elsewhere import replay_elsewhere
@@ -120,15 +120,15 @@ class Rehearsal:
         return task
 
     def answer(self, value: Any, task: str | None = None, step: int | None = None) -> None:
-        """Answer an open question, by an option's value, label or number, as `segue answer` does.
+        """Answer an open question: by an option's number (an int, from 1) or label, or by the value.
 
-        Raises `BadInput` for what the question does not allow. `step` may be left out while there is one.
+        Raises `BadInput` for what the question does not allow, and for an int that is one option's number and
+        another answer too. `step` may be left out while there is one.
         """
         self.run()
         task = self._the(task)
         question = question_for(self.status(task), step)
-        typed = isinstance(value, str | int) and not isinstance(value, bool)
-        given = chosen(question, str(value)) if typed else to_jsonable_python(value)
+        given = picked(question, value)
         check_answer(question, given)
         self._give("signals", Answer, {"task": task, "step": question.step, "value": given}, task)
 

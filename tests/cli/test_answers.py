@@ -1,8 +1,11 @@
 """What fits a question, and what a person who types means."""
 
+import json
+from typing import Any
+
 import pytest
 
-from streams.answers import check_answer, chosen, question_for
+from streams.answers import check_answer, chosen, named, picked, question_for
 from topics.errors import BadInput
 from topics.records import Option, Question, Status
 
@@ -39,11 +42,75 @@ def test_an_option_is_chosen_by_number_label_or_value(text: str) -> None:
     assert chosen(CHOICE, text) == {"id": 9}
 
 
-def test_an_option_that_is_a_number_is_chosen_by_value_not_by_place() -> None:
-    nights = CHOICE.model_copy(
-        update={"options": (Option(label="three", value=3), Option(label="one", value=1))}
-    )
-    assert chosen(nights, "1") == 1
+def offering(**values: Any) -> Question:
+    options = tuple(Option(label=label, value=value) for label, value in values.items())
+    return CHOICE.model_copy(update={"options": options})
+
+
+MIXED = offering(low=10, mid=1, yes=True, third=3)
+YES_NO = offering(no=False, yes=True)
+
+
+@pytest.mark.parametrize(
+    ("question", "typed", "meant"),
+    [
+        (YES_NO, "1", "false"),
+        (YES_NO, "2", "true"),
+        (YES_NO, "true", "true"),
+        (MIXED, "1", "10"),
+        (MIXED, "2", "1"),
+        (MIXED, "3", "true"),
+        (MIXED, "third", "3"),
+        (MIXED, "10", "10"),
+        (offering(**{"2": 20, "1": 10}), "1", "20"),
+        (offering(a=1, A=2), "A", "2"),
+        (offering(one="1", other="7"), "7", '"7"'),
+    ],
+)
+def test_what_is_typed_is_a_number_then_a_label_then_a_value(
+    question: Question, typed: str, meant: str
+) -> None:
+    value = chosen(question, typed)
+    assert json.dumps(value) == meant
+    check_answer(question, value)
+
+
+def test_without_numbers_what_is_typed_is_a_label_or_a_value() -> None:
+    assert (named(MIXED, "1"), named(MIXED, "Low"), named(YES_NO, "true")) == (1, 10, True)
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [(YES_NO, 1), (YES_NO, 0), (offering(one=[1]), [True]), (offering(a={"n": 0}), {"n": False})],
+)
+def test_a_number_is_no_yes_and_a_yes_no_number(question: Question, value: Any) -> None:
+    with pytest.raises(BadInput, match="is not among the options"):
+        check_answer(question, value)
+    with pytest.raises(BadInput, match="0 is not among the options: 1 no; 2 yes"):
+        check_answer(YES_NO, chosen(YES_NO, "0"))
+
+
+def test_one_is_one_however_it_is_written() -> None:
+    check_answer(MIXED, 1.0)
+    assert chosen(MIXED, "10.0") == 10
+
+
+def test_a_test_may_give_a_number_a_label_or_a_value() -> None:
+    for given, value in {1: False, 2: True, "yes": True, "maybe": "maybe"}.items():
+        assert picked(YES_NO, given) is value
+    assert picked(YES_NO, True) is True
+    assert picked(CHOICE, {"id": 9}) == {"id": 9}
+    assert picked(offering(a="b", b="a"), "b") == "b"
+
+
+@pytest.mark.parametrize(
+    "question", [MIXED, offering(none=0).model_copy(update={"answer": {"type": "integer"}})]
+)
+def test_a_test_that_gives_a_number_of_two_meanings_is_told(question: Question) -> None:
+    label = question.options[0].label
+    with pytest.raises(BadInput, match=f"1 is the number of '{label}' and a value too: .* 1.0 for the value"):
+        picked(question, 1)
+    assert picked(question, 1.0) == 1
 
 
 REVIEW = CHOICE.model_copy(

@@ -91,6 +91,7 @@ def test_a_list_and_a_confirmation_have_the_first_line() -> None:
     discard = LETTER.options[1].label
     assert question_line(LETTER) == f"{first} (Send it / {discard})"
     assert confirmed(LETTER, "send", "1") == f"answered {first!r}: Send it"
+    assert confirmed(LETTER, True, "yes") == f"answered {first!r}: yes"
     assert confirmed(LETTER, "shorter", "shorter") == f"answered {first!r}: shorter"
     assert question_line(LETTER.model_copy(update={"text": "\n  When?\n", "options": ()})) == "When?"
 

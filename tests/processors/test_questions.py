@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from segue import App, Task, workflow
+from segue import App, Task, Workflow, workflow
 from tests.driver import Driver
 
 
@@ -13,9 +13,19 @@ async def review(task: Task) -> int | str:
     return await task.ask("ada", "Send it?", options={"the first": 1, "the second": 2}, answer=str)
 
 
-def answered(value: Any) -> Driver:
-    driver = Driver(App("x", workflows=[review]))
-    driver.submit("review")
+@workflow
+async def approve(task: Task) -> bool:
+    return await task.ask("ada", "Pay?", options={"no": False, "yes": True})
+
+
+@workflow
+async def crossed(task: Task) -> str:
+    return await task.ask("ada", "Which?", options={"a": "b", "b": "a"})
+
+
+def answered(value: Any, run: Workflow[Any, Any] = review) -> Driver:
+    driver = Driver(App("x", workflows=[run]))
+    driver.submit(run.name)
     driver.run()
     driver.produce("signals", {"kind": "answer", "task": "t", "value": value})
     driver.run(until_ms=driver.now_ms + 1)
@@ -27,6 +37,23 @@ def answered(value: Any) -> Driver:
 )
 def test_an_answer_is_an_option_or_something_else(given: Any, meant: Any) -> None:
     assert answered(given).result().result == meant
+
+
+@pytest.mark.parametrize(("given", "meant"), [(True, True), (False, False), ("yes", True)])
+def test_an_answer_is_the_option_that_it_says(given: Any, meant: bool) -> None:
+    assert answered(given, approve).result().result is meant
+
+
+@pytest.mark.parametrize("given", [0, 1, 1.0])
+def test_a_number_is_no_yes(given: Any) -> None:
+    driver = answered(given, approve)
+    assert driver.records("results") == []
+    assert driver.reasons() == [f"{given} is none of the options: no, yes"]
+
+
+@pytest.mark.parametrize("given", ["a", "b"])
+def test_a_value_that_is_anothers_label_is_the_value(given: str) -> None:
+    assert answered(given, crossed).result().result == given
 
 
 def test_a_form_is_told_both() -> None:

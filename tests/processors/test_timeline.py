@@ -190,6 +190,11 @@ def test_an_answer_is_told_by_its_label_and_closes_the_question() -> None:
     assert timeline.open_questions == []
 
 
+def test_a_yes_is_not_told_as_the_option_of_value_1() -> None:
+    answered = Answered(task="t", id="a", step=0, value=True, origin=origin(), at_ms=1100)
+    assert told(at("questions", question()), at("events", answered))[-1].text == "true"
+
+
 def test_the_deadline_of_a_question_is_no_moment_of_its_own() -> None:
     fired = TimerFired(task="t", step=1, print="p", at_ms=5000)
     delay = Delay(task="t", id="1", due_ms=5000, topic="events", record=fired)

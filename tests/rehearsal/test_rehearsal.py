@@ -210,6 +210,18 @@ def test_answers_are_refused_as_the_product_refuses_them() -> None:
             play.answer(1, task="t")
 
 
+def test_an_option_is_answered_by_its_number_or_label() -> None:
+    @workflow
+    async def pays(task: Task) -> bool:
+        return await task.ask("boss", "Pay a million?", options={"no": False, "yes": True})
+
+    with Rehearsal(app(pays)) as play:
+        for given, paid in ((1, False), (2, True), ("yes", True), (False, False)):
+            task = play.start(pays)
+            play.answer(given, task=task)
+            assert play.result(task) is paid
+
+
 def test_signals_and_cancellations_are_refused_with_the_reason() -> None:
     with Rehearsal(APP) as play:
         play.start(listens, id="l")
