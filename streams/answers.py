@@ -34,7 +34,7 @@ def check_answer(question: Question, value: Any) -> None:
     if option_with(value, question.options):
         return
     if question.options and question.answer is None:
-        raise BadInput(f"{_shown(value)} is not among the options: {_options(question)}")
+        raise BadInput(f"{_shown(value)} is not among the options: {listed(question)}")
     if question.answer is not None:
         errors = cast("Any", Draft202012Validator(question.answer)).iter_errors(value)
         problem = next(iter(errors), None)
@@ -105,7 +105,8 @@ def _refused(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON, though Python reads it")
 
 
-def _options(question: Question) -> str:
+def listed(question: Question) -> str:
+    """The options by their numbers, on one line."""
     return "; ".join(f"{number} {option.label}" for number, option in enumerate(question.options, 1))
 
 

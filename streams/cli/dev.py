@@ -31,7 +31,9 @@ from topics.records import Status
 @click.option("--workflow", help="Which workflow; the app's sample, or its only one, if not given.")
 @click.option("--once", is_flag=True, help="Stop when the task has ended.")
 @click.option(
-    "--pick", type=click.IntRange(min=1), help="Answer questions by this option, instead of asking."
+    "--pick",
+    type=click.IntRange(min=1),
+    help="Answer questions by the option of this number, instead of asking.",
 )
 @output_option
 @asynchronous

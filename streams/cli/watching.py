@@ -12,7 +12,7 @@ from processors.app import App
 from processors.moments import Moment
 from processors.preview import headline
 from processors.timeline import Timeline
-from streams.answers import check_answer, chosen
+from streams.answers import check_answer, chosen, listed
 from streams.cli.output import command_name, emit
 from streams.cli.render import Screen
 from streams.gateway import Client
@@ -169,7 +169,7 @@ def at_the_terminal(screen: Screen) -> Answerer | None:
 
 
 def picking(screen: Screen, number: int) -> Answerer:
-    """Picks that option (from 1) of each question, and says so; the last one where there are fewer.
+    """Picks that option (from 1) of each question, and says so. Raises `BadInput` where there are fewer.
 
     A question without options is put to the person at the terminal.
     """
@@ -183,7 +183,10 @@ def picking(screen: Screen, number: int) -> Answerer:
                     "and there is no terminal to answer it at"
                 )
             return await person(question)
-        option = question.options[min(number, len(question.options)) - 1]
+        if number > len(question.options):
+            asked, there = headline(question.text), listed(question)
+            raise BadInput(f"{asked!r} has no option {number} to pick: {there}; {how_to_answer(question)}")
+        option = question.options[number - 1]
         screen.note(f"picked for you: {option.label}")
         return option.value
 

@@ -11,6 +11,7 @@ from streams.answers import question_for
 from streams.cli.render import Screen
 from streams.cli.signals import confirmed
 from streams.cli.tables import cut, plain_table
+from streams.cli.watching import picking
 from topics import codec
 from topics.errors import BadInput
 from topics.flow import Received
@@ -94,6 +95,16 @@ def test_a_list_and_a_confirmation_have_the_first_line() -> None:
     assert confirmed(LETTER, True, "yes") == f"answered {first!r}: yes"
     assert confirmed(LETTER, "shorter", "shorter") == f"answered {first!r}: shorter"
     assert question_line(LETTER.model_copy(update={"text": "\n  When?\n", "options": ()})) == "When?"
+
+
+async def test_an_option_that_a_question_lacks_is_not_picked() -> None:
+    screen, text = on(200)
+    assert await picking(screen, 2)(LETTER) == 1
+    with pytest.raises(
+        BadInput, match=r"has no option 3 to pick: 1 Send it; 2 Discard.* answer t VALUE --step 4"
+    ):
+        await picking(screen, 3)(LETTER)
+    assert text.getvalue().count("picked for you: ") == 1
 
 
 def test_an_error_that_names_questions_is_one_line() -> None:
