@@ -13,6 +13,7 @@ from processors.app import App
 from processors.schedules import KEEPER
 from streams.answers import json_or_text
 from streams.cli.apps import app_argument, find_app
+from streams.cli.inputs import ensure_fits
 from streams.cli.output import TASK_FAILED, asynchronous, command_name, output_option
 from streams.cli.page import page_beside
 from streams.cli.render import Screen, terminal
@@ -58,6 +59,10 @@ async def dev(
     found, settings, succeeded, segue = find_app(app), Settings.load(), True, command_name()
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
     sample = sample_of(found, workflow, request if request is not None else given)
+    if sample is not None:
+        ensure_fits(found.workflow(sample[0]), sample[1])
+    elif once:
+        raise BadInput("nothing to run: give INPUT, or with --workflow the name of one that takes none")
     async with development(found, settings, screen.note) as client, AsyncExitStack() as beside:
         if settings.page_port and not once:
             await beside.enter_async_context(page_beside(settings, screen.note))
