@@ -243,10 +243,11 @@ class Rehearsal:
     def _the(self, task: str | None) -> str:
         if task is not None:
             return task
-        if len(self._started) != 1:
-            started = ", ".join(self._started) or "none"
-            raise BadInput(f"which task? Name it; those that were started: {started}")
-        return self._started[0]
+        started = list(dict.fromkeys(self._started))  # the same id may be given twice
+        if len(started) != 1:
+            there = ", ".join(started) or "none"
+            raise BadInput(f"which task? Name it; those that were started: {there}")
+        return started[0]
 
     def _give(self, topic: str, kind: type[Record], fields: dict[str, Any], task: str) -> None:
         """What is refused at once was never given. A copy that a crash left behind may come too late."""

@@ -117,6 +117,17 @@ def test_tasks_are_told_apart_by_their_names() -> None:
             play.status("x")
 
 
+def test_a_task_that_is_started_twice_is_one() -> None:
+    with Rehearsal(APP) as play:
+        play.start(asks, id="t")
+        play.start(asks, id="t")
+        play.answer(1)
+        assert play.result() == 1
+        play.start(asks, id="other")
+        with pytest.raises(BadInput, match=r"those that were started: t, other$"):
+            play.result()
+
+
 def test_children_are_played_too() -> None:
     with Rehearsal(APP) as play:
         play.start(parent, id="p")
