@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -60,6 +60,9 @@ class Policy:
             raise BadInput(f"times must be positive and backoff_s_max at least backoff_s: {self}")
         if self.retries < 0 or self.critiques < 0:
             raise BadInput(f"retries and critiques count from 0: {self}")
+
+
+_OF_POLICY = tuple(each.name for each in fields(Policy))
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,9 @@ def tool(
                 f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"
             )
         known_as = name or function.__name__
+        if unknown := sorted(policy.keys() - _OF_POLICY):
+            takes = ", ".join(("name", "undo", "local", *_OF_POLICY))
+            raise BadInput(f"tool {known_as!r} takes no {unknown[0]}; it takes {takes}")
         return Tool(function, known_as, Policy(**policy), undo_of(known_as, undo), local)
 
     return declare(function) if function is not None else declare

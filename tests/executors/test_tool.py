@@ -179,6 +179,11 @@ def test_what_can_be_no_tool_or_workflow_is_refused_by_name() -> None:
         tool(local=True)(breaks.function)
     with pytest.raises(BadInput, match="workflow 'rooms' must be an async function"):
         workflow(none)
+    misnamed: dict[str, Any] = {"timeout": 3}
+    with pytest.raises(
+        BadInput, match=r"tool 'blocking' takes no timeout; it takes name, .* timeout_s, retries"
+    ):
+        tool(**misnamed)(blocking.function)
 
 
 async def nothing() -> None: ...
