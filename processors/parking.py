@@ -37,7 +37,9 @@ ON_PURPOSE = (StepError, Permanent)
 
 MEND = "mend the workflow and deploy it, and the task goes on from here; or cancel the task, and it fails"
 
-FIT = "deploy the code that this task began with, or give the new workflow a new version"
+FORCE = "or end the task now by `segue cancel --force`"
+
+FIT = f"deploy the code that this task began with, or give the new workflow a new version; {FORCE}"
 
 
 def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
@@ -64,6 +66,15 @@ def by_bug(error: Exception) -> Problem:
 
 def by_change(how: str) -> Problem:
     return Problem(type="WorkflowChanged", message=f"{how}: {FIT}", retryable=False)
+
+
+def by_absence(unknown: UnknownName) -> Problem:
+    return Problem(type="UnknownName", message=f"{unknown}: deploy it, {FORCE}", retryable=False)
+
+
+def hears_at_once(problem: Problem) -> bool:
+    """Whether a task that is parked by this can be cancelled: at a bug, which is told with its traceback."""
+    return problem.traceback is not None
 
 
 def by_event(event: Event, now: str) -> Problem:

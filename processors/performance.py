@@ -26,7 +26,7 @@ from processors.again import abandoned, heard_as, of_an_earlier_run, too_much_he
 from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
 from processors.ending import Ending, cancelled, ending_of
 from processors.loop import WorkflowLoop
-from processors.parking import by_bug, by_change, by_event, is_bug
+from processors.parking import by_absence, by_bug, by_change, by_event, is_bug
 from processors.questions import answer, close_question, objection
 from processors.saga import undone_if_it_fails
 from processors.signals import Signals, fitted, refused
@@ -115,7 +115,7 @@ class Performance:
             self._workflow = self.app.workflow(self.submitted.workflow, self.submitted.version)
             arguments = self._workflow.arguments(self.submitted.input)
         except UnknownName as error:
-            self.parked = Problem(type="UnknownName", message=str(error), retryable=False)
+            self.parked = by_absence(error)
             return
         except (ValidationError, BadInput) as error:
             problem = Problem(type="BadInput", message=codec.explain(error), retryable=False)

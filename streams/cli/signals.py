@@ -4,14 +4,15 @@ from typing import Any
 
 import click
 
+from processors.parking import hears_at_once
 from processors.preview import headline
 from processors.questions import option_with
 from streams.answers import chosen, json_or_text, question_for
-from streams.cli.output import asynchronous, emit, output_option
+from streams.cli.output import asynchronous, command_name, emit, output_option
 from streams.cli.task_ids import task_argument
 from streams.gateway import Client
 from streams.settings import Settings
-from topics.records import Question
+from topics.records import Question, Status
 
 
 @click.command()
@@ -53,13 +54,27 @@ async def signal(task: str, name: str, value: str | None, known_as: str | None, 
 async def cancel(task: str, reason: str, force: bool, output: str) -> None:
     """Ask TASK to stop: its workflow is cancelled where it waits, and may clean up.
 
-    With --force it is not asked. That is for a task that is parked and whose code nobody has any more, or one
-    that does not stop: it ends where it is, and what it did stays done. Its children are asked to stop.
+    With --force it is not asked: it ends where it is, and what it did stays done. That is for a task that
+    does not stop, or that is parked since its code has changed or is gone: it hears nothing before that code
+    is back. Its children are asked to stop.
     """
     async with Client(Settings.load()) as client:
+        status = await client.status(task)
         await client.cancel(task, reason, force=force)
     said = f"told {task} to end at once" if force else f"asked {task} to stop"
     _said(output, said, task=task, reason=reason, force=force)
+    if not force and (later := heard_later(status)):
+        click.echo(later, err=True)
+
+
+def heard_later(status: Status) -> str | None:
+    """What to say where a task that is asked to stop has no code to hear it."""
+    if status.state != "parked" or status.problem is None or hears_at_once(status.problem):
+        return None
+    return (
+        "it is parked, and will hear of it once code that fits it is back; "
+        f"`{command_name()} cancel {status.task} --force` ends it now"
+    )
 
 
 def confirmed(question: Question, meant: Any, typed: str) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from processors import loop, marks
+from processors.parking import by_absence
 from segue import App, BadInput, ModelRoute, Task, ToolRoute, Workflow, check, tool, workflow
 from tests.driver import START_MS, Driver
 from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
 from topics.envelope import MAGIC
+from topics.errors import UnknownName
 from topics.flow import Write
 from topics.records import Problem, QuestionClosed, Result, Signal, SignalReceived
 
@@ -519,7 +521,8 @@ def test_a_task_of_a_version_that_is_gone_is_parked_until_it_is_back() -> None:
     driver.produce("signals", {"kind": "signal", "task": "t", "name": "go"})
     driver.run()
     [*_, status] = driver.records("status")
-    assert status.problem == problem("UnknownName", "workflow 'run' has no version 1 here; there are: [2]")
+    unknown = UnknownName("workflow 'run' has no version 1 here; there are: [2]")
+    assert status.problem == by_absence(unknown)
     driver.restart(app(old, new))
     driver.run()
     assert driver.result().result == ["found Faro", "found Porto"]

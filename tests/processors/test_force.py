@@ -7,6 +7,8 @@ import pytest
 
 from processors.limits import Limits
 from segue import App, Retryable, Task, Workflow, current_attempt, tool, workflow
+from streams.cli.output import command_name
+from streams.cli.signals import heard_later
 from streams.replay import Replay
 from tests.builders import received
 from tests.driver import Driver
@@ -119,15 +121,23 @@ def test_it_ends_where_nobody_has_its_code(code: list[Workflow[Any, Any]]) -> No
     driver = begun(clings)
     driver.restart(app(waits, *code))
     driver.run()
-    assert driver.records("status", "t")[-1].state == "parked"
+    parked = driver.records("status", "t")[-1]
+    assert parked.state == "parked"
+    assert parked.problem.message.endswith("or end the task now by `segue cancel --force`")
+    assert heard_later(parked) == (
+        "it is parked, and will hear of it once code that fits it is back; "
+        f"`{command_name()} cancel t --force` ends it now"
+    )
     ran = list(driver.ran)
     assert forced(driver).result().outcome == "cancelled"
     assert driver.ran == ran
 
 
 def test_at_a_bug_it_ends_as_cancelled_and_begins_nothing_that_was_held_back() -> None:
-    driver = forced(begun(broken))
-    assert ended(driver).outcome == "cancelled"
+    driver = begun(broken)
+    assert heard_later(driver.records("status", "t")[-1]) is None
+    assert ended(forced(driver)).outcome == "cancelled"
+    assert heard_later(driver.records("status", "t")[-1]) is None
     assert driver.ran == ["t/0/1 reserve"]
 
 
