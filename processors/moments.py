@@ -90,6 +90,7 @@ class Step:
     """A tool's arguments, or what a model was asked, where a call of it was seen."""
     question: Question | None = None
     answered_by: str | None = None
+    answered_ms: int | None = None
     choice: Choice | None = None
     spent: Spent | None = None
     result: Any = None

@@ -238,7 +238,7 @@ class StepsView:
         number = event.step if event.step is not None else (waiting[0] if len(waiting) == 1 else None)
         step = self.steps.get(number) if number is not None else None
         if step is not None:
-            step.result, step.answered_by = event.value, event.by
+            step.result, step.answered_by, step.answered_ms = event.value, event.by, event.at_ms
         text = label_of(step.question, event.value) if step and step.question else preview(event.value)
         return Moment(
             event.at_ms, "answer", step.name if step else "", number, event.by or "", mark="ok", text=text

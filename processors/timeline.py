@@ -72,6 +72,8 @@ class Timeline:
     """The latest time that a record bears."""
     seen: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]], repr=False)
     _view: StepsView = field(init=False)
+    _parked: Status | None = field(init=False, default=None)
+    """How it stands, while it is parked."""
 
     def __post_init__(self, candidates: Mapping[str, Sequence[str]]) -> None:
         self._view = StepsView(self.task, candidates)
@@ -112,7 +114,15 @@ class Timeline:
 
     @property
     def open_questions(self) -> list[Question]:
-        return self._view.open_questions
+        """Those whose answer would be taken. Parked, a task takes one for each that its status names."""
+        if self.ended:
+            return []
+        return [q for q in self._view.open_questions if self._parked is None or self._takes(q, self._parked)]
+
+    def _takes(self, question: Question, parked: Status) -> bool:
+        answered_ms = self.steps[question.step].answered_ms
+        answered = answered_ms is not None and answered_ms > parked.at_ms
+        return not answered and question.step in [each.step for each in parked.questions]
 
     @property
     def ended(self) -> bool:
@@ -199,6 +209,7 @@ class Timeline:
     def _stands(self, status: Status) -> Moment | None:
         """Only a view and parking are told by the status alone: the rest was told by what caused it."""
         was, self.state = self.state, self.state if self.ended else status.state
+        self._parked = status if status.state == "parked" else None
         shown, self.view = self.view, status.view
         if self.state != "parked" or was == "parked":
             new = status.view is not None and status.view != shown

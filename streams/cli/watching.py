@@ -118,7 +118,7 @@ class _Asking:
             if step not in self._asked:
                 self._asked[step] = self._beside.create_task(self._ask(question))
         for step in self._asked.keys() - questions.keys():
-            self._asked[step].cancel()
+            self._asked.pop(step).cancel()
 
     async def _ask(self, question: Question) -> None:
         await asyncio.sleep(SETTLED_S)

@@ -1,6 +1,9 @@
 """How questions stand on a screen: whole where somebody decides by them, on one line in lists."""
 
+import asyncio
 import io
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,11 +14,11 @@ from streams.answers import question_for
 from streams.cli.render import Screen
 from streams.cli.signals import confirmed
 from streams.cli.tables import cut, plain_table
-from streams.cli.watching import picking
+from streams.cli.watching import picking, watch
 from topics import codec
-from topics.errors import BadInput
+from topics.errors import BadInput, UnknownName
 from topics.flow import Received
-from topics.records import Answered, Option, Origin, Question, QuestionClosed, Status
+from topics.records import Answered, Option, Origin, Question, QuestionClosed, Result, Status
 
 LETTER = Question(
     task="t",
@@ -97,6 +100,42 @@ def test_a_list_and_a_confirmation_have_the_first_line() -> None:
     assert question_line(LETTER.model_copy(update={"text": "\n  When?\n", "options": ()})) == "When?"
 
 
+def status(state: Any, *questions: Question) -> Status:
+    return Status(
+        task="t",
+        workflow="w",
+        version=1,
+        state=state,
+        questions=questions,
+        partition=0,
+        offset=0,
+        started_ms=0,
+        at_ms=0,
+    )
+
+
+async def test_a_question_that_can_be_answered_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parked by code that asks nothing, the task takes no answer; mended, it does."""
+    monkeypatch.setattr("streams.cli.watching.SETTLED_S", 0)
+    result = Result(task="t", workflow="w", outcome="cancelled", started_ms=0, at_ms=0)
+    records = [("questions", LETTER), ("status", status("parked")), ("status", status("waiting", LETTER))]
+
+    class Told:
+        async def follow(self, task: str) -> AsyncGenerator[Received]:
+            for offset, (topic, record) in enumerate([*records, ("results", result)]):
+                yield Received(topic, 0, offset, task.encode(), codec.encode(record), (), 0)
+                await asyncio.sleep(0.01)
+
+        async def tokens(self, task: str) -> AsyncGenerator[None]:
+            raise UnknownName(task)
+            yield
+
+    screen, text = on(200)
+    told: Any = Told()
+    await watch(told, "t", screen)
+    assert text.getvalue().count("answer t VALUE --step 4") == 2
+
+
 async def test_an_option_that_a_question_lacks_is_not_picked() -> None:
     screen, text = on(200)
     assert await picking(screen, 2)(LETTER) == 1
@@ -108,19 +147,8 @@ async def test_an_option_that_a_question_lacks_is_not_picked() -> None:
 
 
 def test_an_error_that_names_questions_is_one_line() -> None:
-    status = Status(
-        task="t",
-        workflow="w",
-        version=1,
-        state="waiting",
-        questions=(LETTER,),
-        partition=0,
-        offset=0,
-        started_ms=0,
-        at_ms=0,
-    )
     with pytest.raises(BadInput) as refused:
-        question_for(status, 9)
+        question_for(status("waiting", LETTER), 9)
     assert "\n" not in str(refused.value)
 
 

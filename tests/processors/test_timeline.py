@@ -1,10 +1,14 @@
 """The fold of a task's records into what people see."""
 
+import asyncio
 from itertools import count
 from typing import Any
 
 from processors.moments import DEADLINE, Attempt, Moment
 from processors.timeline import Timeline
+from segue import App, Task, Workflow, workflow
+from streams.history import LOG_TOPICS
+from tests.driver import Driver
 from topics import codec
 from topics.flow import Received
 from topics.records import (
@@ -188,6 +192,74 @@ def test_an_answer_is_told_by_its_label_and_closes_the_question() -> None:
         Moment(1100, "answer", "me", 0, "ann", mark="ok", text="Casa do Mar")
     ]
     assert timeline.open_questions == []
+
+
+@workflow(name="run")
+async def asks(task: Task) -> None:
+    asked = asyncio.create_task(task.ask("me", "Which?", answer=int))
+    await task.signal("go")
+    raise KeyError(await asked)
+
+
+@workflow(name="run")
+async def breaks(task: Task) -> None:
+    asked = asyncio.create_task(task.ask("me", "Which?", answer=int))
+    await task.signal("go")
+    raise KeyError(asked.done())
+
+
+@workflow(name="run")
+async def other(task: Task) -> None:
+    await task.signal("go")
+
+
+def played(run: Workflow[Any, Any], then: Workflow[Any, Any] | None = None) -> Driver:
+    """Asked, and parked: by other code, or by its own where there is no other."""
+    driver = Driver(App("x", workflows=[run]))
+    driver.submit("run")
+    driver.run(until_ms=driver.now_ms + 1)
+    if then is not None:
+        driver.restart(App("x", workflows=[then]))
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go"})
+    driver.run(until_ms=driver.now_ms + 1)
+    assert driver.records("status", "t")[-1].state == "parked"
+    return driver
+
+
+def answers_taken(driver: Driver) -> list[int]:
+    """The steps whose questions the task's timeline says are open."""
+    records = (r for topic in LOG_TOPICS for r in driver.logs[topic] if r.key == b"t")
+    timeline = Timeline("t")
+    told(*sorted(records, key=lambda record: record.timestamp_ms), timeline=timeline)
+    return [question.step for question in timeline.open_questions]
+
+
+def test_a_parked_task_takes_an_answer_once() -> None:
+    driver = played(breaks)
+    assert answers_taken(driver) == [1]
+    driver.produce("signals", {"kind": "answer", "task": "t", "step": 1, "value": 3})
+    driver.run(until_ms=driver.now_ms + 1)
+    assert answers_taken(driver) == []
+
+
+def test_a_task_whose_code_went_on_takes_an_answer_again() -> None:
+    driver = played(breaks)
+    driver.restart(App("x", workflows=[asks]))
+    driver.run(until_ms=driver.now_ms + 1)
+    assert driver.records("status", "t")[-1].state == "waiting"
+    assert answers_taken(driver) == [1]
+
+
+def test_where_other_code_asks_nothing_no_answer_is_taken() -> None:
+    assert answers_taken(played(asks, other)) == []
+
+
+def test_a_task_that_was_ended_by_force_takes_no_answer() -> None:
+    driver = played(asks, other)
+    driver.produce("signals", {"kind": "cancel", "task": "t", "force": True})
+    driver.run()
+    assert driver.result().outcome == "cancelled"
+    assert answers_taken(driver) == []
 
 
 def test_a_yes_is_not_told_as_the_option_of_value_1() -> None:
