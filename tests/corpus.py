@@ -518,7 +518,7 @@ async def is_ended_by_force(task: Task) -> None:
     child = asyncio.create_task(task.child(child_waits))
     try:
         await task.tool(reserve, "a")
-        await task.ask("ada", "well?")
+        await task.signal("never")
     finally:
         await task.tool(slow_to_reserve, "b")
         await child

@@ -119,7 +119,7 @@ class Outside:
             case Question() if record.text in ANSWERS:
                 said = answer(ANSWERS[record.text], record.step)
                 await self._signal(record.task, f"{record.task}/{record.step}", said, 0)
-            case Status(state="running" | "waiting") if record.task not in self._signalled:
+            case Status(state="running") if record.task not in self._signalled:
                 self._signalled.add(record.task)
                 partition = self._anywhere()
                 for number, said in enumerate(SIGNALS.get(record.workflow, ())):
