@@ -7,29 +7,13 @@ from typing import Any
 
 import pytest
 
-from segue import BUGS, App, BadInput, Permanent, Retryable, Task, Workflow, current_attempt, tool, workflow
+from segue import BUGS, App, BadInput, Permanent, Task, Workflow, current_attempt, tool, workflow
 from streams.replay import Replay
 from tests.driver import Driver
+from tests.processors.rooms import cancel_room, reserve, reserve_later
 from topics.records import NotUndone, Status
 
 ADVICE = "mend the workflow and deploy it, and the task goes on from here; or cancel the task, and it fails"
-
-
-@tool
-async def cancel_room(room: str) -> str:
-    return f"cancelled {room}"
-
-
-@tool(undo=cancel_room)
-async def reserve(place: str) -> str:
-    return f"{place} 1"
-
-
-@tool(undo=cancel_room)
-async def reserve_later() -> str:
-    if current_attempt().attempt == 1:
-        raise Retryable("busy", retry_after_s=60)
-    return "later"
 
 
 @tool(retries=0)

@@ -6,32 +6,16 @@ from typing import Any
 import pytest
 
 from processors.limits import Limits
-from segue import App, Retryable, Task, Workflow, current_attempt, tool, workflow
+from segue import App, Task, Workflow, workflow
 from streams.cli.output import command_name
 from streams.cli.signals import heard_later
 from streams.replay import Replay
 from tests.builders import received
 from tests.driver import Driver
+from tests.processors.rooms import cancel_room, reserve, reserve_later
 from topics.records import CancelRequested, Problem, Result
 
 WHY = "enough: by force, so nothing was cleaned up or undone"
-
-
-@tool
-async def cancel_room(room: str) -> str:
-    return f"cancelled {room}"
-
-
-@tool(undo=cancel_room)
-async def reserve(place: str) -> str:
-    return f"{place} 1"
-
-
-@tool(undo=cancel_room)
-async def reserve_later() -> str:
-    if current_attempt().attempt == 1:
-        raise Retryable("busy", retry_after_s=60)
-    return "later"
 
 
 @workflow
