@@ -1,7 +1,6 @@
 """How a workflow ended: its result as JSON, or the problem with the user's own part of the traceback."""
 
 import asyncio
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,12 @@ from processors.again import Again
 from processors.blob import Blob
 from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
+from topics.descriptions import attribute_of, kind_of, text_of, traceback_of
 from topics.errors import BadInput, BadOutput, StepError, in_words, sole
 from topics.records import Outcome, Problem
 
 TRACEBACK_CHARACTERS_MAX = 8_000
 """A traceback travels in a record; its end says what happened."""
-
-_OURS = __file__.removesuffix("ending.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def ending_of(task: asyncio.Task[Any]) -> Ending:
     try:
         return Ending("succeeded", task.result())
     except asyncio.CancelledError as request:
-        return cancelled(str(request) or "cancelled")
+        return cancelled(text_of(request) or "cancelled")
     except Again as again:
         return Ending("succeeded", again=again.with_traceback(None))
     except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
@@ -72,22 +70,14 @@ def problem_by(error: BaseException) -> Problem:
     """What a workflow raised, with the user's own part of the traceback."""
     cause = sole(error)
     return Problem(
-        type=cause.problem.type if isinstance(cause, StepError) else type(cause).__name__,
+        type=_type_of(cause),
         message=in_words(cause),
         retryable=False,
-        traceback=_traceback(error),
+        traceback=traceback_of(error, TRACEBACK_CHARACTERS_MAX),
     )
 
 
-def _traceback(error: BaseException) -> str:
-    """Of the user's frames: ours say nothing about the mistake."""
-    whole = traceback.TracebackException.from_exception(error)
-    for part in _chain(whole):
-        theirs = [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
-        part.stack = traceback.StackSummary.from_list(theirs)
-    return "".join(whole.format())[-TRACEBACK_CHARACTERS_MAX:]
-
-
-def _chain(part: traceback.TracebackException) -> list[traceback.TracebackException]:
-    links = [part.__cause__, part.__context__, *(part.exceptions or [])]
-    return [part, *(found for link in links if link for found in _chain(link))]
+def _type_of(cause: BaseException) -> str:
+    """Of a step's error that of the step's problem; a subclass of the user's may have none."""
+    problem = attribute_of(cause, "problem") if issubclass(type(cause), StepError) else None
+    return problem.type if isinstance(problem, Problem) else kind_of(cause)

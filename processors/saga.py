@@ -22,6 +22,7 @@ from processors.again import Again
 from processors.ending import as_json
 from processors.routes import Tool
 from processors.step import Step
+from topics.descriptions import kind_of, text_of
 from topics.errors import BadInput, StepError, Suspended
 from topics.records import NotUndone, Problem
 
@@ -152,4 +153,4 @@ def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:
 
 
 def _unasked(error: Exception) -> Problem:
-    return Problem(type=type(error).__name__, message=str(error), retryable=False)
+    return Problem(type=kind_of(error), message=text_of(error), retryable=False)

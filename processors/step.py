@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from processors.blob import is_value, reference
+from topics.descriptions import kind_of, text_of
 from topics.errors import BadInput
 from topics.records import CallModel, Question
 
@@ -56,4 +57,4 @@ def read(adapter: TypeAdapter[Any], value: Any) -> Any:
     except ValidationError:
         raise
     except Exception as error:
-        raise BadInput(f"can't be read: {type(error).__name__}: {error}") from error
+        raise BadInput(f"can't be read: {kind_of(error)}: {text_of(error)}") from error

@@ -6,7 +6,6 @@ exception of user code becomes a failure record here, and never reaches the runn
 
 import asyncio
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,9 +23,10 @@ from streams.measured import Knowledge, Measured
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.payloads import Desk, may_refer
-from streams.problems import OutputRefused, Withheld, problem_of, redact
+from streams.problems import output_of, problem_of, redact
 from streams.telling import Telling, told
 from topics import codec
+from topics.descriptions import is_ctrl_c, text_of
 from topics.errors import Refused
 from topics.flow import Decision, Received, is_moved, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput, Problem
@@ -135,9 +135,7 @@ class RouteCalls:
             raise_if_ours(error)
             took_s = time.perf_counter() - started_s
             self._measure(call, by, "timed_out" if isinstance(error, TimeoutError) else "failed", took_s)
-            critique = error.critique if isinstance(error, OutputRefused) else None
-            usage = error.usage if isinstance(error, OutputRefused | Withheld) else None
-            return tool.failed(call, by, problem_of(error), took_s * 1000, now_ms(), critique, usage)
+            return tool.failed(call, by, problem_of(error), took_s * 1000, now_ms(), *output_of(error))
         took_s = time.perf_counter() - started_s
         self._measure(call, by, "succeeded", took_s)
         return tool.replied(call, reply, took_s * 1000, now_ms())
@@ -187,7 +185,7 @@ class CheckCalls:
             timeout_s = _policy(self._app, output.call).timeout_s
             place: int | None = await self._deadlines.within(timeout_s, desk.serve(self.executor, output))
         except Refused as refusal:
-            return "refused", check.refused(output, redact(str(refusal)), now_ms())
+            return "refused", check.refused(output, redact(text_of(refusal)), now_ms())
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
             return "failed", check.unchecked(output, problem_of(error), now_ms())
@@ -214,11 +212,5 @@ def raise_if_ours(error: BaseException) -> None:
     """
     task = asyncio.current_task()
     cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-    if cancelled or isinstance(error, GeneratorExit) or _is_ctrl_c(error):
+    if cancelled or isinstance(error, GeneratorExit) or is_ctrl_c(error):
         raise error
-
-
-def _is_ctrl_c(error: BaseException) -> bool:
-    """Whether it was raised by the handler of SIGINT that `asyncio.run` sets."""
-    frames = list(traceback.walk_tb(error.__traceback__)) if isinstance(error, KeyboardInterrupt) else []
-    return bool(frames) and frames[-1][0].f_code.co_filename == asyncio.runners.__file__

@@ -34,7 +34,7 @@ from streams.progress import UNFINISHED_MAX, Progress
 from streams.settings import Settings
 from streams.transactions import Committer
 from topics import contracts
-from topics.errors import BadRecord
+from topics.errors import BadRecord, in_words
 from topics.flow import Decision, Received, dead_letter
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class EffectRunner:
             log.exception(
                 "stage %s failed on %s: it goes to the dead letters, the stage goes on", self.name, job.id
             )
-            reason = redact(f"{type(bug).__name__}: {bug}")
+            reason = redact(in_words(bug))
             call.decision = Decision([dead_letter(call.record, self.name, reason, now_ms())])
         finally:
             self._running -= 1

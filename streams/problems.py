@@ -15,19 +15,20 @@ import asyncio
 import logging
 import os
 import re
-import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import responses
+from itertools import islice
 from math import isfinite
-from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pydantic import ValidationError
 
 from topics import records
-from topics.codec import describe, shortened
+from topics.codec import describe
+from topics.descriptions import attribute_of, guarded, kind_of, shortened, text_of, traceback_of
 from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName, in_words, sole
 from topics.parts import Usage
 from topics.records import Critique, Problem
@@ -40,6 +41,12 @@ MESSAGE_CHARS_MAX = 2_000
 
 TRACEBACK_CHARS_MAX = 8_000
 """The end of a traceback says most; the record must stay small."""
+
+LOGGED_CHARS_MAX = 100_000
+"""Of a traceback in the log."""
+
+HEADERS_MAX = 1_000
+"""Of a response; those that are asked for stand among the first."""
 
 RETRYABLE_STATUSES = frozenset(
     {408, 409, 425, 429, 500, 502, 503, 504, 507, 508, 520, 521, 522, 523, 524, 529}
@@ -83,35 +90,56 @@ class Withheld(Permanent):
     usage: Usage | None = None
 
 
+def output_of(error: BaseException) -> tuple[Critique | None, Usage | None]:
+    """What a model answered that is no answer: why, and what it consumed."""
+    kept = issubclass(type(error), OutputRefused | Withheld)
+    return (attribute_of(error, "critique"), attribute_of(error, "usage")) if kept else (None, None)
+
+
 def problem_of(error: BaseException) -> Problem:
-    """What `error` means for the policy and for people. Never raises."""
-    error = sole(error)
+    """What `error` means for the policy and for people. Never raises: see `topics.descriptions`."""
+    cause = sole(error)
+    return guarded(lambda: _foreseen(cause), None) or _unexpected(cause)
+
+
+def _foreseen(error: BaseException) -> Problem | None:
     match error:
         case Retryable():
-            return _problem(error, retry_after_s=_asked_for(error.retry_after_s))
+            return _to_retry(error)
         case Permanent() | BadInput():
             return _problem(error, retryable=False)
         case Refused() | UnknownName():  # a name unknown here may be known to a newer worker
             return _problem(error)
         case TimeoutError():
-            return _problem(error, str(error) or "timed out")
+            return _problem(error, text_of(error) or "timed out")
         case asyncio.CancelledError():
-            return _problem(error, str(error) or "cancelled")
+            return _problem(error, text_of(error) or "cancelled")
         case ValidationError():
             return _problem(error, f"{error.title}: {describe(error)}", retryable=False)
         case _:
-            return _http_problem(error) or _connection_problem(error) or _unexpected(error)
+            return _http_problem(error) or _connection_problem(error)
+
+
+def _to_retry(error: Retryable) -> Problem:
+    """A wait that is no number of seconds is left out, and that is told."""
+    asked = attribute_of(error, "retry_after_s")
+    after_s = guarded(lambda: _asked_for(asked), None)
+    if asked is None or after_s is not None:
+        return _problem(error, retry_after_s=after_s)
+    given = shortened(guarded(lambda: repr(asked), kind_of(asked)), 100)
+    return _problem(error, f"{text_of(error)} (retry_after_s={given} is no number of seconds: it is ignored)")
 
 
 def _problem(error: BaseException, message: str | None = None, **rest: Any) -> Problem:
-    text = message if message is not None else str(error)
-    return Problem(type=type(error).__name__, message=shortened(redact(text), MESSAGE_CHARS_MAX), **rest)
+    text = message if message is not None else text_of(error)
+    return Problem(type=kind_of(error), message=shortened(redact(text), MESSAGE_CHARS_MAX), **rest)
 
 
 def _connection_problem(error: BaseException) -> Problem | None:
     if _NO_CONNECTION.isdisjoint(kind.__name__ for kind in type(error).__mro__):
         return None
-    return _problem(error, f"no connection: {str(error) or error.__cause__ or type(error).__name__}")
+    said = text_of(error) or (text_of(cause) if (cause := error.__cause__) else "") or kind_of(error)
+    return _problem(error, f"no connection: {said}")
 
 
 def _unexpected(error: BaseException) -> Problem:
@@ -124,7 +152,7 @@ def _unexpected(error: BaseException) -> Problem:
 
 def _http_problem(error: BaseException) -> Problem | None:
     status, headers = _response(error)
-    if status is None or status < 400:
+    if status is None or not 400 <= status < 600:
         return None
     return _problem(
         error,
@@ -166,7 +194,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 def _asked(error: BaseException) -> str | None:
     """What httpx asked for, in place of its own text: that says the status again, and the whole query."""
-    if not str(error).startswith(("Client error '", "Server error '", "Redirect response '")):
+    if not text_of(error).startswith(("Client error '", "Server error '", "Redirect response '")):
         return None
     request = getattr(error, "request", None)
     return f"{request.method} {str(request.url).partition('?')[0]}" if request is not None else None
@@ -178,11 +206,13 @@ def _response(error: BaseException) -> tuple[int | None, Mapping[str, str]]:
     for holder in (response, error):
         for name in ("status_code", "status"):
             if isinstance(status := getattr(holder, name, None), int):
-                headers: Mapping[Any, Any] = getattr(error, "headers", None) or getattr(
-                    response, "headers", {}
-                )
-                return status, {str(key).lower(): str(value) for key, value in headers.items()}
+                return status, guarded(lambda: _headers(error, response), {})
     return None, {}
+
+
+def _headers(error: BaseException, response: Any) -> dict[str, str]:
+    headers: Mapping[Any, Any] = getattr(error, "headers", None) or getattr(response, "headers", {})
+    return {str(key).lower(): str(value) for key, value in islice(headers.items(), HEADERS_MAX)}
 
 
 def _number(text: str | None) -> float | None:
@@ -196,9 +226,9 @@ def _number(text: str | None) -> float | None:
 def _seconds_until(date: str) -> float | None:
     try:
         then = parsedate_to_datetime(date)
-    except ValueError:
+        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - _now_s()
+    except (ValueError, OverflowError):
         return None
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - _now_s()
 
 
 def _within(seconds: float | None) -> float | None:
@@ -219,18 +249,8 @@ def _now_s() -> float:
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback from where Segue called user code, and at most its last 8,000 characters."""
-    frames = error.__traceback__
-    below = frames
-    while frames is not None:
-        if frames.tb_frame.f_code.co_filename.startswith(_OURS):
-            below = frames.tb_next or below
-        frames = frames.tb_next
-    text = redact("".join(traceback.format_exception(type(error), error, below)))
-    return text[-TRACEBACK_CHARS_MAX:]
-
-
-_OURS = str(Path(__file__).parent)
+    """The traceback without Segue's own frames, and at most its last 8,000 characters."""
+    return redact(traceback_of(error, TRACEBACK_CHARS_MAX))[-TRACEBACK_CHARS_MAX:]
 
 
 _SECRETS = (
@@ -275,11 +295,19 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 class Redacting(logging.Formatter):
-    """Of what is logged, by whomever: libraries log URLs, and a bug's traceback shows the error's text."""
+    """Of what is logged, by whomever: libraries log URLs, and a bug's traceback shows the error's text.
+
+    A traceback in the log is described as any other, since its exception may be of user code.
+    """
+
+    def formatException(  # noqa: N802 - so it is called in logging
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        return traceback_of(ei[1], LOGGED_CHARS_MAX).rstrip("\n") if ei[1] is not None else ""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
+    return text_of(error).partition("\n")[0]

@@ -32,6 +32,7 @@ from streams.restore import open_restored
 from streams.settings import Settings
 from streams.state import Empty, Store
 from topics import contracts
+from topics.errors import in_words
 from topics.flow import Decision, Received, Stage, State, dead_letter
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Partition:
                 "stage %s failed on %s/%d at %d: that record goes to the dead letters, the stage goes on",
                 *(self._stage.name, record.topic, record.partition, record.offset),
             )
-            self._put_aside(record, redact(f"{type(bug).__name__}: {bug}"), outbox, now_ms)
+            self._put_aside(record, redact(in_words(bug)), outbox, now_ms)
 
     def tick(self, outbox: Outbox, now_ms: int) -> bool:
         """True if something was due."""

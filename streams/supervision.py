@@ -17,7 +17,8 @@ from streams.acls import lacking
 from streams.calls import raise_if_ours
 from streams.effects import DRAIN_S
 from streams.producer import Replaced
-from topics.errors import SegueError
+from topics.descriptions import kind_of, text_of
+from topics.errors import SegueError, in_words
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class SupervisedStage(Service):
                 return
 
     def _explain(self, error: BaseException, backoff_s: float) -> None:
-        if self._was_said(str(error) or type(error).__name__):
+        if self._was_said(in_words(error)):
             return
         stage, again = self.runner.name, f"it starts again in {backoff_s:g} s from what is committed"
         if isinstance(error, Replaced | ProducerFenced):
@@ -103,7 +104,7 @@ class SupervisedStage(Service):
         elif isinstance(error, KafkaError) and (right := lacking(error, stage)):
             log.error("stage %s: %s; %s", stage, right, again)
         elif isinstance(error, KafkaError | SegueError | OSError):
-            log.warning("stage %s: %s; %s", stage, str(error) or type(error).__name__, again)
+            log.warning("stage %s: %s; %s", stage, text_of(error) or kind_of(error), again)
         else:
             log.error("stage %s failed, which is a bug; %s", stage, again, exc_info=error)
 

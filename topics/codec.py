@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from topics import contracts
+from topics.descriptions import shortened, text_of
 from topics.envelope import why_not_read
 from topics.errors import BadInput, BadRecord
 from topics.records import VERSION, Record
@@ -28,6 +29,9 @@ DEPTH_MAX = 100
 RECORD_DEPTH_MAX = 150
 """The same in a whole record, which has some of its own. pydantic reads 200: what is deeper is not written,
 for no stage could read it again."""
+
+ERRORS_MAX = 10_000
+"""pydantic lists all of its errors or none: a million take 5 s."""
 
 REASON_CHARS_MAX = 2_000
 """Names of unknown fields stand in the reason, and may be as long as the record."""
@@ -114,17 +118,15 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 
 def explain(error: Exception) -> str:
     """The error in words for the one whose input it is about."""
-    return describe(error) if isinstance(error, ValidationError) else str(error)
+    return describe(error) if isinstance(error, ValidationError) else text_of(error)
 
 
 def describe(error: ValidationError, most: int = 5) -> str:
     """The first `most` of what pydantic found, on one line: `place.name: what is wrong; …`."""
+    if (count := error.error_count()) > ERRORS_MAX:
+        return f"{count:,} errors, too many to be listed"
     found = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in found[:most]]
     if len(found) > most:
         lines.append(f"and {len(found) - most} more")
     return shortened("; ".join(lines), REASON_CHARS_MAX)
-
-
-def shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"

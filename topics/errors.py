@@ -19,8 +19,7 @@
 Names say who acts next. Expected failures of a step are records on a topic, not exceptions.
 """
 
-from collections.abc import Sequence
-
+from topics.descriptions import kind_of, members_of, text_of
 from topics.parts import Refusal
 from topics.records import Problem, Result
 
@@ -114,13 +113,14 @@ class Suspended(BaseException):
 
 def sole(error: BaseException) -> BaseException:
     """The one error in a group of one, as task groups raise it; others as they are."""
-    within: Sequence[BaseException] = getattr(error, "exceptions", ())
-    return sole(within[0]) if len(within) == 1 else error
+    while len(within := members_of(error)) == 1:
+        error = within[0]
+    return error
 
 
 def in_words(error: BaseException) -> str:
     """What a person is told of it: by its type too, unless it is ours, whose messages are sentences."""
-    said, kind = str(error), type(error).__name__
-    if isinstance(error, SegueError | TooManySteps) and said:
+    said, kind = text_of(error), kind_of(error)
+    if issubclass(type(error), SegueError | TooManySteps) and said:
         return said
     return f"{kind}: {said}" if said else kind

@@ -129,7 +129,7 @@ def dead_letter(record: Received, stage: str, reason: str, now_ms: int, task: st
     """The record's own bytes and headers, with why and where in headers that begin with `segue-`."""
     key = task or (record.key or b"").decode(errors="replace")
     why: Headers = (
-        ("segue-reason", reason.encode()),
+        ("segue-reason", reason.encode(errors="backslashreplace")),
         ("segue-stage", stage.encode()),
         ("segue-topic", record.topic.encode()),
         ("segue-partition", str(record.partition).encode()),

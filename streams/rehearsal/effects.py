@@ -19,8 +19,9 @@ from streams.executors import CheckExecutor
 from streams.measured import Knowledge
 from streams.objects import Objects
 from streams.payloads import Desk
-from streams.problems import OutputRefused, Withheld, problem_of
+from streams.problems import output_of, problem_of
 from topics import codec
+from topics.descriptions import text_of
 from topics.errors import Refused
 from topics.flow import Decision, Received, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput
@@ -59,16 +60,14 @@ class Effects:
             reply: Reply = await self._served(executor, call, call, record)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
-            critique = error.critique if isinstance(error, OutputRefused) else None
-            usage = error.usage if isinstance(error, OutputRefused | Withheld) else None
-            return failed(call, by, problem_of(error), 0.0, now_ms, critique, usage)
+            return failed(call, by, problem_of(error), 0.0, now_ms, *output_of(error))
         return replied(call, reply, 0.0, now_ms)
 
     async def _check(self, output: CheckOutput, record: Received, now_ms: int) -> Decision:
         try:
             place = await self._served(CheckExecutor(self.app), output, output.call, record)
         except Refused as reason:
-            return refused(output, str(reason), now_ms)
+            return refused(output, text_of(reason), now_ms)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
             return unchecked(output, problem_of(error), now_ms)
