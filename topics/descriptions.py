@@ -14,7 +14,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -39,10 +38,8 @@ NOTES_MAX = 10
 DIRECT_CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 DURING_HANDLING = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
-_OURS = tuple(
-    str(Path(__file__).parent.parent / package) + "/"
-    for package in ("topics", "processors", "streams", "segue")
-)
+_ROOT = __file__.removesuffix("topics/descriptions.py")
+_OURS = tuple(f"{_ROOT}{package}/" for package in ("topics", "processors", "streams", "segue"))
 
 
 def guarded(read: Callable[[], T], otherwise: T) -> T:
