@@ -24,6 +24,7 @@ from pydantic_ai.models import Model, ModelResolutionContext
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 
+from processors import agent_clock
 from processors.agent_operations import Operations
 from processors.agent_parameters import SPEC
 from processors.agent_requests import HEARER, as_asked
@@ -32,6 +33,8 @@ from processors.performance import PLAYING
 from processors.preview import preview
 from processors.routes import AgentTool, AnyRoute, ModelCandidate, ModelRoute, Policy, ToolRoute
 from topics.errors import BadInput
+
+agent_clock.install()
 
 
 class Durable(BaseDurabilityCapability[AgentDepsT]):

@@ -16,6 +16,8 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -135,6 +137,20 @@ class Performance:
         task = self._seen_by_workflow()
         assert task is not None
         return task
+
+    def now(self) -> datetime:
+        """The time of the last thing that happened to the task."""
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC)
+
+    def random_for(self, purpose: str = "") -> "Random":
+        """A source of randomness, the same whenever the task is played again; one for each purpose."""
+        run = self.submitted.run
+        return self.entropy(" ".join(filter(None, (self.task_id, str(run.number) if run else "", purpose))))
+
+    @cached_property
+    def library_random(self) -> "Random":
+        """The libraries' own: what they draw must not change what the workflow draws."""
+        return self.random_for("libraries")
 
     @property
     def task_id(self) -> str:

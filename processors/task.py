@@ -8,7 +8,7 @@ that playing the workflow again gives the same.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 from weakref import ref
@@ -81,13 +81,12 @@ class Task:
 
     def now(self) -> datetime:
         """The time of the last thing that happened to this task, in UTC."""
-        return datetime.fromtimestamp(self._performance.now_ms / 1000, UTC)
+        return self._performance.now()
 
     @cached_property
     def random(self) -> "Random":
         """The task's own source of randomness, the same whenever the task is played again."""
-        run = self._performance.submitted.run
-        return self._performance.entropy(f"{self.id} {run.number}" if run else self.id)
+        return self._performance.random_for()
 
     def uuid(self) -> str:
         """A random UUID (RFC 9562, version 4) from the task's own randomness."""

@@ -4,10 +4,9 @@ Whatever a workflow takes from outside of its task (a clock, chance, a counter, 
 difference between the two, at the step where it first matters.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import zip_longest
-from typing import Any, cast
 
 from processors.preview import preview
 from topics.errors import NotDurable
@@ -30,39 +29,11 @@ ADVICE = (
     "leave to tools what touches the world."
 )
 
-OF_NO_MATTER = ("timestamp", "context")
-"""Of what an agent asks; a call of a tool also has a fingerprint of its arguments."""
-
 
 def ensure_same(task: str, first: Decision, again: Decision) -> None:
     """Raises `NotDurable`."""
-    first, again = _timeless(first), _timeless(again)
     if first != again:
         raise NotDurable(f"task {task!r} is not deterministic: {_difference(first, again)}. {ADVICE}")
-
-
-def _timeless(decision: Decision) -> Decision:
-    """Pydantic AI puts the wall clock's time and addresses into what it asks, which nobody goes by."""
-    return Decision([_unstamped(publish) for publish in decision.publish], decision.write, decision.tenant)
-
-
-def _unstamped(publish: Publish) -> Publish:
-    call = publish.value
-    if not isinstance(call, CallModel | CallTool) or call.agent is None:
-        return publish
-    agent = call.agent.model_copy(update={"body": _comparable(call.agent.body)})
-    return publish._replace(value=call.model_copy(update={"agent": agent}))
-
-
-def _comparable(value: Any) -> Any:
-    match value:
-        case dict():
-            entries = cast("dict[str, Any]", value).items()
-            return {name: _comparable(inner) for name, inner in entries if name not in OF_NO_MATTER}
-        case list():
-            return [_comparable(inner) for inner in cast("Sequence[Any]", value)]
-        case _:
-            return value
 
 
 def _difference(first: Decision, again: Decision) -> str:
