@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import UUID
 
 from pydantic_ai import _agent_graph, _enqueue, _model_request_attempts, _utils, agent, conversation
 from pydantic_ai._model_request_attempts import AttemptStart
@@ -29,12 +28,13 @@ class _TaskTime(datetime):
         return datetime.now(tz) if playing is None else playing.now().astimezone(tz)
 
 
-def _by_task(outside: Callable[[], UUID]) -> Callable[[], UUID]:
-    """`outside`, but drawn from the task's randomness within a workflow."""
+def _by_task(outside: Callable[[], Any]) -> Callable[[], Any]:
+    """`outside`, which draws a UUID, but from the task's randomness within a workflow."""
+    uuid = type(outside())
 
-    def drawn() -> UUID:
+    def drawn() -> Any:
         playing = PLAYING.get(None)
-        return outside() if playing is None else UUID(int=playing.library_random.getrandbits(128), version=4)
+        return outside() if playing is None else uuid(int=playing.library_random.getrandbits(128), version=4)
 
     return drawn
 

@@ -24,6 +24,7 @@ from pydantic_ai.durable_exec import (
     ToolsetGetToolsId,
 )
 from pydantic_ai.toolsets import FunctionToolset
+from pydantic_ai.toolsets.function import FunctionToolsetTool
 
 from processors.agent_parameters import Body, Transports
 from processors.agent_requests import ModelParams, shape_of
@@ -96,7 +97,7 @@ class _OwnStep(DurableOperationConfig[bool]):
     def for_tool(
         self, role: OperationConfigRole, *, operation_id: DurableOperationId, tool: object, tool_name: str
     ) -> Literal[True, False]:
-        return tool_name not in self._inline
+        return _declared_name(tool, tool_name) not in self._inline
 
 
 class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
@@ -137,7 +138,8 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         arguments = body.pop("arguments", {})
         place, tool = _place(of), getattr(params, "name", None)
         name = ".".join(filter(None, (place, tool or _listing(of))))
-        route = performance.app.tool_route(f"{self._agent}.{place or tool}").name
+        declared = place or _declared_name(getattr(params, "tool", None), str(tool))
+        route = performance.app.tool_route(f"{self._agent}.{declared}").name
         step = self._step(performance, "tool", route, [self._name, tool, arguments], body)
         call = CallTool(**self._facts(performance, step, name, body), arguments=arguments)
         performance.publish("tool-calls", call)
@@ -175,6 +177,11 @@ def _place(of: DurableOperationId) -> str | None:
     if isinstance(of, ModelRequestId) or getattr(of, "toolset_kind", None) == "function":
         return None
     return getattr(of, "toolset_id", None)
+
+
+def _declared_name(tool: object, name: str) -> str:
+    """A function tool's name in the agent's code: its `prepare` may have given the model another."""
+    return (tool.original_name if isinstance(tool, FunctionToolsetTool) else None) or name
 
 
 def _listing(of: DurableOperationId) -> str:

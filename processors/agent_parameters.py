@@ -6,8 +6,10 @@ An agent's dependencies travel by its `deps_type`, so they must be data: connect
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
     CapabilityMethodDeclaration,
@@ -31,6 +33,7 @@ from pydantic_ai.toolsets import AbstractToolset, DynamicToolset, FunctionToolse
 from pydantic_ai.toolsets.function import FunctionToolsetTool
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from topics.codec import describe
 from topics.errors import BadInput, Permanent
 
 P = TypeVar("P")
@@ -74,7 +77,7 @@ class Transports(ParameterTransports):
     def _context(self, ctx: RunContext[Any]) -> Body:
         agent = self._agent()
         try:
-            deps = JSON_CODEC.dump(agent.deps_type, ctx.deps)
+            deps = _deps(agent, ctx.deps)
             return {"context": to_jsonable_python(DurableRunContext.serialize_run_context(ctx)), "deps": deps}
         except (PydanticSerializationError, TypeError) as error:
             raise BadInput(
@@ -83,7 +86,7 @@ class Transports(ParameterTransports):
 
     def _ctx(self, body: Body) -> RunContext[Any]:
         agent = self._agent()
-        deps = JSON_CODEC.load(agent.deps_type, body["deps"])
+        deps = _adapter(agent.deps_type).validate_python(body["deps"])
         return DurableRunContext[Any].restore(body["context"], deps=deps, agent=agent, engine_spec=SPEC)
 
     # ------------------------------------------------------------ models
@@ -227,6 +230,30 @@ class Transports(ParameterTransports):
             )
 
         return Transport(dump, load)
+
+
+@cache
+def _adapter(deps_type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(deps_type)
+
+
+def _deps(agent: Any, deps: Any) -> Any:
+    """Their JSON. Raises `BadInput` if a tool would get another type than the run was given."""
+    adapter = _adapter(agent.deps_type)
+    dumped = adapter.dump_python(deps, mode="json", warnings="none")
+    try:
+        arrives = type(adapter.validate_python(dumped))
+    except ValidationError as error:
+        raise BadInput(
+            f"agent {agent.name!r}: its deps are not of its deps_type: {describe(error)}"
+        ) from None
+    if arrives is not type(deps):
+        given = type(deps).__name__
+        raise BadInput(
+            f"agent {agent.name!r}: its tools would get deps of type {arrives.__name__}, not {given}, since "
+            f"deps travel by its deps_type: build it with Agent(…, deps_type={given})"
+        )
+    return dumped
 
 
 def _conversation(asked: ModelRequestParams | ModelRequestContext) -> Body:

@@ -13,7 +13,7 @@ Outside of a workflow the agent is what it was. Imported only where there is an 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_ai._utils import disable_threads
 from pydantic_ai.agent import AbstractAgent, Agent, EventStreamHandler
@@ -34,13 +34,17 @@ from processors.preview import preview
 from processors.routes import AgentTool, AnyRoute, ModelCandidate, ModelRoute, Policy, ToolRoute
 from topics.errors import BadInput
 
+if TYPE_CHECKING:
+    from processors.app import App
+
 agent_clock.install()
 
 
 class Durable(BaseDurabilityCapability[AgentDepsT]):
     """Makes an agent durable: `Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()])`.
 
-    `spares` are the models that are asked, in order, when the agent's own gives up by `policy`;
+    `spares` are the models that are asked, in order, when the agent's own gives up by `policy`; `models`
+    are objects that a run may be given in place of the agent's own, `agent.run(…, model="NAME")`.
     `tool_policy` holds for its tools, and `policies` for some by their name, or by their toolset's id.
     `inline` names tools that run within the workflow, for all that they await is durable itself: a
     sub-agent, say. `approver` is who is asked, by a question of the task, whether a tool that needs
@@ -55,6 +59,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         self,
         *,
         spares: Sequence[ModelCandidate] = (),
+        models: Mapping[str, Model] | None = None,
         policy: Policy = Policy(),
         tool_policy: Policy = Policy(),
         policies: Mapping[str, Policy] | None = None,
@@ -65,7 +70,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         name: str | None = None,
     ) -> None:
         instances = {s.model_name: cast("Model", s) for s in spares if not isinstance(s, str)}
-        super().__init__(models=instances, name=name)
+        super().__init__(models={**instances, **(models or {})}, name=name)
         self.spares = [s if isinstance(s, str) else s.model_name for s in spares]
         self.policy = policy
         self.tool_policy = tool_policy
@@ -135,6 +140,12 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         """Within a workflow there are no threads, and sleeping is the task's."""
         if not self.in_durable_context:
             return await handler()
+        if ctx.usage_limits is not None and ctx.usage_limits.count_tokens_before_request:
+            raise BadInput(
+                f"agent {self.name!r}: count_tokens_before_request would ask the provider from within the "
+                "workflow, outside of a step: leave it out, and limits count what responses report; "
+                "a budget of the task is checked before each request"
+            )
         with disable_threads(), Agent.using_sleep(asyncio.sleep):
             return await super().wrap_run(ctx, handler=handler)
 
@@ -165,3 +176,18 @@ def durable_of(agent: Any) -> Durable[Any]:
     if durable is None:
         raise BadInput(f"agent {agent.name!r} is not durable: build it with capabilities=[Durable()]")
     return durable
+
+
+def ensure_not_overridden(app: "App") -> None:
+    """Raises `BadInput` where `Agent.override` is in force: workflows run in contexts of their own.
+
+    Nobody could see it there, for what a context variable holds is not in the task's log.
+    """
+    for name, durable in app.agents.items():
+        held = {key: value for key, value in vars(durable.agent).items() if key.startswith("_override_")}
+        changed = sorted(key.removeprefix("_override_") for key, value in held.items() if value.get(None))
+        if changed:
+            raise BadInput(
+                f"agent {name!r} is overridden here ({', '.join(changed)}), which no workflow sees: leave "
+                f"out Agent.override, and say what its model answers: Rehearsal(app, models={{{name!r}: …}})"
+            )

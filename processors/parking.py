@@ -32,6 +32,10 @@ BUGS: tuple[type[Exception], ...] = (
 )
 """Exceptions that park a task where its workflow does not catch them; `@workflow(bugs=…)` takes others."""
 
+USAGE_ERROR = "pydantic_ai.exceptions.UserError"
+"""Pydantic AI's name for a mistake in how an agent is used: a bug where `BadInput` is one. Known by its name,
+for only apps with agents load Pydantic AI."""
+
 ON_PURPOSE = (StepError, Permanent)
 """Never a bug: a step gave up and nobody caught it, or the workflow itself says that its task fails."""
 
@@ -47,7 +51,13 @@ def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
     within: Sequence[BaseException] = getattr(error, "exceptions", ())
     if within:
         return any(is_bug(each, bugs) for each in within)
+    if _is_usage_error(error):
+        return BadInput in bugs
     return isinstance(error, bugs) and not isinstance(error, ON_PURPOSE)
+
+
+def _is_usage_error(error: BaseException) -> bool:
+    return any(f"{each.__module__}.{each.__qualname__}" == USAGE_ERROR for each in type(error).__mro__)
 
 
 def check_bugs(workflow: str, bugs: tuple[object, ...]) -> None:

@@ -238,6 +238,10 @@ class Rehearsal:
     def _stages(self) -> Played:
         if self._played is None:
             raise BadInput("a rehearsal is held within `with Rehearsal(…) as play:`")
+        if self._app.agents:
+            from processors.agents import ensure_not_overridden
+
+            ensure_not_overridden(self._app)
         return self._played
 
     def _the(self, task: str | None) -> str:
