@@ -286,7 +286,9 @@ def test_a_reworded_prompt_parks_no_task() -> None:
 def test_an_mcp_servers_tools_are_listed_and_called_as_steps(tmp_path: Path) -> None:
     model = scripted(calls("hotel", {"name": "Sol", "stars": 3}, {"name": "Mar", "stars": 4}), text("seen"))
     command = [str(SERVER), "stdio", str(tmp_path / "log")]
-    hotels = MCPToolset(StdioTransport(sys.executable, command, keep_alive=False), id="hotels")
+    hotels = MCPToolset(
+        StdioTransport(sys.executable, command, keep_alive=False), id="hotels", init_timeout=30
+    )
     driver = driven(Agent(model, name="guide", toolsets=[hotels], capabilities=[Durable()]))
     assert driver.result().result == "seen"
     tools = [entry.split(" ", 1)[1] for entry in driver.ran if "hotels" in entry]

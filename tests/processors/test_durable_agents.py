@@ -61,7 +61,7 @@ def test_arguments_that_a_validator_refuses_go_back_to_the_model() -> None:
 def test_an_mcp_servers_instructions_listing_and_calls_are_steps(tmp_path: Path) -> None:
     command = [str(SERVER), "stdio", str(tmp_path / "log")]
     transport = StdioTransport(sys.executable, command, keep_alive=False)
-    hotels: MCPToolset[Any] = MCPToolset(transport, id="hotels", include_instructions=True)
+    hotels: MCPToolset[Any] = MCPToolset(transport, id="hotels", include_instructions=True, init_timeout=30)
     model = scripted(calls("hotel", {"name": "Sol", "stars": 3}), text("seen"))
     agent = Agent(model, name="guide", toolsets=[hotels], capabilities=[Durable()])
 
