@@ -81,6 +81,8 @@ class Log:
         self.waiters: set[asyncio.Future[None]] = set()
         self.written: dict[tuple[int, int, int], int] = {}
         """The offset of each batch, by its producer's id and epoch and the batch's number."""
+        self.sequences: dict[tuple[int, int], int] = {}
+        """The number that the next batch must have, by its producer's id and epoch."""
 
     def end(self, committed: bool) -> int:
         return min(self.open.values()) if committed and self.open else len(self.entries)

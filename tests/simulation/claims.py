@@ -83,6 +83,8 @@ class Claims:
         """Offsets are about to count. They are those of the partition's owner, and of finished work."""
         if group.owner(tp) is not process:
             self.breaks(f"{process.name} has lost {tp.topic}/{tp.partition}, but its commit was accepted")
+        if at.offset < (before := group.offsets.get(tp, at)).offset:
+            self.breaks(f"{tp.topic}/{tp.partition}: {at.offset} was committed after {before.offset}")
         if at.offset > len(self.broker.logs[tp].entries):
             self.breaks(f"{tp.topic}/{tp.partition}: {at.offset} was committed, past its end")
         if tp.topic in EFFECTS:

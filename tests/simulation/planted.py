@@ -3,6 +3,9 @@
 The first four are those that the chaos harness must catch too.
 """
 
+import inspect
+import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +17,7 @@ from streams.effects import EffectRunner
 from streams.producer import Ends, Offsets
 from streams.progress import Progress
 from streams.protocol import Membership
+from streams.pure import PureRunner
 from streams.transactions import Acknowledgements, Transactions
 from tests.simulation import requests
 from tests.simulation.broker import Broker
@@ -110,6 +114,31 @@ def calls_that_wait_take_room() -> None:
     runner._room_left = room_left
 
 
+def split_commits_pass_the_rest_of_their_batch() -> None:
+    """A commit in the middle of a batch says that the whole batch was handled."""
+    _rewrite(PureRunner, "_handle", "offsets[tp] = _after(record)", "offsets[tp] = _after(records[-1])")
+
+
+def batches_outlive_a_rebalance() -> None:
+    """Records that were fetched before a rebalance are handled after it, with what came since."""
+    _rewrite(PureRunner, "_fetch", "group.membership is not fetched_as", "False")
+    _rewrite(PureRunner, "_poll", "group.membership is fetched_as", "True")
+
+
+def outcomes_outlive_a_rebalance() -> None:
+    """Calls that finished before a rebalance are published after it, before their records are read again."""
+    _rewrite(EffectRunner, "_suspend", "self._finished.clear()", "pass")
+
+
+def _rewrite(owner: type, method: str, right: str, wrong: str) -> None:
+    """Replace a piece of a method's source, which must be there once."""
+    source = textwrap.dedent(inspect.getsource(getattr(owner, method)))
+    assert source.count(right) == 1, f"{owner.__name__}.{method} has no single {right!r} any more"
+    made: dict[str, Any] = {}
+    exec(source.replace(right, wrong), vars(sys.modules[owner.__module__]), made)
+    setattr(owner, method, made[method])
+
+
 BUGS: dict[str, Callable[[], None]] = planted.BUGS | {
     bug.__name__: bug
     for bug in (
@@ -121,5 +150,8 @@ BUGS: dict[str, Callable[[], None]] = planted.BUGS | {
         state_is_sent_with_the_outputs,
         calls_are_forgotten_in_a_rebalance,
         calls_that_wait_take_room,
+        split_commits_pass_the_rest_of_their_batch,
+        batches_outlive_a_rebalance,
+        outcomes_outlive_a_rebalance,
     )
 }

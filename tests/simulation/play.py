@@ -29,6 +29,7 @@ from streams.executors.tool import ToolExecutor
 from streams.local import PATIENCE_S, LocalCalls
 from streams.metrics import Metrics
 from streams.objects import Objects
+from streams.pure import PureRunner
 from streams.settings import Settings
 from streams.supervision import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
 from streams.worker import ALL_STAGES, runner_of
@@ -41,7 +42,7 @@ from tests.simulation.schedule import Schedule
 from tests.simulation.workload import PLAYED, Outside, is_right
 from tests.simulation.world import PROCESS, Fault, Process, World
 from topics.errors import SegueError
-from topics.flow import Decision, Received
+from topics.flow import Decision, Received, Stage
 from topics.records import CallModel, CallTool
 
 IDLE_POLL_MS = 3_600_000
@@ -157,7 +158,9 @@ class Play:
 
     def _runner(self, stage: str, settings: Settings, worker: str) -> Runner:
         if stage not in CALLS:
-            return runner_of(stage, APP, settings, worker, metrics(), Objects(settings))
+            runner = runner_of(stage, APP, settings, worker, metrics(), Objects(settings))
+            assert isinstance(runner, PureRunner)
+            return watched(runner, self.claims)
         calls = Watched(CALLS[stage](), self.claims)
         return EffectRunner(
             EffectStage(stage, calls, self.schedule.in_flight_max), settings, worker, metrics()
@@ -294,6 +297,35 @@ class Watched:
         return decision
 
 
+def watched(runner: PureRunner, claims: Claims) -> PureRunner:
+    """The same runner, with stages whose records are noted."""
+    made: Any = runner
+    made._stage = replace(made._stage, make=lambda state, make=made._stage.make: InOrder(make(state), claims))
+    return runner
+
+
+class InOrder:
+    """A stage that is handed each record of its partition once, in the order of the topic.
+
+    A stage is made anew when its partition is taken, so what was fetched before comes too late for it.
+    """
+
+    def __init__(self, stage: Stage, claims: Claims) -> None:
+        self._stage = stage
+        self._claims = claims
+        self._handled: dict[tuple[str, int], int] = {}
+
+    def handle(self, record: Received, now_ms: int) -> Decision:
+        at, last = (record.topic, record.partition), self._handled.get((record.topic, record.partition), -1)
+        if record.offset <= last:
+            self._claims.breaks(f"{record.topic}/{record.partition} {record.offset} was handled after {last}")
+        self._handled[at] = record.offset
+        return self._stage.handle(record, now_ms)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stage, name)
+
+
 class TakesTime(RouteCalls):
     """Local calls: most answer within the patience that there is with them, some do not."""
 
@@ -343,6 +375,7 @@ class _Bugs(logging.Handler):
 def play(schedule: Schedule, traced: bool = False) -> Outcome:
     streams.pure.POLL_MS_MAX = streams.effects.POLL_MS_MAX = IDLE_POLL_MS
     streams.pure.SOME, streams.pure.LINGER_S = 1, LINGER_S
+    streams.pure.OUTBOX_RECORDS_MAX = schedule.outbox_records_max
     streams.worker.local_calls = local_calls
     playing = Play(schedule, traced)
     log, bugs = logging.getLogger("streams"), _Bugs(playing.claims)

@@ -1,7 +1,9 @@
 """What stands in for aiokafka's client: takes the requests that the product makes itself, and answers them.
 
 A request is not sent in bytes, but read by the names of its fields, which are the protocol's. Batches of
-records are bytes, as the product built them. A batch that comes again under its number is known.
+records are bytes, as the product built them. As in Kafka, a batch's number is that of its first record: the
+next batch of the same producer and epoch has the number after its last record, a batch that comes again under
+its number is known, and any other number is refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -100,13 +102,13 @@ def _written(
         return refusal.code, -1, -1
     if name in log.written:
         return 0, (first := log.written[name]), log.entries[first].timestamp
-    before = max((n for id_, epoch, n in log.written if (id_, epoch) == name[:2]), default=-1)
-    if batch.base_sequence <= before or (before < 0 and batch.base_sequence != FIRST):
+    if batch.base_sequence != log.sequences.get(name[:2], FIRST):
         return OUT_OF_ORDER, -1, -1
     log.written[name] = len(log.entries)
     for row in batch:
         headers = tuple(row.headers)
         log.append(Entry(process.name, row.key, row.value, headers, process.world.now_ms, transaction))
+    log.sequences[name[:2]] = batch.base_sequence + len(log.entries) - log.written[name]
     return 0, log.written[name], process.world.now_ms
 
 

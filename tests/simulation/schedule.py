@@ -18,6 +18,7 @@ KINDS = {
     "silence": 3,
     "add": 2,
     "refuse": 3,
+    "fail": 5,
     "move the clock": 2,
     "echo": 1,
 }
@@ -34,6 +35,7 @@ class Schedule:
     in_flight_max: int
     live_tasks_max: int
     busy_tasks_max: int
+    outbox_records_max: int
     submissions: tuple[Submission, ...]
     faults: tuple[Fault, ...]
 
@@ -54,6 +56,7 @@ class Schedule:
             f"{self.in_flight_max} calls in flight",
             f"{self.live_tasks_max} tasks in memory",
             f"{self.busy_tasks_max} tasks busy",
+            f"{self.outbox_records_max} records in a commit",
         )
         return (
             f"seed {self.seed}: {', '.join(circumstances)}\n"
@@ -73,6 +76,7 @@ def drawn(seed: int) -> Schedule:
         in_flight_max=chance.choice((1, 3, 8)),
         live_tasks_max=chance.choice((1, 2, 10_000)),
         busy_tasks_max=chance.choice((1, 2, 256)),
+        outbox_records_max=chance.choice((1, 4, 20_000)),
         submissions=workload.drawn(chance),
         faults=_faults(chance),
     )

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from aiokafka.errors import RequestTimedOutError
+from aiokafka.errors import KafkaError, RequestTimedOutError
 
 from processors.loop import WorkflowTask
 from streams.clock import Clock
@@ -24,6 +24,9 @@ START_MS = 1_790_000_000_000
 
 SESSION_S = 10.0
 HEARTBEAT_S = SESSION_S / 3
+
+REFUSALS: dict[str, type[KafkaError]] = {"refuse": RequestTimedOutError, "fail": KafkaError}
+"""Faults that strike the next request: it may be tried again, or ends the run of its stage after a while."""
 
 PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("process")
 """Whose code runs."""
@@ -124,13 +127,16 @@ class Process:
         self._check()
         if latency_s := self.world.latency_s():
             await asyncio.sleep(latency_s)
-        if self.counted:
-            self._count(what, refusable)
+        if self.counted and (refusal := self._count(what, refusable)) is not None:
+            if refusal.kind == "fail":
+                await asyncio.sleep(refusal.s)
+            raise REFUSALS[refusal.kind](f"simulated: {what}")
         while self._frozen is not None:
             await asyncio.shield(self._frozen)
         self._check()
 
-    def _count(self, what: str, refusable: bool) -> None:
+    def _count(self, what: str, refusable: bool) -> Fault | None:
+        """Strike with the fault that is due, or return it if it is this request's refusal."""
         world = self.world
         world.passes += 1
         world.note(self, what)
@@ -138,12 +144,15 @@ class Process:
             world.exhausted.set_result(None)
         fault = world.faults.pop(world.passes, None)
         if fault is None:
-            return
+            return None
         world.note(self, f"* {fault}")
-        if fault.kind != "refuse":
+        if fault.kind not in REFUSALS:
             world.strike(self, fault)
         elif refusable:
-            raise RequestTimedOutError(f"simulated: {what}")
+            return fault
+        else:
+            world.faults.setdefault(world.passes + 1, fault)
+        return None
 
     async def ask(self, what: str, effect: Callable[[], T]) -> T:
         """A request and its answer; either may be lost with the process, or met by a fault."""
