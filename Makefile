@@ -107,6 +107,10 @@ simulate: $(VENV)/dev ## play drawn schedules of the whole system in memory; SEE
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS), \
 		$(if $(filter command line environment,$(origin MINUTES)),--minutes $(MINUTES))))
 
+.PHONY: mutants
+mutants: $(VENV)/mutants ## change single lines of the engine, and list the changes that no test notices; SAMPLE=200 (0: all), SEED=…
+	@$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
@@ -116,6 +120,7 @@ lock: $(VENV)/dev ## resolve anew what pyproject.toml permits, and Kafka's jars
 	@$(COMPILE) pyproject.toml --group dev --constraint locks/constraints.txt --output-file locks/dev.txt
 	@$(COMPILE) pyproject.toml --group install --group examples --constraint locks/constraints.txt \
 		--constraint locks/dev.txt --output-file locks/run.txt
+	@$(COMPILE) locks/mutants.in --constraint locks/dev.txt --output-file locks/mutants.txt
 	@$(COMPILE) benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt
 	@$(BIN)/python -m streams.jars > streams/jars.lock.new && mv streams/jars.lock.new streams/jars.lock
 
@@ -149,6 +154,9 @@ $(VENV)/run: locks/run.txt pyproject.toml $(VENV)/uv
 
 $(VENV)/dev: locks/dev.txt pyproject.toml $(VENV)/uv
 	$(call install,locks/dev.txt)
+
+$(VENV)/mutants: locks/mutants.txt $(VENV)/dev
+	$(call install,locks/mutants.txt)
 
 $(VENV)/uv: locks/uv.txt
 	@python=; for one in $(PYTHONS); do \

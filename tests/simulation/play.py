@@ -29,7 +29,7 @@ from streams.executors.tool import ToolExecutor
 from streams.local import PATIENCE_S, LocalCalls
 from streams.metrics import Metrics
 from streams.objects import Objects
-from streams.pure import PureRunner
+from streams.pure import PureRunner, PureStage
 from streams.settings import Settings
 from streams.supervision import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
 from streams.worker import ALL_STAGES, runner_of
@@ -42,7 +42,7 @@ from tests.simulation.schedule import Schedule
 from tests.simulation.workload import PLAYED, Outside, is_right
 from tests.simulation.world import PROCESS, Fault, Process, World
 from topics.errors import SegueError
-from topics.flow import Decision, Received, Stage
+from topics.flow import Decision, Received, Stage, State
 from topics.records import CallModel, CallTool
 
 IDLE_POLL_MS = 3_600_000
@@ -300,7 +300,12 @@ class Watched:
 def watched(runner: PureRunner, claims: Claims) -> PureRunner:
     """The same runner, with stages whose records are noted."""
     made: Any = runner
-    made._stage = replace(made._stage, make=lambda state, make=made._stage.make: InOrder(make(state), claims))
+    stage: PureStage = made._stage
+
+    def make(state: State) -> Stage:
+        return InOrder(stage.make(state), claims)
+
+    made._stage = replace(stage, make=make)
     return runner
 
 
@@ -322,8 +327,14 @@ class InOrder:
         self._handled[at] = record.offset
         return self._stage.handle(record, now_ms)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stage, name)
+    def due_ms(self) -> int | None:
+        return self._stage.due_ms()
+
+    def tick(self, now_ms: int) -> Decision:
+        return self._stage.tick(now_ms)
+
+    def close(self) -> None:
+        self._stage.close()
 
 
 class TakesTime(RouteCalls):
