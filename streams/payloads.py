@@ -11,9 +11,12 @@ from pydantic_core import to_jsonable_python
 from processors.blob import JSON, SHELF, whole
 from processors.reply import Reply
 from streams.objects import Objects, TaskShelf
-from topics.codec import json_of
+from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.errors import BadInput, Permanent
 from topics.records import CallModel, CallTool, CheckOutput
+
+AGENT_DEPTH_MAX = DEPTH_MAX - 10
+"""An agent passes an answer on within its conversation, which nests it deeper."""
 
 REFERENCE = b'"kind":"value"'
 """Stands in a record that refers to a value; looking for it costs less than walking through the arguments."""
@@ -50,14 +53,16 @@ class Desk:
 
         An agent looks into what its tools and models answer, so that must fit.
         """
-        if self._objects is None:
-            return await executor(call)
-        shelf = self._objects.shelf(self._task, self._tenant)
-        SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
-        answer = await executor(await _loaded(call, shelf) if self._refers else call)
-        if not isinstance(answer, Reply) or call.agent:
+        shelf = self._objects.shelf(self._task, self._tenant) if self._objects is not None else None
+        if shelf is not None:
+            SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
+        answer = await executor(await _loaded(call, shelf) if shelf is not None and self._refers else call)
+        if not isinstance(answer, Reply):
             return answer
-        return await _kept(answer, shelf, self._bytes_max)
+        body = _body(answer, DEPTH_MAX if call.agent is None else AGENT_DEPTH_MAX)
+        if call.agent or shelf is None:
+            return answer
+        return await _kept(answer, body, shelf, self._bytes_max)
 
 
 async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) -> Any:
@@ -77,11 +82,18 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) ->
             return call.model_copy(update={"call": asked, "result": await whole(call.result, shelf)})
 
 
-async def _kept(reply: Reply, shelf: TaskShelf, bytes_max: int | None) -> Reply:
+def _body(reply: Reply, depth_max: int) -> bytes:
+    """The answer as JSON. Raises `Permanent` if it has none, or if the workflow could not pass it on."""
     try:
         body = json_of(reply.result)
     except BadInput as error:
         raise Permanent(f"the answer of {reply.by}: {error}") from None
+    if too_deep(body, depth_max):
+        raise Permanent(f"the answer of {reply.by} has lists and objects nested deeper than {depth_max}")
+    return body
+
+
+async def _kept(reply: Reply, body: bytes, shelf: TaskShelf, bytes_max: int | None) -> Reply:
     if len(body) <= shelf.payload_bytes_max:
         return reply
     if bytes_max is not None and len(body) > bytes_max:

@@ -5,11 +5,18 @@ What it answers goes back in the JSON that Pydantic AI makes of it. A tool that 
 or for an approval, has answered; only what else it raises is a failed attempt.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pydantic_ai import exceptions as ai
 from pydantic_ai.agent import EventStreamHandler
-from pydantic_ai.durable_exec import DurableOperation, ModelRequestParams, durable_unit_scope
+from pydantic_ai.durable_exec import (
+    DurableOperation,
+    DurableOperationId,
+    ModelRequestParams,
+    ToolsetGetInstructionsId,
+    durable_unit_scope,
+)
 from pydantic_ai.usage import RequestUsage
 
 from processors.agent_parameters import Body
@@ -44,8 +51,21 @@ async def perform(app: App, call: CallModel | CallTool, changes: Body | None = N
     operation, body = operation_of(app, call)
     params = operation.parameter_transport.load(body | (changes or {}), runtime=None)
     serve_as_current(call)
-    with durable_unit_scope(), heard(_hearer(params)):
+    with durable_unit_scope(), heard(_hearer(params)), _served(call, operation.operation_id):
         return operation.result_codec.dump(await operation.handler(params))
+
+
+def _served(call: CallModel | CallTool, of: DurableOperationId) -> AbstractContextManager[None]:
+    """The library for MCP is loaded by the first operation that may need it.
+
+    A tool of a dynamic toolset may make several calls, which must not have one key.
+    """
+    kind = getattr(of, "toolset_kind", "mcp" if isinstance(of, ToolsetGetInstructionsId) else None)
+    if kind not in ("mcp", "dynamic"):
+        return nullcontext()
+    from streams.executors.mcp_of_agents import served
+
+    return served(call.route, call.idempotency_key if kind == "mcp" else "")
 
 
 def _hearer(params: Any) -> EventStreamHandler[Any] | None:

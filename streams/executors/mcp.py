@@ -7,6 +7,7 @@ found out by the time-out of a call: if it does not tell its tools either, it is
     it answered `isError`                                retryable, if its `_meta` does not deny it
     it refused the parameters, or lacks the tool         permanent
     it died, could not be reached, or failed otherwise   retryable
+    it does not know the session (HTTP 404 or 400)       called once more in a new session, within the attempt
     its command can't be run, or it refuses our headers  permanent
 
 `isError` is retryable because servers report with it whatever went wrong inside of the tool; arguments that
@@ -18,17 +19,23 @@ from typing import Any, cast
 
 from mcp import MCPError
 from mcp_types import RequestParamsMeta
+from pydantic import ValidationError
 
 from processors.routes import McpServer
 from streams.executors.mcp_result import value_of
 from streams.executors.mcp_session import ALIVE_S_MAX, Session
-from topics.errors import Retryable
+from topics.codec import describe
+from topics.errors import Permanent, Retryable
 
 CONNECT_S_MAX = 30.0
 """A server that has not answered by then is taken to hang, whatever the policy of the call allows."""
 
 IDEMPOTENCY_KEY = "segue/idempotency-key"
 """In the `_meta` of every call: the same for every attempt of a step."""
+
+
+class SessionUnknown(Exception):
+    """The server no longer knows the session. Raised once at most: a new session has served nothing."""
 
 
 class Connection:
@@ -49,22 +56,33 @@ class Connection:
     async def call(self, tool: str, arguments: dict[str, Any], idempotency_key: str) -> Any:
         """The tool's result as a JSON value. Raises `Retryable` or `Permanent`."""
         async with self._room:
-            session = self._living()
             try:
-                await session.opened()
-                return await self._result(session, tool, arguments, idempotency_key)
-            except asyncio.CancelledError:  # by the time-out, or since the call is another worker's now
-                session.doubt()
-                raise
+                return await self._over(self._living(), tool, arguments, idempotency_key)
+            except SessionUnknown:  # the server has done nothing for the call
+                return await self._over(self._living(), tool, arguments, idempotency_key)
+
+    async def _over(self, session: Session, tool: str, arguments: dict[str, Any], key: str) -> Any:
+        try:
+            await session.opened()
+            return await self._result(session, tool, arguments, key)
+        except asyncio.CancelledError:  # by the time-out, or since the call is another worker's now
+            session.doubt()
+            raise
 
     async def _result(self, session: Session, tool: str, arguments: dict[str, Any], key: str) -> Any:
         try:
             listed = await session.accepted(tool, arguments)
             result = await session.client.call_tool(tool, arguments, meta=_meta(key))
+            session.served()
         except MCPError as error:
+            if session.unknown_by(error):
+                await session.leave()
+                raise SessionUnknown(self._server.name) from error
             if session.lost_with(error):
                 await session.leave()
             raise session.meaning(error) from error
+        except ValidationError as error:
+            raise Permanent(f"{self._server.name}.{tool}: the server's answer: {describe(error)}") from error
         except RuntimeError as error:  # the SDK's, for a result outside of the tool's output schema
             session.forget_tools()
             raise Retryable(f"{self._server.name}.{tool}: {error}") from error

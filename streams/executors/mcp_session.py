@@ -33,6 +33,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from referencing.exceptions import Unresolvable
 
 from processors.routes import McpServer
+from streams.executors import mcp_listing, mcp_processes
+from streams.executors.mcp_listing import reading
 from streams.executors.schema import faults
 from streams.executors.stderr import LastWords, last_words
 from streams.problems import http_message, may_retry, problem_of
@@ -40,8 +42,17 @@ from topics.errors import Permanent, Retryable, SegueError, sole
 
 log = logging.getLogger(__name__)
 
+mcp_listing.install()
+mcp_processes.install()
+
 SESSION_UNKNOWN = "Session terminated"
 """How the SDK reports a 404 within a session."""
+
+ENDED = "Connection closed"
+"""How the SDK reports the end of a connection; another message with that code is the server's own."""
+
+UNKNOWN_STATUSES = (400, 404)
+"""What servers answer to the id of a session that they do not know: 404 by the specification, 400 by many."""
 
 LAST_WORDS_S = 0.5
 """What a dying server wrote arrives with its end, or not at all."""
@@ -66,6 +77,8 @@ class Session:
             lambda done: done.cancelled() or done.exception()
         )  # may be awaited by nobody
         self._tools: dict[str, Tool] = {}
+        self._left_out: dict[str, str] = {}
+        self._has_served = False
         self._listing = asyncio.Lock()
         self._doubt: asyncio.Task[None] | None = None
         self._incoming: Any = None
@@ -111,6 +124,16 @@ class Session:
         finally:
             self._doubt = None
 
+    def served(self) -> None:
+        """A call was answered, so the server knew the session."""
+        self._has_served = True
+
+    def unknown_by(self, error: MCPError) -> bool:
+        """Whether the server, started anew, no longer knows this session: it did nothing for the call."""
+        if not self._has_served or error.code in (INVALID_PARAMS, METHOD_NOT_FOUND):
+            return False
+        return error.message == SESSION_UNKNOWN or self._http_status in UNKNOWN_STATUSES
+
     def lost_with(self, error: MCPError) -> bool:
         """Whether the server is gone, or (over HTTP) was started anew and does not know this session."""
         return error.code == CONNECTION_CLOSED or error.message == SESSION_UNKNOWN
@@ -130,7 +153,7 @@ class Session:
         if self._fault(tool, arguments) is not None:
             async with self._listing:
                 if self._tools is known:
-                    self._tools = await _listed(self.client)
+                    self._tools, self._left_out = await _listed(self.client, self._server.name)
         if (fault := self._fault(tool, arguments)) is not None:
             raise Permanent(f"MCP server {self._server.name!r}: {fault}")
         return self._tools[tool]
@@ -142,7 +165,10 @@ class Session:
         """What an error of the protocol means for the call."""
         what = f"MCP server {self._server.name!r}: {error.message}"
         if self.lost_with(error):
-            return Retryable(f"MCP server {self._server.name!r} ended during the call{self._words.quoted()}")
+            said = "" if error.message in (ENDED, SESSION_UNKNOWN) else f" ({error.message})"
+            return Retryable(
+                f"MCP server {self._server.name!r} ended during the call{said}{self._words.quoted()}"
+            )
         if self._http_status is not None:
             status, self._http_status = self._http_status, None
             what = f"MCP server {self._server.name!r}: {http_message(status, error.message)}"
@@ -152,6 +178,8 @@ class Session:
         return Retryable(what)
 
     def _fault(self, tool: str, arguments: dict[str, Any]) -> str | None:
+        if tool in self._left_out and tool not in self._tools:
+            return f"tool {tool!r} can't be called, its listing can't be read: {self._left_out[tool]}"
         if tool not in self._tools:
             return f"no tool {tool!r}; there are: {', '.join(sorted(self._tools)) or 'none'}"
         try:
@@ -275,12 +303,21 @@ class _Watched:
         return await self._transport.__aexit__(*reason)
 
 
-async def _listed(client: Client) -> dict[str, Tool]:
+async def _listed(client: Client, server: str) -> tuple[dict[str, Tool], dict[str, str]]:
+    """The tools by their names, and why those were left out that can't be read."""
     tools: dict[str, Tool] = {}
+    seen: set[str] = set()
     cursor: str | None = None
-    for _ in range(PAGES_MAX):
-        page = await client.list_tools(cursor=cursor)
-        tools |= {tool.name: tool for tool in page.tools}
-        if (cursor := page.next_cursor) is None:
-            return tools
-    raise Permanent(f"its listing of tools does not end: {PAGES_MAX} pages were read")
+    with reading(server) as read:
+        for _ in range(PAGES_MAX):
+            page = await client.list_tools(cursor=cursor)
+            for tool in page.tools:
+                if tool.name in tools:
+                    log.warning("MCP server %r lists tool %r twice: the first counts", server, tool.name)
+                tools.setdefault(tool.name, tool)
+            if (cursor := page.next_cursor) is None:
+                return tools, read.left_out
+            if cursor in seen:
+                break
+            seen.add(cursor)
+    raise Permanent(f"MCP server {server!r}: its listing of tools does not end, after {len(seen)} pages")

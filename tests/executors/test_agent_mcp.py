@@ -16,9 +16,10 @@ from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from segue import App, Task, workflow
+from segue import App, Policy, Task, workflow
 from segue.agents import Durable
 from streams.executors import ToolExecutor
+from tests.agents import calls, content_told_last, played, scripted, text
 from tests.driver import Driver
 from topics.records import CallTool
 
@@ -91,3 +92,56 @@ async def test_a_server_that_died_is_started_again(served: Served) -> None:
     await asyncio.sleep(0.5)
     await served.call(call)
     assert len(served.started()) == 2
+
+
+# ---------------------------------------------------------------- faults
+
+
+FAULTY = Path(__file__).parent / "servers/faulty_server.py"
+
+
+def faulty(fault: str, log: Path, *answers: ModelResponse) -> Driver:
+    """An agent whose server has that fault, played to its end."""
+    transport = StdioTransport(sys.executable, [str(FAULTY), fault, str(log)], keep_alive=False)
+    odd: MCPToolset[Any] = MCPToolset(transport, id="odd", init_timeout=60)
+    durable = Durable[Any](tool_policy=Policy(retries=1))
+    agent = Agent(scripted(*answers), name="guide", toolsets=[odd], capabilities=[durable])
+
+    async def run(task: Task) -> Any:
+        return (await agent.run("go")).output
+
+    return played(run, agent)
+
+
+def test_a_server_that_dies_during_a_call_is_retried_by_policy(tmp_path: Path) -> None:
+    """With the key of the step; the model is not told of it."""
+    log = tmp_path / "log"
+    driver = faulty("dies once", log, calls("good", {}), text("seen"))
+    assert driver.result().result == "seen", driver.result().problem
+    called = [line for line in log.read_text().splitlines() if line.startswith("called")]
+    [step] = {call.step for call in driver.records("tool-calls") if call.agent.name == "odd.good"}
+    assert called == [f"called with t/{step}"] * 2
+    assert content_told_last(driver) == ["done"]
+
+
+def test_a_server_that_dies_at_each_call_fails_the_step(tmp_path: Path) -> None:
+    driver = faulty("dies", tmp_path / "log", calls("good", {}), text("seen"))
+    problem = driver.result().problem
+    assert problem is not None
+    assert problem.type == "Retryable"
+    assert "no answer to 'good': Connection closed" in problem.message
+
+
+def test_a_malformed_tool_of_an_agents_server_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = faulty("malformed", tmp_path / "log", calls("good", {}), text("seen"))
+    assert driver.result().result == "seen", driver.result().problem
+    assert "MCP server 'guide.odd': tool 'no_schema' is left out" in caplog.text
+
+
+def test_an_answer_that_is_nested_too_deep_fails_its_step(tmp_path: Path) -> None:
+    driver = faulty("deep", tmp_path / "log", calls("good", {}), text("seen"))
+    problem = driver.result().problem
+    assert problem is not None
+    assert "the answer of odd.good has lists and objects nested deeper than 90" in problem.message

@@ -68,7 +68,7 @@ def test_a_tool_that_prepare_renames_is_a_step_of_its_own_route(inline: tuple[st
     async def gaze(at: str) -> str:
         return f"saw {at}"
 
-    async def run(task: Task) -> str:
+    async def run(task: Task) -> Any:
         return (await agent.run("go")).output
 
     driver = played(run, agent)
@@ -88,7 +88,7 @@ def test_a_renamed_toolset_and_a_prefixed_one() -> None:
     toolset = tools.renamed({"look": "gaze"}).prefixed("my")
     agent = guide(calls("my_look", {"at": "the sea"}), text("seen"), toolsets=[toolset])
 
-    async def run(task: Task) -> str:
+    async def run(task: Task) -> Any:
         return (await agent.run("go")).output
 
     driver = played(run, agent)
@@ -111,7 +111,7 @@ def with_deps(
         got.append(ctx.deps)
         return at
 
-    async def run(task: Task) -> str:
+    async def run(task: Task) -> Any:
         return (await agent.run("go", deps=deps)).output
 
     return run, agent, got
@@ -177,7 +177,7 @@ def test_a_run_may_be_given_another_model_that_the_agent_knows() -> None:
 def test_a_model_that_the_agent_does_not_know_is_a_bug() -> None:
     agent = guide()
 
-    async def run(task: Task) -> str:
+    async def run(task: Task) -> Any:
         return (await agent.run("go", model=scripted(text("another")))).output
 
     kind, message = problem_of(run, agent)
@@ -189,7 +189,7 @@ def test_counting_tokens_before_a_request_is_refused() -> None:
     agent = guide()
     limits = UsageLimits(input_tokens_limit=100, count_tokens_before_request=True)
 
-    async def run(task: Task) -> str:
+    async def run(task: Task) -> Any:
         return (await agent.run("go", usage_limits=limits)).output
 
     kind, message = problem_of(run, agent)
@@ -201,7 +201,7 @@ def test_an_override_around_a_rehearsal_is_refused() -> None:
     agent: Agent[Any, Any] = Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()])
 
     @workflow
-    async def ask(task: Task) -> str:
+    async def ask(task: Task) -> Any:
         return (await agent.run("go")).output
 
     app = App("one", workflows=[ask], agents=[agent])
@@ -260,7 +260,7 @@ def test_two_agents_of_one_name_are_refused() -> None:
 def test_an_agent_that_the_app_does_not_know_is_refused() -> None:
     agent = guide()
 
-    async def run(task: Task) -> str:
+    async def run(task: Task) -> Any:
         return (await agent.run("go")).output
 
     assert problem_of(run) == ("BadInput", "agent 'guide' is unknown to the app: add it, App(…, agents=[…])")
