@@ -297,13 +297,14 @@ def _is_secret(name: str, value: str) -> bool:
 class Redacting(logging.Formatter):
     """Of what is logged, by whomever: libraries log URLs, and a bug's traceback shows the error's text.
 
-    A traceback in the log is described as any other, since its exception may be of user code.
+    A traceback in the log is bounded as any other, since its exception may be of user code; it shows Segue's
+    own frames, since the mistake may be there.
     """
 
     def formatException(  # noqa: N802 - so it is called in logging
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        return traceback_of(ei[1], LOGGED_CHARS_MAX).rstrip("\n") if ei[1] is not None else ""
+        return traceback_of(ei[1], LOGGED_CHARS_MAX, ours=True).rstrip("\n") if ei[1] is not None else ""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

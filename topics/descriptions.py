@@ -89,10 +89,13 @@ def shortened(text: str, most: int) -> str:
 # ---------------------------------------------------------------- tracebacks
 
 
-def traceback_of(error: BaseException, chars_max: int) -> str:
-    """Return the traceback without Segue's own frames: its last lines, within `chars_max` characters."""
+def traceback_of(error: BaseException, chars_max: int, *, ours: bool = False) -> str:
+    """Return the last lines of the traceback, within `chars_max` characters.
+
+    Segue's own frames are left out unless `ours`: they say nothing about a mistake in user code.
+    """
     text = guarded(
-        lambda: _with_causes(error, set(), 0), f"{kind_of(error)}: {text_of(error, LINK_CHARS_MAX)}\n"
+        lambda: _Traceback(ours).of(error, 0), f"{kind_of(error)}: {text_of(error, LINK_CHARS_MAX)}\n"
     )
     if len(text) <= chars_max:
         return text
@@ -100,21 +103,55 @@ def traceback_of(error: BaseException, chars_max: int) -> str:
     return tail.partition("\n")[2] or tail
 
 
-def _with_causes(error: BaseException, seen: set[int], depth: int) -> str:
-    """The exception and what led to it, the first cause first, as Python writes it."""
-    return "".join(reversed(list(_blocks(error, seen, depth))))
+class _Traceback:
+    """One traceback while it is written: which exceptions it has already, and whose frames it shows."""
 
+    def __init__(self, ours: bool) -> None:
+        self._ours = ours
+        self._seen: set[int] = set()
 
-def _blocks(error: BaseException, seen: set[int], depth: int) -> Iterator[str]:
-    link: BaseException | None = error
-    between = ""
-    while link is not None and id(link) not in seen:
-        if len(seen) >= EXCEPTIONS_MAX:
-            yield f"(there are more exceptions){between or chr(10)}"
-            return
-        seen.add(id(link))
-        yield _alone(link) + _members(link, seen, depth) + between
-        link, between = _led_by(link)
+    def of(self, error: BaseException, depth: int) -> str:
+        """The exception and what led to it, the first cause first, as Python writes it."""
+        return "".join(reversed(list(self._blocks(error, depth))))
+
+    def _blocks(self, error: BaseException, depth: int) -> Iterator[str]:
+        link: BaseException | None = error
+        between = ""
+        while link is not None and id(link) not in self._seen:
+            if len(self._seen) >= EXCEPTIONS_MAX:
+                yield f"(there are more exceptions){between or chr(10)}"
+                return
+            self._seen.add(id(link))
+            yield self._alone(link) + self._members(link, depth) + between
+            link, between = _led_by(link)
+
+    def _alone(self, error: BaseException) -> str:
+        frames = guarded(lambda: self._frames(error.__traceback__), "")
+        name = guarded(lambda: _qualified(type(error)), kind_of(error))
+        text = text_of(error, LINK_CHARS_MAX)
+        return frames + (f"{name}: {text}" if text else name) + "\n" + "".join(_notes(error))
+
+    def _frames(self, trace: TracebackType | None) -> str:
+        """Where all frames are Segue's own, they are shown in any case."""
+        chosen = deque((f for f in traceback.walk_tb(trace) if self._ours or not _is_ours(f[0])), FRAMES_MAX)
+        shown = chosen or deque(traceback.walk_tb(trace), FRAMES_MAX)
+        if not shown:
+            return ""
+        lines = traceback.StackSummary.extract(iter(shown)).format()
+        return shortened("Traceback (most recent call last):\n" + "".join(lines), TEXT_CHARS_MAX)
+
+    def _members(self, error: BaseException, depth: int) -> str:
+        """Those of a group, each with its own causes, indented."""
+        if not issubclass(type(error), BaseExceptionGroup):
+            return ""
+        members = members_of(error)
+        if depth >= DEPTH_MAX:
+            return f"  (of {len(members)} exceptions)\n"
+        shown = [
+            f"  {number} of {len(members)}:\n" + textwrap.indent(self.of(member, depth + 1), "  | ")
+            for number, member in enumerate(islice(members, MEMBERS_MAX), 1)
+        ]
+        return "".join(shown) + (f"  and {left} more\n" if (left := len(members) - MEMBERS_MAX) > 0 else "")
 
 
 def _led_by(error: BaseException) -> tuple[BaseException | None, str]:
@@ -124,13 +161,6 @@ def _led_by(error: BaseException) -> tuple[BaseException | None, str]:
     if issubclass(type(context), BaseException) and attribute_of(error, "__suppress_context__") is not True:
         return context, DURING_HANDLING
     return None, ""
-
-
-def _alone(error: BaseException) -> str:
-    frames = guarded(lambda: _frames(error.__traceback__), "")
-    name = guarded(lambda: _qualified(type(error)), kind_of(error))
-    text = text_of(error, LINK_CHARS_MAX)
-    return frames + (f"{name}: {text}" if text else name) + "\n" + "".join(_notes(error))
 
 
 def _qualified(kind: type[BaseException]) -> str:
@@ -145,32 +175,8 @@ def _notes(error: BaseException) -> Iterator[str]:
         yield text_of(note, LINK_CHARS_MAX) + "\n"
 
 
-def _frames(trace: TracebackType | None) -> str:
-    """Segue's own frames say nothing about the mistake, unless there are no others."""
-    theirs = deque((f for f in traceback.walk_tb(trace) if not _is_ours(f[0])), FRAMES_MAX)
-    shown = theirs or deque(traceback.walk_tb(trace), FRAMES_MAX)
-    if not shown:
-        return ""
-    lines = traceback.StackSummary.extract(iter(shown)).format()
-    return shortened("Traceback (most recent call last):\n" + "".join(lines), TEXT_CHARS_MAX)
-
-
 def _is_ours(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(_OURS)
-
-
-def _members(error: BaseException, seen: set[int], depth: int) -> str:
-    """Those of a group, each with its own causes, indented."""
-    if not issubclass(type(error), BaseExceptionGroup):
-        return ""
-    members = members_of(error)
-    if depth >= DEPTH_MAX:
-        return f"  (of {len(members)} exceptions)\n"
-    told = [
-        f"  {number} of {len(members)}:\n" + textwrap.indent(_with_causes(member, seen, depth + 1), "  | ")
-        for number, member in enumerate(islice(members, MEMBERS_MAX), 1)
-    ]
-    return "".join(told) + (f"  and {left} more\n" if (left := len(members) - MEMBERS_MAX) > 0 else "")
 
 
 def members_of(error: BaseException) -> tuple[BaseException, ...]:

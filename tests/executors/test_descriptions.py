@@ -16,7 +16,7 @@ from processors.ending import TRACEBACK_CHARACTERS_MAX, problem_by
 from streams.problems import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX, problem_of
 from tests.builders import call_tool, failure
 from topics import codec
-from topics.descriptions import EXCEPTIONS_MAX
+from topics.descriptions import EXCEPTIONS_MAX, traceback_of
 from topics.errors import Permanent, Refused, Retryable, StepError
 from topics.records import Problem
 
@@ -309,3 +309,17 @@ def test_it_is_written_as_python_writes_it() -> None:
     told = (problem_of(raised.value).traceback or "").splitlines()
     assert told == without_marks
     assert len(ours) == 2
+
+
+def test_the_log_shows_the_frames_of_segue_too() -> None:
+    from logging import ERROR, LogRecord
+
+    from streams.problems import Redacting
+    from topics.codec import decode
+    from topics.errors import BadRecord
+
+    with pytest.raises(BadRecord) as raised:
+        decode("tasks", b"{")
+    record = LogRecord("x", ERROR, __file__, 1, "it failed", None, (BadRecord, raised.value, None))
+    assert "in decode" in Redacting().format(record)
+    assert "in decode" not in traceback_of(raised.value, 8_000)
