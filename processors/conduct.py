@@ -25,11 +25,13 @@ from contextlib import suppress
 from processors.admission import Admission, Turn
 from processors.again import abandoned, next_run
 from processors.app import App
+from processors.aside import put_aside
 from processors.journal import journal_key
 from processors.limits import LIMITS, Limits
-from processors.live import Live, LiveTasks, parked_key
+from processors.live import Live, LiveTasks, parked_key, parked_since, unplayed_status
 from processors.marks import CHILD, ENDED, REJECTED, Marks, mark
-from processors.performance import Entropy, Performance
+from processors.parking import by_refusal
+from processors.performance import UNKNOWN, Entropy, Performance
 from processors.standing import queued, rejection, result_of, stands_at, status_of, taken, told
 from topics import codec
 from topics.errors import BadRecord
@@ -41,6 +43,7 @@ from topics.records import (
     Delay,
     Event,
     Problem,
+    PutAside,
     Rejected,
     Result,
     SignalReceived,
@@ -54,7 +57,16 @@ from topics.records import (
 EARLY_MS = 2_000
 """A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
 
-TaskEvent = Admitted | StepSucceeded | StepFailed | TimerFired | Answered | SignalReceived | CancelRequested
+TaskEvent = (
+    Admitted
+    | StepSucceeded
+    | StepFailed
+    | TimerFired
+    | Answered
+    | SignalReceived
+    | CancelRequested
+    | PutAside
+)
 """The events of a task that was submitted."""
 
 QUEUED = b"queued"
@@ -72,14 +84,23 @@ class Conduct(Stage):
         self._state = state
         self._entropy = entropy
         self._limits = limits
-        self._admission = Admission(state, limits)
-        self._live = LiveTasks(app, state, entropy, limits.live_tasks_max)
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
-        self._marks = Marks(state)
+        self._tried: str | None = None
+        """The parked task that the last tick tried."""
+        self._remember()
+
+    def _remember(self) -> None:
+        """All that is kept in memory, by the state."""
+        self._admission = Admission(self._state, self._limits)
+        self._live = LiveTasks(self._app, self._state, self._entropy, self._limits.live_tasks_max)
+        self._marks = Marks(self._state)
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
             event: Event = codec.decode(record.topic, record.value)
+        except BadRecord as bad:
+            return put_aside(record, "conduct", str(bad), now_ms)
+        try:
             match event:
                 case Submitted():
                     return self._begin(event, record, now_ms)
@@ -87,8 +108,42 @@ class Conduct(Stage):
                     return self._reject(event, record, now_ms)
                 case _:
                     return self._go_on(event, record, now_ms)
-        except BadRecord as bad:  # the event, or the journal: the key of either may be gone
-            return Decision([dead_letter(record, "conduct", str(bad), now_ms)])
+        except BadRecord as bad:  # the journal: its key may be gone
+            return self._kept_unplayed(event, record, str(bad), now_ms)
+
+    def put_aside(self, record: Received | None, reason: str, now_ms: int) -> Decision | None:
+        """The event is journaled, and its task parked there: other code plays it when a worker starts.
+
+        Without a record it was a parked task that was tried again: it stays as it is.
+        """
+        self._live.close()
+        self._remember()
+        if record is None:
+            return self._still_parked(self._tried, reason, now_ms) if self._tried is not None else None
+        try:
+            event: Event = codec.decode(record.topic, record.value)
+        except BadRecord:
+            return None
+        return self._kept_unplayed(event, record, reason, now_ms)
+
+    def _kept_unplayed(self, event: Event, record: Received, reason: str, now_ms: int) -> Decision:
+        letter = dead_letter(record, "conduct", reason, now_ms, event.task)
+        seq = sum(1 for _ in self._state.scan(journal_key(event.task)))
+        if (seq == 0) != isinstance(event, Submitted) or self._marks.has_ended(event.task, now_ms):
+            return Decision([letter])
+        head = b"%d %d %d\n" % (UNKNOWN, record.partition, record.offset) if seq == 0 else b"%d\n" % UNKNOWN
+        entry = Write(journal_key(event.task, seq), head + (record.value or b""))
+        if isinstance(event, Submitted):
+            self._admission.opened(event)
+        problem = by_refusal(reason)
+        parked = parked_since(self._state, event.task, seq, problem)
+        status = unplayed_status(self._state, event.task, problem, now_ms, entry)
+        return Decision([letter, *status], [entry, parked, *self._admission.take()])
+
+    def _still_parked(self, task: str, reason: str, now_ms: int) -> Decision:
+        self._tried, problem = None, by_refusal(reason)
+        status = unplayed_status(self._state, task, problem, now_ms)
+        return Decision(status, [parked_since(self._state, task, 0, problem)])
 
     def due_ms(self) -> int | None:
         return 0 if self._parked or self._admission.due else self._marks.due_ms
@@ -96,10 +151,12 @@ class Conduct(Stage):
     def tick(self, now_ms: int) -> Decision:
         """Try a parked task again, this worker may have other code; let in who is next; forget old ends."""
         if self._parked:
+            self._tried = self._parked.pop()
             with suppress(BadRecord):  # of a task whose key is gone there is nothing to try
-                live = self._find(self._parked.pop(), now_ms)
+                live = self._find(self._tried, now_ms)
                 return self._conclude(live, Decision(), now_ms) if live else Decision()
             return Decision()
+        self._tried = None
         decision = self._admit(now_ms) if self._admission.due else Decision()
         if now_ms >= self._marks.due_ms:
             self._marks.forget(decision, now_ms)
@@ -196,7 +253,7 @@ class Conduct(Stage):
     def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
         """An event of a task that is not open. An outcome that its task did not wait for is of no use."""
         ended = self._marks.has_ended(event.task, now_ms)
-        if isinstance(event, TimerFired | Admitted) or (
+        if isinstance(event, TimerFired | Admitted | PutAside) or (
             ended and isinstance(event, StepSucceeded | StepFailed)
         ):
             return Decision()

@@ -7,7 +7,9 @@ redelivered delay overwrites itself. A delay that was already fired fires again 
 and then publishes the same record, which its reader recognises.
 """
 
+from processors.aside import put_aside
 from topics import codec
+from topics.envelope import why_not_read
 from topics.errors import BadRecord
 from topics.flow import Decision, Headers, Publish, Received, Stage, State, Write, dead_letter, trace_of
 from topics.records import Delay
@@ -27,7 +29,11 @@ class Delays(Stage):
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._first_ms = next((_due(key) for key, _ in state.scan(b"")), None)
+        self._most = FIRED_AT_ONCE_MAX
+        self._remember()
+
+    def _remember(self) -> None:
+        self._first_ms = next((_due(key) for key, _ in self._state.scan(b"")), None)
         self._from_ms = self._first_ms or 0
         """Nothing that is held is due earlier: what was deleted before it need not be passed over."""
 
@@ -35,7 +41,7 @@ class Delays(Stage):
         try:
             delay: Delay = codec.decode(record.topic, record.value)
         except BadRecord as bad:
-            return Decision([dead_letter(record, "delay", str(bad), now_ms)])
+            return put_aside(record, "delay", str(bad), now_ms)
         if delay.topic not in TARGETS:
             reason = f"can't be published to {delay.topic!r}"
             return Decision([dead_letter(record, "delay", reason, now_ms, delay.task)])
@@ -49,12 +55,26 @@ class Delays(Stage):
     def due_ms(self) -> int | None:
         return self._first_ms
 
+    def put_aside(self, record: Received | None, reason: str, now_ms: int) -> Decision | None:
+        """Of what is due one could not be fired: fire one at a time, and put aside the one that it is."""
+        self._remember()
+        if record is not None:
+            return None
+        if self._most > 1:
+            self._most = 1
+            return Decision()
+        self._most = FIRED_AT_ONCE_MAX
+        key, value = next(held for held in self._state.scan(b"") if why_not_read(held[1]) is None)
+        stood = Received("delays", 0, 0, key[8:].partition(b"\0")[0], _body(value), (), now_ms)
+        letters = put_aside(stood, "delay", reason, now_ms)
+        return Decision(letters.publish, [Write(key, None)])
+
     def tick(self, now_ms: int) -> Decision:
         decision = Decision()
         sealed_ms: int | None = None
         start, self._first_ms = _earliest(self._from_ms), None
         for key, value in self._state.scan(b"", start):
-            if _due(key) > now_ms or len(decision.write) == FIRED_AT_ONCE_MAX:
+            if _due(key) > now_ms or len(decision.write) == self._most:
                 self._first_ms = _due(key)
                 break
             try:
@@ -65,6 +85,8 @@ class Delays(Stage):
             decision.write.append(Write(key, None))
         held = (due_ms for due_ms in (sealed_ms, self._first_ms) if due_ms is not None)
         self._from_ms = next(held, now_ms)
+        if self._first_ms is None or self._first_ms > now_ms:
+            self._most = FIRED_AT_ONCE_MAX
         if sealed_ms is not None:
             again_ms = now_ms + SEALED_AGAIN_MS
             self._first_ms = min(self._first_ms or again_ms, again_ms)
@@ -93,6 +115,11 @@ def _release(value: bytes) -> tuple[Delay, Headers]:
     *lines, body = codec.unsealed(value).split(b"\n")
     pairs = (line.partition(b":") for line in lines if line)
     return codec.decode("delays", body), tuple((name.decode(), value) for name, _, value in pairs)
+
+
+def _body(value: bytes) -> bytes:
+    """The record that is held, as far as it can be told from what stands before it."""
+    return value.rpartition(b"\n")[2]
 
 
 def _fire(delay: Delay, trace: Headers) -> Publish:

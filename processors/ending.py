@@ -11,7 +11,7 @@ from processors.again import Again
 from processors.blob import Blob
 from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
-from topics.descriptions import attribute_of, kind_of, text_of, traceback_of
+from topics.descriptions import attribute_of, is_ctrl_c, kind_of, text_of, traceback_of
 from topics.errors import BadInput, BadOutput, StepError, in_words, sole
 from topics.records import Outcome, Problem
 
@@ -40,7 +40,9 @@ def ending_of(task: asyncio.Task[Any]) -> Ending:
         return cancelled(text_of(request) or "cancelled")
     except Again as again:
         return Ending("succeeded", again=again.with_traceback(None))
-    except BaseException as error:  # noqa: BLE001 - whatever user code raises ends its task, never a worker
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         return Ending("failed", problem=problem_by(error))
 
 

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from processors.app import App
 from processors.journal import journal_key
 from processors.performance import UNKNOWN, Entropy, Performance
-from processors.standing import Stands, stands_at
+from processors.standing import Stands, stands_at, unplayed
 from topics import codec
+from topics.errors import BadRecord
 from topics.flow import Plain, Publish, State, Write
-from topics.records import Submitted
+from topics.records import Problem, Submitted
 
 
 class Parked(NamedTuple):
@@ -59,7 +60,7 @@ class Live:
         """What remembers from which event on it has not played, and why, where that is not known."""
         problem = self.performance.parked
         assert problem is not None
-        by = blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
+        by = _digest(problem)
         if self.parked is not None and self.parked.by == by:
             return []
         self.parked = Parked(self.parked.since if self.parked else self.seq - 1, by)
@@ -132,6 +133,31 @@ class LiveTasks:
             return None
         since, _, by = kept.partition(b" ")
         return Parked(int(since), by)
+
+
+def parked_since(state: State, task: str, seq: int, problem: Problem) -> Write:
+    """Remembers that the task has not played on since that entry, or since an earlier one."""
+    kept = state.get(parked_key(task))
+    since = int(kept.partition(b" ")[0]) if kept is not None else seq
+    return Plain(parked_key(task), b"%d %b" % (since, _digest(problem)))
+
+
+def unplayed_status(
+    state: State, task: str, problem: Problem, now_ms: int, begun: Write | None = None
+) -> list[Publish]:
+    """That the task is parked; nothing if its journal can't be read. `begun`: a new first entry."""
+    first = state.get(journal_key(task, 0)) or (begun.value if begun is not None else None)
+    try:
+        head, _, submitted = codec.unsealed(first or b"").partition(b"\n")
+        _, partition, offset, *_ = map(int, head.split()[:3])
+        status = unplayed(codec.decode("events", submitted), partition, offset, problem, now_ms)
+    except BadRecord:
+        return []
+    return [Publish("status", task, status)]
+
+
+def _digest(problem: Problem) -> bytes:
+    return blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
 
 
 def parked_key(task: str) -> bytes:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakSet
 from zlib import crc32
 
+from topics.descriptions import is_ctrl_c
 from topics.errors import BadInput, Suspended
 
 T = TypeVar("T")
@@ -210,8 +211,9 @@ def _run(handle: asyncio.Handle) -> None:
     """A workflow that exits ends itself, not its worker: the exception is its task's by now."""
     try:
         handle._run()
-    except SystemExit:
-        return
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
 
 
 def _forgotten(_: asyncio.TimerHandle) -> None:
@@ -234,8 +236,9 @@ def _close(task: WorkflowTask[Any]) -> None:
             coroutine.close()
         except RuntimeError:
             continue
-        except (Exception, Suspended, SystemExit):  # noqa: BLE001, S110 - whatever clean-up code raises
-            pass
+        except BaseException as error:  # whatever clean-up code raises
+            if is_ctrl_c(error):
+                raise
         return
 
 

@@ -13,7 +13,8 @@ for since that event is held back, so that for all others the event has not happ
 from collections.abc import Sequence
 
 from processors.ending import problem_by
-from topics.errors import BadInput, Permanent, StepError, UnknownName
+from topics.descriptions import kind_of, traceback_of
+from topics.errors import BadInput, Permanent, StepError, UnknownName, in_words
 from topics.records import Event, Problem, StepFailed, StepSucceeded, TimerFired
 
 BUGS: tuple[type[Exception], ...] = (
@@ -35,6 +36,11 @@ BUGS: tuple[type[Exception], ...] = (
 USAGE_ERROR = "pydantic_ai.exceptions.UserError"
 """Pydantic AI's name for a mistake in how an agent is used: a bug where `BadInput` is one. Known by its name,
 for only apps with agents load Pydantic AI."""
+
+PUT_ASIDE = "PutAside"
+"""The type of the problem where a record of the task was put aside: its code goes on with whatever comes."""
+
+LAST_LINES_CHARS_MAX = 500
 
 ON_PURPOSE = (StepError, Permanent)
 """Never a bug: a step gave up and nobody caught it, or the workflow itself says that its task fails."""
@@ -82,9 +88,22 @@ def by_absence(unknown: UnknownName) -> Problem:
     return Problem(type="UnknownName", message=f"{unknown}: deploy it, {FORCE}", retryable=False)
 
 
+def by_failure(error: BaseException) -> Problem:
+    """An event could not be played, by a mistake that is nobody's in the workflow: a type's own code, say."""
+    where = traceback_of(error, LAST_LINES_CHARS_MAX).strip().replace("\n", " | ")
+    message = f"it can't go on: {in_words(error)} ({where}): deploy code that does not raise it, {FORCE}"
+    return Problem(type=kind_of(error), message=message, retryable=False)
+
+
+def by_refusal(reason: str) -> Problem:
+    """What followed from an event could not be decided, or not be published."""
+    message = f"it can't go on: {reason}: {MEND.partition(';')[0]}; {FORCE}"
+    return Problem(type=PUT_ASIDE, message=message, retryable=False)
+
+
 def hears_at_once(problem: Problem) -> bool:
     """Whether a task that is parked by this can be cancelled: at a bug, which is told with its traceback."""
-    return problem.traceback is not None
+    return problem.traceback is not None or problem.type == PUT_ASIDE
 
 
 def by_event(event: Event, now: str) -> Problem:

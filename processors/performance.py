@@ -28,7 +28,7 @@ from processors.again import abandoned, heard_as, of_an_earlier_run, too_much_he
 from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
 from processors.ending import Ending, cancelled, ending_of
 from processors.loop import WorkflowLoop
-from processors.parking import by_absence, by_bug, by_change, by_event, is_bug
+from processors.parking import by_absence, by_bug, by_change, by_event, by_failure, is_bug
 from processors.questions import answer, close_question, objection
 from processors.saga import undone_if_it_fails
 from processors.signals import Signals, fitted, refused
@@ -36,6 +36,7 @@ from processors.step import Kind, Step
 from processors.steps import Steps
 from processors.task import Task
 from topics import codec
+from topics.descriptions import is_ctrl_c
 from topics.errors import BadInput, Suspended, UnknownName
 from topics.flow import Publish
 from topics.records import (
@@ -46,6 +47,7 @@ from topics.records import (
     Event,
     NotUndone,
     Problem,
+    PutAside,
     Record,
     Rejected,
     SignalReceived,
@@ -92,6 +94,8 @@ class Performance:
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
         self.parked: Problem | None = None
+        self.put_aside: Problem | None = None
+        """Why a record was put aside that it may wait for, until something else happens."""
         self._missed: list[Event] | None = None
         self.purse = Purse(submitted.budget)
         self.queued = self.waited = queued
@@ -110,7 +114,7 @@ class Performance:
             self._seen.add(_identity(signal))
             self._signal(signal)
         if not queued:
-            self._begin()
+            self._guarded(self._begin)
 
     def _begin(self) -> None:
         try:
@@ -199,6 +203,19 @@ class Performance:
 
     def apply(self, event: Event) -> None:
         """Let the event happen: once each, in the order of the journal. `Submitted` has happened already."""
+        self._guarded(lambda: self._apply(event))
+
+    def _guarded(self, happen: Callable[[], None]) -> None:
+        """Whatever else is raised on the way, by user code or by ours, parks this task and stops no other."""
+        try:
+            happen()
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            self.parked, self._missed = by_failure(error), None
+            self._asked.clear()
+
+    def _apply(self, event: Event) -> None:
         self._seen.add(_identity(event))
         if isinstance(event, Answered | SignalReceived | CancelRequested):
             self.heard[heard_as(event)] = None
@@ -210,6 +227,10 @@ class Performance:
         if self.parked:
             self._happen_while_parked(event)
             return
+        if isinstance(event, PutAside):
+            self.put_aside = event.problem
+            return
+        self.put_aside = None
         self._advance(event.at_ms)
         if self.queued:
             self._happen_before_it_begins(event)
@@ -223,7 +244,7 @@ class Performance:
                 self._signal(event)
             case CancelRequested():
                 self._task.cancel(event.reason)
-            case Submitted() | Rejected() | Admitted():
+            case Submitted() | Rejected() | Admitted() | PutAside():
                 return
         self._run()
 
@@ -389,7 +410,7 @@ def _identity(event: Event) -> str:
             return f"{event.step}/{event.attempt}/{event.kind}"
         case TimerFired():
             return f"{event.step}/timer"
-        case Answered() | SignalReceived() | CancelRequested():
+        case Answered() | SignalReceived() | CancelRequested() | PutAside():
             return f"{event.kind} {event.id}"  # whoever chose the id must not hit upon a step's
         case Submitted() | Rejected() | Admitted():
             return event.kind

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from processors.app import App
+from processors.aside import put_aside
 from processors.budget import exceeded, together, used_up
 from processors.routes import Policy
 from topics import codec
@@ -63,7 +64,7 @@ class Recover(Stage):
         try:
             failure: AttemptFailed = codec.decode(record.topic, record.value)
         except BadRecord as bad:
-            return Decision([dead_letter(record, "recover", str(bad), now_ms)])
+            return put_aside(record, "recover", str(bad), now_ms)
         policy, candidates = self._policy(failure.call)
         match decide(failure, policy, candidates):
             case "ask again":

@@ -23,16 +23,13 @@ from processors.ending import as_json
 from processors.routes import Tool
 from processors.step import Step
 from topics.descriptions import kind_of, text_of
-from topics.errors import BadInput, StepError, Suspended
+from topics.errors import BadInput, StepError, Suspended, in_words
 from topics.records import NotUndone, Problem
 
 if TYPE_CHECKING:
     from processors.app import Workflow
     from processors.performance import Performance
     from processors.task import Task
-
-NEITHER = (Suspended, GeneratorExit)
-"""What ends a coroutine that leaves memory, but not its task."""
 
 Call = Callable[[str, dict[str, Any], int], Step]
 """Asks for a step: the tool's route, its arguments, and the number of the step that it undoes."""
@@ -72,11 +69,14 @@ class Saga:
     ) -> None:
         around = self._around
         del self._around  # it holds the context, and that the saga
-        if self._performance.closed or isinstance(error, NEITHER):
+        if self._performance.closed or isinstance(error, Suspended):
             return
-        CURRENT.reset(around)
-        if error is not None and not isinstance(error, Again):
-            await self.undo()
+        if not isinstance(
+            error, GeneratorExit
+        ):  # then nothing can be awaited, nor reset: the outer one undoes
+            CURRENT.reset(around)
+            if error is not None and not isinstance(error, Again):
+                await self.undo()
         self._left = True
         for owed in self._owed:
             if self._outer is not None:
@@ -134,10 +134,22 @@ async def undone_if_it_fails(
     """The workflow as a saga: what a task is. Nothing is undone before `raised`, told why, returns."""
     async with task.saga():
         try:
-            return as_json(await workflow.function(task, *arguments), workflow.output)
+            return as_json(await _returned(task, workflow, arguments), workflow.output)
         except Exception as error:
             await raised(error)
             raise
+
+
+async def _returned(task: "Task", workflow: "Workflow[Any, Any]", arguments: tuple[Any, ...]) -> Any:
+    """A `GeneratorExit` of its own is an error like any other; one that lets the coroutine go is none."""
+    loop = asyncio.get_running_loop()
+    own = asyncio.current_task(loop)
+    try:
+        return await workflow.function(task, *arguments)
+    except GeneratorExit as error:
+        if task._performance.closed or asyncio.current_task(loop) is not own:
+            raise
+        raise RuntimeError(f"the workflow raised {in_words(error)}") from error
 
 
 def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:

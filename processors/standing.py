@@ -31,6 +31,8 @@ def stands_at(performance: Performance) -> Stands:
         return Stands("parked")
     if performance.ending:
         return Stands(performance.ending.outcome, view=performance.view)
+    if performance.put_aside:
+        return Stands("parked", view=performance.view)
     if performance.queued:
         return Stands("queued")
     questions = tuple(performance.questions)
@@ -47,7 +49,7 @@ def status_of(performance: Performance, partition: int, offset: int) -> Status:
         state=stands_at(performance).state,
         tenant=submitted.tenant,
         questions=tuple(step.question for step in performance.questions.values() if step.question),
-        problem=performance.parked or (ending.problem if ending else None),
+        problem=performance.parked or (ending.problem if ending else performance.put_aside),
         view=performance.view,
         spent=performance.purse.spent if performance.purse.spent.calls else None,
         budget=performance.purse.budget,
@@ -61,18 +63,35 @@ def status_of(performance: Performance, partition: int, offset: int) -> Status:
 
 def queued(submitted: Submitted, partition: int, offset: int) -> Status:
     """Of a task that must wait for its turn."""
+    return _without_code("queued", submitted, partition, offset, submitted.at_ms)
+
+
+def unplayed(submitted: Submitted, partition: int, offset: int, problem: Problem, at_ms: int) -> Status:
+    """Of a task that is parked before its code could say where it stands."""
+    return _without_code("parked", submitted, partition, offset, at_ms, problem)
+
+
+def _without_code(
+    state: Literal["queued", "parked"],
+    submitted: Submitted,
+    partition: int,
+    offset: int,
+    at_ms: int,
+    problem: Problem | None = None,
+) -> Status:
     return Status(
         task=submitted.task,
         workflow=submitted.workflow,
         version=submitted.version,
-        state="queued",
+        state=state,
         tenant=submitted.tenant,
+        problem=problem,
         budget=submitted.budget,
         parent=submitted.parent.task if submitted.parent else None,
         partition=partition,
         offset=offset,
         started_ms=submitted.at_ms,
-        at_ms=submitted.at_ms,
+        at_ms=at_ms,
     )
 
 

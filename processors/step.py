@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from processors.blob import is_value, reference
-from topics.descriptions import kind_of, text_of
+from topics.descriptions import is_ctrl_c, kind_of, text_of
 from topics.errors import BadInput
 from topics.records import CallModel, Question
 
@@ -56,5 +56,7 @@ def read(adapter: TypeAdapter[Any], value: Any) -> Any:
         return adapter.validate_json(to_json(value))
     except ValidationError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         raise BadInput(f"can't be read: {kind_of(error)}: {text_of(error)}") from error

@@ -4,7 +4,6 @@ The runner (`effects`) knows records, partitions and commits; this knows models,
 exception of user code becomes a failure record here, and never reaches the runner.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,8 +24,9 @@ from streams.objects import Objects
 from streams.payloads import Desk, may_refer
 from streams.problems import output_of, problem_of, redact
 from streams.telling import Telling, told
+from streams.user_code import raise_if_ours
 from topics import codec
-from topics.descriptions import is_ctrl_c, text_of
+from topics.descriptions import text_of
 from topics.errors import Refused
 from topics.flow import Decision, Received, is_moved, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput, Problem
@@ -202,15 +202,3 @@ def _policy(app: App, call: AnyCall) -> Policy:
     """A route that this worker does not know fails by its executor; until then any time-out will do."""
     route = app.routes.get(call.route)
     return route.policy if route is not None else Policy()
-
-
-def raise_if_ours(error: BaseException) -> None:
-    """Lets through what is meant for the runner: its own cancellation, and a person's Ctrl-C.
-
-    A `CancelledError` that nobody asked of this task, a tool's `sys.exit()` or its own `KeyboardInterrupt`,
-    which would stop one worker after the other, is a failure like any other.
-    """
-    task = asyncio.current_task()
-    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-    if cancelled or isinstance(error, GeneratorExit) or is_ctrl_c(error):
-        raise error

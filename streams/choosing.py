@@ -20,6 +20,7 @@ from streams.clock import now_ms
 from streams.measured import Knowledge
 from streams.prices import Prices
 from streams.problems import problem_of, redact
+from streams.user_code import raise_if_ours
 from topics.flow import Decision, Publish, Received
 from topics.parts import Choice
 from topics.records import CallModel, CallTool, Problem
@@ -51,7 +52,8 @@ class Choosing:
                 tokens=asked.tokens + _bytes_elsewhere(asked.input) // CHARACTERS_PER_TOKEN
             )
             choice = choice_of(route.choose, asked, await self._known(route, asked))
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything
+            raise_if_ours(error)
             return _nobody(call, name_of(route.choose), problem_of(error))
         chosen = call.model_copy(update={"choice": choice, "candidate": choice.order[0]})
         return Decision([Publish(record.topic, call.task, chosen)])

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from aiokafka.structs import TopicPartition
 
+from processors.aside import put_aside
 from streams.calls import Calls, Job
 from streams.clock import now_ms
 from streams.failure_log import FailureLog
@@ -33,9 +34,10 @@ from streams.problems import redact
 from streams.progress import UNFINISHED_MAX, Progress
 from streams.settings import Settings
 from streams.transactions import Committer
+from streams.user_code import raise_if_ours
 from topics import contracts
 from topics.errors import BadRecord, in_words
-from topics.flow import Decision, Received, dead_letter
+from topics.flow import Decision, Received
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +181,11 @@ class EffectRunner:
         try:
             job = self._stage.calls.job(record)
         except BadRecord as bad:
-            letter = dead_letter(record, self.name, str(bad), now_ms())
-            self._finish(Begun(tp, record, decision=Decision([letter])))
+            self._finish(Begun(tp, record, decision=put_aside(record, self.name, str(bad), now_ms())))
+            return
+        except Exception as bug:
+            log.exception("stage %s can't begin with a record of %s: it is put aside", self.name, tp.topic)
+            self._finish(Begun(tp, record, decision=self._put_aside(record, bug)))
             return
         running = self._calls.get(job.id)
         if running is not None and running.at == tp and running.record.offset == record.offset:
@@ -202,16 +207,17 @@ class EffectRunner:
         self._running += 1
         try:
             call.decision = await job.perform()
-        except Exception as bug:
-            log.exception(
-                "stage %s failed on %s: it goes to the dead letters, the stage goes on", self.name, job.id
-            )
-            reason = redact(in_words(bug))
-            call.decision = Decision([dead_letter(call.record, self.name, reason, now_ms())])
+        except BaseException as bug:
+            raise_if_ours(bug)
+            log.exception("stage %s failed on %s: it is put aside, the stage goes on", self.name, job.id)
+            call.decision = self._put_aside(call.record, bug)
         finally:
             self._running -= 1
         if call.delivered:
             self._finish(call)
+
+    def _put_aside(self, record: Received, bug: BaseException) -> Decision:
+        return put_aside(record, self.name, redact(in_words(bug)), now_ms())
 
     def _finish(self, begun: Begun) -> None:
         self._finished.append(begun)
@@ -243,7 +249,7 @@ class EffectRunner:
         for begun in finished:
             assert begun.decision is not None
             instead = begun.job.instead if begun.job is not None else None
-            outbox.add_outcome(begun.decision, begun.record, instead, self.name, at_ms)
+            outbox.add_outcome(begun.decision, begun.record, instead, self.name, at_ms, put_aside)
             self._progress[begun.at].finish(begun.record.offset)
         offsets = {tp: self._progress[tp].commit() for tp in {begun.at for begun in finished}}
         await commits.commit(outbox.records, offsets, group.membership, at_ms)

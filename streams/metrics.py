@@ -33,6 +33,7 @@ from topics.records import (
     Delay,
     Event,
     Outcome,
+    PutAside,
     Question,
     QuestionClosed,
     Rejected,
@@ -132,7 +133,7 @@ class Metrics(Families):
                     self._signals[(record.kind,)].inc()
             case Admitted():
                 self._waited_seconds[(str(record.priority),)].observe(record.waited_ms / 1000)
-            case Rejected() | None:
+            case Rejected() | PutAside() | None:
                 pass  # its `Result` counts it; what is forgotten was counted
             case TaskRequest() | Answer() | Signal() | Cancel():
                 pass  # outsiders publish these; the events that come of them are counted

@@ -48,6 +48,9 @@ _ONLY_OURS = ((), (codec.CONTENT_TYPE,))
 """The headers of most records: nothing in them to pass on."""
 
 
+Aside = Callable[[Received, str, str, int], Decision]
+
+
 class Unfit(Exception):
     """A record can't be written, or would be refused by its topic or by those who read it."""
 
@@ -116,8 +119,12 @@ class Outbox:
         instead: Callable[[Problem], Decision] | None,
         stage: str,
         now_ms: int,
+        aside: Aside | None = None,
     ) -> None:
-        """What came of a call; if that does not fit on its topic, that it does not; else a dead letter."""
+        """What came of a call; if that does not fit on its topic, that it does not; else a dead letter.
+
+        `aside` makes what follows from that letter.
+        """
         try:
             self.add(decision, cause)
             return
@@ -126,6 +133,10 @@ class Outbox:
         with suppress(Unfit):
             if instead is not None:
                 self.add(instead(problem), cause)
+                return
+        with suppress(Unfit):
+            if aside is not None:
+                self.add(aside(cause, stage, problem.message, now_ms), cause)
                 return
         self.add(Decision([dead_letter(cause, stage, problem.message, now_ms)]), cause)
 

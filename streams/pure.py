@@ -4,8 +4,8 @@
 
 Nothing is kept of a batch that could not be committed: the stage is started anew from what is committed
 (see `supervision`), which is also what happens after a crash. A bug in a stage costs only the record that it
-showed on: that goes to the dead letters, and the partition's object, whose memory may be half changed, is
-rebuilt.
+showed on: that is put aside (see `processors.aside`), and what the stage remembers, which may be half
+changed, is read anew.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from math import ceil
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from processors.aside import PutsAside, handled
 from streams.clock import now_ms as clock_ms
 from streams.disk import StateFailed, ensure_room
 from streams.encryption import Keys, OpenedState, keys_of
@@ -32,6 +33,7 @@ from streams.restore import open_restored
 from streams.settings import Settings
 from streams.state import Empty, Store
 from topics import contracts
+from topics.descriptions import is_ctrl_c
 from topics.errors import in_words
 from topics.flow import Decision, Received, Stage, State, dead_letter
 
@@ -107,7 +109,9 @@ class Partition:
             self._put_aside(record, str(refused), outbox, now_ms)
         except StateFailed:
             raise
-        except Exception as bug:
+        except BaseException as bug:
+            if is_ctrl_c(bug):
+                raise
             log.exception(
                 "stage %s failed on %s/%d at %d: that record goes to the dead letters, the stage goes on",
                 *(self._stage.name, record.topic, record.partition, record.offset),
@@ -115,11 +119,22 @@ class Partition:
             self._put_aside(record, redact(in_words(bug)), outbox, now_ms)
 
     def tick(self, outbox: Outbox, now_ms: int) -> bool:
-        """True if something was due."""
+        """True if something was due. What can't be done is passed over, where the stage knows what it was."""
         due_ms = self.object.due_ms()
         if due_ms is None or due_ms > now_ms:
             return False
-        self._accept(self.object.tick(now_ms), None, outbox)
+        try:
+            self._accept(self.object.tick(now_ms), None, outbox)
+        except StateFailed:
+            raise
+        except BaseException as bug:
+            if is_ctrl_c(bug):
+                raise
+            log.exception("stage %s failed at what was due: that is put aside", self._stage.name)
+            decision = handled(self.object, self._stage.name, None, redact(in_words(bug)), now_ms)
+            if decision is None:
+                raise
+            self._accept(decision, None, outbox)
         return True
 
     def committed(self, ends: Ends, now_ms: int, *, fenced: bool = True) -> None:
@@ -134,10 +149,18 @@ class Partition:
             self.store.pend(writes)
 
     def _put_aside(self, record: Received, reason: str, outbox: Outbox, now_ms: int) -> None:
-        letter = dead_letter(record, self._stage.name, reason, now_ms)
-        outbox.add(Decision([letter]), record)
-        self.object.close()
-        self.object = self._made()
+        """The record alone, if what follows from that fails as well."""
+        try:
+            decision = handled(self.object, self._stage.name, record, reason, now_ms)
+            self._accept(decision or Decision(), record, outbox)
+        except StateFailed:
+            raise
+        except Exception:
+            log.exception("stage %s can't tell of a record that it put aside", self._stage.name)
+            outbox.add(Decision([dead_letter(record, self._stage.name, reason, now_ms)]), record)
+        if not isinstance(self.object, PutsAside):
+            self.object.close()
+            self.object = self._made()
 
     def _made(self) -> Stage:
         if self.store is None or self._stage.changelog is None:

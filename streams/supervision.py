@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
 from streams.acls import lacking
-from streams.calls import raise_if_ours
 from streams.effects import DRAIN_S
 from streams.producer import Replaced
+from streams.user_code import raise_if_ours
 from topics.descriptions import kind_of, text_of
 from topics.errors import SegueError, in_words
 
@@ -85,6 +85,8 @@ class SupervisedStage(Service):
             started_s = time.monotonic()
             try:
                 await self.runner.run()
+            except GeneratorExit:
+                raise
             except BaseException as error:  # noqa: BLE001 - whatever it is, the way back is the same
                 raise_if_ours(error)
                 if time.monotonic() - started_s > STEADY_S:

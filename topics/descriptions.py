@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
+from opcode import opmap
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ MEMBERS_MAX = 10
 DEPTH_MAX = 5
 NOTES_MAX = 10
 
+RAISE = opmap["RAISE_VARARGS"]
+
 DIRECT_CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 DURING_HANDLING = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
@@ -53,9 +56,17 @@ def guarded(read: Callable[[], T], otherwise: T) -> T:
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether the handler of SIGINT that `asyncio.run` sets raised it."""
-    frames = list(traceback.walk_tb(error.__traceback__)) if isinstance(error, KeyboardInterrupt) else []
-    return bool(frames) and frames[-1][0].f_code.co_filename == asyncio.runners.__file__
+    """Return whether a person raised it: by the handler that `asyncio.run` sets, or by Python's own.
+
+    Python's own interrupts code at any instruction; code that raises it itself is at a `raise`.
+    """
+    last = error.__traceback__ if issubclass(type(error), KeyboardInterrupt) else None
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return False
+    code = last.tb_frame.f_code
+    return code.co_filename == asyncio.runners.__file__ or code.co_code[last.tb_lasti] != RAISE
 
 
 def attribute_of(error: BaseException, name: str) -> Any:

@@ -312,6 +312,16 @@ class CancelRequested(Record):
     early: bool = False
 
 
+class PutAside(Record):
+    """A record of the task could not be processed and is in the dead letters: the task may wait in vain."""
+
+    kind: Literal["put_aside"] = "put_aside"
+    task: TaskId
+    id: str
+    problem: Problem
+    at_ms: Milliseconds
+
+
 # ---------------------------------------------------------------- commands: one call of a model or a tool
 
 
@@ -527,6 +537,7 @@ Event = (
     | Answered
     | SignalReceived
     | CancelRequested
+    | PutAside
 )
 """All that may stand on `events`."""
 

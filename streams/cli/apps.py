@@ -15,6 +15,7 @@ from types import ModuleType
 import click
 
 from processors.app import App
+from topics.descriptions import kind_of, text_of
 from topics.errors import BadInput, UnknownName
 
 app_argument = click.argument("app", required=False, envvar="SEGUE_APP")
@@ -78,13 +79,14 @@ def _imported(root: Path, name: str, given: str) -> ModuleType:
         raise UnknownName(f"no module {name!r} here (looked for {given!r}): {FORMS}")
     try:
         return import_module(name)
-    except Exception as error:
-        raise BadInput(
-            f"{name} can't be imported: {_where(error, root)}{type(error).__name__}: {error}"
-        ) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        what = f"{kind_of(error)}: {text_of(error)}"
+        raise BadInput(f"{name} can't be imported: {_where(error, root)}{what}") from error
 
 
-def _where(error: Exception, root: Path) -> str:
+def _where(error: BaseException, root: Path) -> str:
     """The last line of the user's own code that ran: what to look at. A SyntaxError names its own line."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if _is_own(Path(frame.filename), root)]

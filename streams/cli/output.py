@@ -13,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 import click
 from pydantic_core import to_json
 
+from streams.user_code import WorkerLoop
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -67,7 +69,8 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         try:
-            return asyncio.run(_until_terminated(function(*args, **kwargs)))
+            with asyncio.Runner(loop_factory=WorkerLoop) as runner:
+                return runner.run(_until_terminated(function(*args, **kwargs)))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
 

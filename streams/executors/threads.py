@@ -11,6 +11,8 @@ from contextvars import copy_context
 from threading import Thread
 from typing import Any
 
+from topics.errors import in_words
+
 
 async def in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """What the function returns or raises, called with the caller's context variables.
@@ -25,8 +27,8 @@ async def in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> 
     def call() -> None:
         try:
             outcome.set_result(context.run(function, **arguments))
-        except StopIteration as error:  # which no future may raise
-            stopped = RuntimeError("the function raised StopIteration")
+        except (StopIteration, GeneratorExit) as error:  # which no future may raise: they end who awaits it
+            stopped = RuntimeError(f"the function raised {in_words(error)}")
             stopped.__cause__ = error
             outcome.set_exception(stopped)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for

@@ -5,28 +5,35 @@ What it takes on the wall's is bounded by the policy, as ever.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from processors.app import App
+from processors.aside import put_aside
 from processors.check import accepted, refused, to_judge, unchecked
 from processors.reply import Reply
 from processors.tool import failed, replied
-from streams.calls import Executor, raise_if_ours
+from streams.calls import Executor
 from streams.choosing import Choosing
 from streams.executors import CheckExecutor
 from streams.measured import Knowledge
 from streams.objects import Objects
 from streams.payloads import Desk
 from streams.problems import output_of, problem_of
+from streams.user_code import raise_if_ours
 from topics import codec
-from topics.descriptions import text_of
-from topics.errors import Refused
+from topics.descriptions import is_ctrl_c, text_of
+from topics.errors import Refused, in_words
 from topics.flow import Decision, Received, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput
 
 AnyCall = CallModel | CallTool
+
+log = logging.getLogger(__name__)
+
+READ_BY = {"model-calls": "model", "tool-calls": "tool", "checks": "check"}
 
 InALoop = Callable[[Callable[[], Awaitable[Decision]]], Decision]
 """Runs a coroutine function in an event loop, and returns what it came to."""
@@ -45,6 +52,16 @@ class Effects:
     objects: Objects | None = None
 
     def decide(self, record: Received, now_ms: int) -> Decision:
+        try:
+            return self._decided(record, now_ms)
+        except BaseException as bug:
+            if is_ctrl_c(bug):
+                raise
+            stage = READ_BY[record.topic]
+            log.exception("stage %s failed on a record: it is put aside", stage)
+            return put_aside(record, stage, in_words(bug), now_ms)
+
+    def _decided(self, record: Received, now_ms: int) -> Decision:
         call = codec.decode(record.topic, record.value)
         if isinstance(call, CheckOutput):
             return self.in_a_loop(lambda: self._check(call, record, now_ms))

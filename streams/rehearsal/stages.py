@@ -6,6 +6,7 @@ from what was committed. Under `exactly_once` a decision's records, state and of
 not at all; under `at_least_once` a crash may leave some of its records behind.
 """
 
+import logging
 import random
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -16,6 +17,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from processors.app import App
+from processors.aside import handled
 from processors.conduct import Conduct
 from processors.delay import Delays
 from processors.intake import Intake
@@ -24,8 +26,11 @@ from processors.recover import Recover
 from streams.rehearsal.twice import ensure_same
 from topics import codec
 from topics.contracts import BY_NAME
+from topics.errors import in_words
 from topics.flow import Decision, Headers, Publish, Received, Stage, Write
 from topics.records import Record
+
+log = logging.getLogger(__name__)
 
 START_MS = 1_790_000_000_000
 """2026-09-21 14:13:20 UTC: every run begins at the same time."""
@@ -163,7 +168,11 @@ class Stages(ABC):
         due_ms = stage.due_ms() if stage else None
         if stage is None or due_ms is None or due_ms > self.now_ms:
             return False
-        self._commit(name, stage.tick(self.now_ms))
+        try:
+            decision = stage.tick(self.now_ms)
+        except Exception as bug:  # noqa: BLE001 - the product's stages put it aside as well
+            decision = self._put_aside(name, stage, None, bug)
+        self._commit(name, decision)
         return True
 
     def _handle(self, name: str) -> bool:
@@ -178,9 +187,19 @@ class Stages(ABC):
         stage = self._stages.get(name)
         if stage is None:
             return self._effect(record)
-        decision = stage.handle(record, self.now_ms)
+        try:
+            decision = stage.handle(record, self.now_ms)
+        except Exception as bug:  # noqa: BLE001 - the product's stages put it aside as well
+            return self._put_aside(name, stage, record, bug)
         if self.forgets and stage is self._conduct:
             self._decide_again(record, decision)
+        return decision
+
+    def _put_aside(self, name: str, stage: Stage, record: Received | None, bug: Exception) -> Decision:
+        log.exception("stage %s failed: what it failed at is put aside", name)
+        decision = handled(stage, name, record, in_words(bug), self.now_ms)
+        if decision is None:
+            raise bug
         return decision
 
     def _decide_again(self, record: Received, decision: Decision) -> None:

@@ -1,0 +1,137 @@
+"""What follows when a stage can't process a record: it goes to the dead letters, and its task is told.
+
+    record ─▶ stage ✗ ─┬▶ dead-letters      its bytes, with the reason
+                       └▶ events            the step that it was for has failed; a request is rejected; a
+                                            timer, or what is encrypted, leaves its task parked
+
+Without that the task would wait for ever for what nobody does. Whose a record is can be seen even where the
+rest of it can't be read. Where nothing of it can, nobody is told: anyone may write nonsense. A record on
+`events` is the conductor's to keep: see `Conduct.put_aside`.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, cast, runtime_checkable
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from processors.parking import PUT_ASIDE
+from topics import codec
+from topics.envelope import why_not_read
+from topics.errors import BadRecord
+from topics.flow import Decision, Publish, Received, Stage, dead_letter
+from topics.records import Number, Origin, Problem, PutAside, Rejected, StepFailed, TaskId, TaskRequest
+
+CALLS = ("model-calls", "tool-calls", "checks", "failures", "delays")
+"""Topics whose records a task waits for."""
+
+INTERNAL = (*CALLS, "events")
+
+TIMER = "timer_fired"
+
+PARTS = ("call", "record")
+"""Where the call is in a record that carries one."""
+
+
+@runtime_checkable
+class PutsAside(Protocol):
+    """A stage that has more to do about a record than the others."""
+
+    def put_aside(self, record: Received | None, reason: str, now_ms: int) -> Decision | None:
+        """What follows where no decision on a record came about, or none of the last tick (`record` is None).
+
+        The stage goes on from its state alone: its memory may be half changed. None: see `put_aside`.
+        """
+        ...
+
+
+class _Step(BaseModel):
+    """What any record about a step says."""
+
+    kind: str = ""
+    task: TaskId
+    step: Number
+    print: str
+    attempt: Number = 1
+    route: str | None = None
+
+
+def put_aside(record: Received, stage: str, reason: str, now_ms: int) -> Decision:
+    told = list(_told(record, stage, reason, now_ms))
+    task = told[0].key if told else None
+    return Decision([dead_letter(record, stage, reason, now_ms, task), *told])
+
+
+def handled(stage: Stage, name: str, record: Received | None, reason: str, now_ms: int) -> Decision | None:
+    """What follows in that stage; None for a tick of which it does not know what to pass over."""
+    decision = stage.put_aside(record, reason, now_ms) if isinstance(stage, PutsAside) else None
+    return put_aside(record, name, reason, now_ms) if decision is None and record is not None else decision
+
+
+def problem_of(stage: str, reason: str) -> Problem:
+    advice = "the record is in the dead letters, mend what it says and send it again, or cancel the task"
+    return Problem(
+        type=PUT_ASIDE, message=f"stage {stage!r} can't process a record: {reason}: {advice}", retryable=False
+    )
+
+
+def _told(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Publish]:
+    if record.topic == "tasks":
+        yield from _rejected(record, reason, now_ms)
+    problem = problem_of(stage, reason)
+    step = _step(record) if record.topic in CALLS else None
+    if step is not None and step.kind != TIMER:
+        facts = step.model_dump(exclude={"kind"})
+        yield Publish("events", step.task, StepFailed(**facts, problem=problem, by=stage, at_ms=now_ms))
+    elif (task := _of_timer(record) if step is not None else _of_sealed(record)) is not None:
+        known_as = f"{record.topic}/{record.partition}/{record.offset}"
+        yield Publish("events", task, PutAside(task=task, id=known_as, problem=problem, at_ms=now_ms))
+
+
+def _rejected(record: Received, reason: str, now_ms: int) -> Iterator[Publish]:
+    try:
+        request: TaskRequest = codec.decode(record.topic, record.value)
+        task = request.id or (record.key or b"").decode()
+        origin = Origin(topic=record.topic, partition=record.partition, offset=record.offset)
+        problem = problem_of("intake", reason)
+        event = Rejected(task=task, workflow=request.workflow, problem=problem, origin=origin, at_ms=now_ms)
+        yield Publish("events", task, event)
+    except (BadRecord, ValueError):
+        return
+
+
+def _step(record: Received) -> _Step | None:
+    """The step that the record is about, so far as it says that, whatever else is wrong with it."""
+    try:
+        body = from_json(record.value or b"")
+        return _Step.model_validate(_call_in(body))
+    except (ValidationError, ValueError):
+        return None
+
+
+def _call_in(body: Any) -> Any:
+    parts = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    return next((parts[part] for part in PARTS if isinstance(parts.get(part), dict)), body)
+
+
+def _of_timer(record: Received) -> str | None:
+    """Of one that can be read: Segue writes no other."""
+    try:
+        task: str = codec.decode(record.topic, record.value).task
+    except BadRecord:
+        return None
+    return task
+
+
+def _of_sealed(record: Received) -> str | None:
+    """By its key: of a record that is encrypted, and whose key this worker has not."""
+    if record.topic not in INTERNAL or why_not_read(record.value or b"") is None:
+        return None
+    try:
+        return _Key.model_validate({"task": (record.key or b"").decode()}).task
+    except ValueError:
+        return None
+
+
+class _Key(BaseModel):
+    task: TaskId
