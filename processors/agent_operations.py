@@ -30,6 +30,7 @@ from processors.agent_parameters import Body, Transports
 from processors.agent_requests import ModelParams, shape_of
 from processors.budget import within_budget
 from processors.fingerprint import fits
+from processors.misuse import Asking
 from processors.performance import PLAYING, Performance
 from processors.step import Step
 from topics.errors import BadInput
@@ -119,12 +120,15 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         if isinstance(params, ModelParams):
             asked = partial(self._request, performance, params)
             return cast("R", await within_budget(performance, self._agent, asked))
-        return cast("R", await self._call(performance, params).future)
+        with Asking(f"a call of agent {self._agent!r}"):
+            step = self._call(performance, params)
+        return cast("R", await step.future)
 
     def _request(self, performance: Performance, params: ModelParams) -> Step:
         """The fingerprint is of the conversation's shape: a prompt that was reworded since parks no task."""
-        body = self._body(params)
-        step = self._step(performance, "model", self._agent, [self._name, shape_of(params)], body)
+        with Asking(f"a request of agent {self._agent!r}"):
+            body = self._body(params)
+            step = self._step(performance, "model", self._agent, [self._name, shape_of(params)], body)
         route = performance.app.model_route(self._agent)
         facts = self._facts(performance, step, params.model_id or route.names[0], body)
         of = self._operation.operation_id

@@ -31,9 +31,11 @@ from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameter
 from pydantic_ai.tools import RunContext, ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, DynamicToolset, FunctionToolset
 from pydantic_ai.toolsets.function import FunctionToolsetTool
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
+from processors.fingerprint import jsonable
 from topics.codec import describe
+from topics.descriptions import text_of
 from topics.errors import BadInput, Permanent
 
 P = TypeVar("P")
@@ -79,9 +81,9 @@ class Transports(ParameterTransports):
         try:
             deps = _deps(agent, ctx.deps)
             return {"context": to_jsonable_python(DurableRunContext.serialize_run_context(ctx)), "deps": deps}
-        except (PydanticSerializationError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise BadInput(
-                f"agent {agent.name!r}: its deps and metadata travel as JSON, and can't: {error}"
+                f"agent {agent.name!r}: its deps and metadata travel as JSON, and can't: {text_of(error)}"
             ) from error
 
     def _ctx(self, body: Body) -> RunContext[Any]:
@@ -259,9 +261,18 @@ def _deps(agent: Any, deps: Any) -> Any:
 def _conversation(asked: ModelRequestParams | ModelRequestContext) -> Body:
     return {
         "messages": JSON_CODEC.dump(list[ModelMessage], asked.messages),
-        "settings": to_jsonable_python(asked.model_settings),
+        "settings": _settings(asked.model_settings),
         "parameters": JSON_CODEC.dump(ModelRequestParameters, asked.model_request_parameters),
     }
+
+
+def _settings(settings: Any) -> Any:
+    try:
+        return jsonable(settings)
+    except BadInput as error:
+        raise BadInput(
+            f"an agent's model settings travel as JSON: {error}: give timeout= in seconds, the rest as text"
+        ) from None
 
 
 def _spoken(body: Body) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import (
 from pydantic import TypeAdapter
 
 from processors.annotations import adapter_of, parameters_of
+from processors.declarations import check_app, check_clashes, check_name
 from processors.health import Circuits
 from processors.parking import BUGS, check_bugs
 from processors.prices import Price
@@ -229,7 +230,11 @@ class App:
         self.schedules = _by("schedule", schedules, lambda s: s.name)
         self.agents: dict[str, Durable[Any]] = _by("agent", map(_durable, agents), lambda a: a.name)
         of_agents = [route for agent in self.agents.values() for route in agent.routes()]
-        declared = with_undos([*routes, *map(route_of, (*tools, clock)), *of_agents])
+        named = [*routes, *map(route_of, (*tools, clock)), *of_agents]
+        for route in named:
+            check_name("route", route.name)
+        declared = with_undos(named)
+        check_clashes(declared)
         self.routes: dict[str, AnyRoute] = _by("route", declared, lambda r: r.name)
         self.local = frozenset(name for name, route in self.routes.items() if is_local(route))
         self.checks = _by("check", checks, lambda c: c.name)
@@ -238,6 +243,7 @@ class App:
         self.limits = dict(limits or {})
         self.circuits = circuits
         self._check_limits()
+        check_app(self)
         self.notice = notice
         self.sample = sample
 
@@ -316,9 +322,11 @@ def _counted(routes: Iterable[AnyRoute]) -> set[str]:
 def _by(kind: str, declared: Iterable[V], key: Callable[[V], K]) -> dict[K, V]:
     found: dict[K, V] = {}
     for each in declared:
-        if key(each) in found:
+        known_as = key(each)
+        check_name(kind, known_as[0] if isinstance(known_as, tuple) else known_as)
+        if known_as in found:
             raise BadInput(
                 f"the app has two {kind}s named {key(each)!r}: rename one, or give it a new version"
             )
-        found[key(each)] = each
+        found[known_as] = each
     return found

@@ -9,23 +9,25 @@ rest of it can't be read. Where nothing of it can, nobody is told: anyone may wr
 `events` is the conductor's to keep: see `Conduct.put_aside`.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any, Protocol, cast, runtime_checkable
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel
 
 from processors.parking import PUT_ASIDE
 from topics import codec
 from topics.envelope import why_not_read
 from topics.errors import BadRecord
-from topics.flow import Decision, Publish, Received, Stage, dead_letter
+from topics.flow import Decision, Publish, Received, dead_letter
 from topics.records import Number, Origin, Problem, PutAside, Rejected, StepFailed, TaskId, TaskRequest
 
 CALLS = ("model-calls", "tool-calls", "checks", "failures", "delays")
 """Topics whose records a task waits for."""
 
 INTERNAL = (*CALLS, "events")
+
+DIGITS_MAX = 20
 
 TIMER = "timer_fired"
 
@@ -62,7 +64,7 @@ def put_aside(record: Received, stage: str, reason: str, now_ms: int) -> Decisio
     return Decision([dead_letter(record, stage, reason, now_ms, task), *told])
 
 
-def handled(stage: Stage, name: str, record: Received | None, reason: str, now_ms: int) -> Decision | None:
+def handled(stage: object, name: str, record: Received | None, reason: str, now_ms: int) -> Decision | None:
     """What follows in that stage; None for a tick of which it does not know what to pass over."""
     decision = stage.put_aside(record, reason, now_ms) if isinstance(stage, PutsAside) else None
     return put_aside(record, name, reason, now_ms) if decision is None and record is not None else decision
@@ -103,10 +105,15 @@ def _rejected(record: Received, reason: str, now_ms: int) -> Iterator[Publish]:
 def _step(record: Received) -> _Step | None:
     """The step that the record is about, so far as it says that, whatever else is wrong with it."""
     try:
-        body = from_json(record.value or b"")
+        body = json.loads(record.value or b"", parse_int=_whole)
         return _Step.model_validate(_call_in(body))
-    except (ValidationError, ValueError):
+    except (ValueError, RecursionError):
         return None
+
+
+def _whole(digits: str) -> int | None:
+    """Numbers of thousands of digits, which Python refuses, hide no step."""
+    return int(digits) if len(digits) <= DIGITS_MAX else None
 
 
 def _call_in(body: Any) -> Any:

@@ -6,9 +6,9 @@ With it what a workflow may ask with at all: values that JSON has, and that fit 
 from hashlib import blake2b
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
-from topics.codec import DEPTH_MAX, json_of, too_deep
+from topics.codec import DEPTH_MAX, json_of, too_deep, why_no_json
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput
 
@@ -40,5 +40,5 @@ def jsonable(value: Any) -> Any:
     """The value in JSON's types. Raises `BadInput` if it is of another."""
     try:
         return to_jsonable_python(value)
-    except PydanticSerializationError as error:
-        raise BadInput(f"JSON can't hold {type(value).__name__}: {error}") from None
+    except ValueError as error:
+        raise BadInput(f"JSON can't hold {type(value).__name__}: {why_no_json(error)}") from None

@@ -44,6 +44,10 @@ TASK_NUMBER_BITS = 32
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
+class NoTime(BadInput, ValueError):
+    """A `ValueError` as asyncio has it, and a misuse that parks the task."""
+
+
 class WorkflowTask(asyncio.Task[T]):
     """A task that hashes by its number: asyncio keeps tasks in sets, whose order must not change in a replay.
 
@@ -131,7 +135,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         if isnan(when):
-            raise ValueError("a timer can't be set for NaN")
+            raise NoTime("a timer can't be set for NaN: sleep takes seconds, and timeout too")
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if when <= self.now_s:
             self._ready.append(handle)

@@ -10,10 +10,8 @@ mistake of whoever wrote the workflow, which more tries do not mend but a deploy
 for since that event is held back, so that for all others the event has not happened.
 """
 
-from collections.abc import Sequence
-
 from processors.ending import problem_by
-from topics.descriptions import kind_of, traceback_of
+from topics.descriptions import kind_of, members_of, traceback_of
 from topics.errors import BadInput, Permanent, StepError, UnknownName, in_words
 from topics.records import Event, Problem, StepFailed, StepSucceeded, TimerFired
 
@@ -54,12 +52,11 @@ FIT = f"deploy the code that this task began with, or give the new workflow a ne
 
 def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
     """Of several at once, as a task group raises them, one is enough."""
-    within: Sequence[BaseException] = getattr(error, "exceptions", ())
-    if within:
+    if within := members_of(error):
         return any(is_bug(each, bugs) for each in within)
     if _is_usage_error(error):
         return BadInput in bugs
-    return isinstance(error, bugs) and not isinstance(error, ON_PURPOSE)
+    return issubclass(type(error), bugs) and not issubclass(type(error), ON_PURPOSE)
 
 
 def _is_usage_error(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from processors.annotations import adapter_of, parameters_of
 from processors.blob import Blob
@@ -16,6 +16,7 @@ from processors.choice import Chooser
 from processors.loop import WorkflowLoop
 from processors.openapi import OpenApiTool
 from processors.step import reader
+from topics.codec import why_no_json
 from topics.errors import BadInput
 
 P = ParamSpec("P")
@@ -110,9 +111,16 @@ class Tool(Generic[P, R]):
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a call as JSON, by name. Raises `TypeError` where the function would."""
+        return self.as_json(self.bound(args, kwargs))
+
+    def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name. Raises `TypeError` where the function would."""
         if args or not (self.required <= kwargs.keys() <= self.parameters.keys()):
-            kwargs = self._bind(args, kwargs)
-        return {name: _as_json(self.parameters[name], value) for name, value in kwargs.items()}
+            return self._bind(args, kwargs)
+        return kwargs
+
+    def as_json(self, bound: dict[str, Any]) -> dict[str, Any]:
+        return {name: _as_json(self.parameters[name], value) for name, value in bound.items()}
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -139,8 +147,8 @@ def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
         return to_jsonable_python(value)
     try:
         return adapter.dump_python(value, mode="json")
-    except PydanticSerializationError as error:
-        raise BadInput(f"JSON can't hold the argument: {error}") from None
+    except ValueError as error:
+        raise BadInput(f"JSON can't hold the argument: {why_no_json(error)}") from None
 
 
 class DeclaresTool(Protocol):

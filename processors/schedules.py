@@ -19,10 +19,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import to_jsonable_python
 
 from processors.app import Workflow, workflow
-from processors.fingerprint import fingerprint
+from processors.fingerprint import fingerprint, jsonable
 from processors.routes import tool
 from processors.task import Task
 from topics.errors import BadInput, SegueError
@@ -88,12 +87,19 @@ class Schedule:
         check(self.spec)
 
     @property
+    def _input(self) -> Any:
+        try:
+            return jsonable(self.input)
+        except BadInput as error:
+            raise BadInput(f"schedule {self.name!r}: its input can't travel: {error}") from None
+
+    @property
     def spec(self) -> Spec:
         return Spec(
             name=self.name,
             workflow=self.workflow.name,
             version=self.workflow.version,
-            input=to_jsonable_python(self.input),
+            input=self._input,
             cron=self.cron,
             zone=self.zone,
             missed=self.missed,

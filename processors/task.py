@@ -13,12 +13,27 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 from weakref import ref
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from processors.again import Again, called_off
 from processors.budget import strictest, within_budget
 from processors.fingerprint import fits, jsonable
+from processors.misuse import (
+    Asking,
+    adapter_of,
+    check_id,
+    check_model,
+    check_moment,
+    check_options,
+    check_steps,
+    check_text,
+    check_version,
+    check_within,
+    seconds_of,
+    shown,
+    wrong,
+)
 from processors.openapi import OpenApiTool
 from processors.questions import close_question, open_question, option_with
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
@@ -107,9 +122,11 @@ class Task:
 
         A tool or route that has an `undo` is undone if the task fails, or the `saga` that it is called in.
         """
-        name, arguments = _called(target, args, kwargs)
-        undo = self._undo_of(target)
-        step = self._ask_tool(name, arguments)
+        bound = _bound("task.tool(…)", target, args, kwargs)
+        with Asking("a tool"):
+            name, arguments = _called(target, bound)
+            undo = self._undo_of(target)
+            step = self._ask_tool(name, arguments)
         if undo is None:
             return await step.future
         self._innermost().owe(owed_for(step, undo))
@@ -163,12 +180,13 @@ class Task:
         With `stream` what the model writes can be watched meanwhile (`segue watch`); if not given, as the
         route has it. Raises `StepError` when the route gives up.
         """
-        found = self._performance.app.model_route(route if isinstance(route, str) else route.name)
-        name, stream = found.name, found.stream if stream is None else stream
-        prompt = jsonable(prompt)
-        checks: Iterable[Any] = [check] if isinstance(check, BoundCheck) or callable(check) else check
-        bound = tuple(self._bound(each) for each in checks)
-        accept, schema = (None, None) if output is str else _shape(output)
+        with Asking("a model"):
+            found = self._performance.app.model_route(_name_of("task.model(…)", route, ModelRoute))
+            name, stream = found.name, found.stream if stream is None else stream
+            check_model("task.model(…)", instructions, stream)
+            prompt = jsonable(prompt)
+            bound = tuple(self._bound(each) for each in _several(check))
+            accept, schema = (None, None) if output is str else _shape(output)
 
         def asked() -> Step:
             step = self._performance.step("model", name, [prompt, instructions, bound])
@@ -185,7 +203,7 @@ class Task:
     def _bound(self, check: Any) -> CheckCall:
         """What it refers to must be declared, and is looked for at once."""
         if not isinstance(check, BoundCheck):
-            name = getattr(check, "name", repr(check))
+            name = getattr(check, "name", None) or shown(check)
             raise BadInput(f"check={name}: call it, {name}(…), with what it takes beside the output")
         app = self._performance.app
         judge = app.model_route(check.judge).name if check.judge is not None else None
@@ -211,7 +229,8 @@ class Task:
 
         It replaces what was shown before. It is no step, and nothing waits for it.
         """
-        value = jsonable(view)
+        with Asking("a view"):
+            value = jsonable(view)
         if (size := len(fits("view", self.id, value))) > VIEW_BYTES_MAX:
             raise BadInput(
                 f"a view of {size:,} bytes: at most {VIEW_BYTES_MAX:,} are shown, so show a summary"
@@ -229,6 +248,7 @@ class Task:
             raise BadInput(
                 "task.again(…) before anything was awaited would go on for ever: await a step first"
             )
+        check_version("task.again(…)", version)
         submitted = performance.submitted
         workflow = performance.app.workflow(submitted.workflow, version or submitted.version)
         value = from_json(fits("again", workflow.name, jsonable(value)))
@@ -255,7 +275,10 @@ class Task:
     def undo_by(self, target: ToolRoute[Any] | str, /, **arguments: Any) -> None: ...
     def undo_by(self, target: Any, /, *args: Any, **kwargs: Any) -> None:
         """Call that tool with these arguments if the task fails from here on, or the `saga` that it is in."""
-        name, arguments = _called(target, args, kwargs)
+        bound = _bound("task.undo_by(…)", target, args, kwargs)
+        with Asking("an undo"):
+            name, arguments = _called(target, bound)
+            fits("undo", name, arguments)
         self._performance.app.tool_route(name)
         performance = self._performance
         last = performance.steps.first + max(len(performance.steps) - 1, 0)
@@ -347,12 +370,17 @@ class Task:
     def _question(
         self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, within: timedelta | None
     ) -> Step:
-        if options is not None and not options:
-            raise BadInput(f"ask({to!r}): there are no options to choose from")
+        where = f"ask({shown(to)})"
+        check_text("task.ask(to, …): whom to ask", to)
+        check_text(f"{where}: what to ask", text)
+        check_options(where, options)
+        check_within(where, within)
         performance = self._performance
-        offered = tuple(Option(label=k, value=jsonable(v)) for k, v in (options or {}).items())
-        step = performance.step("ask", to, [text, offered])
-        step.accept, schema = _answer(offered, options, answer)
+        with Asking("a question"):
+            offered = tuple(Option(label=k, value=jsonable(v)) for k, v in (options or {}).items())
+            accept, schema = _answer(offered, options, answer)
+            step = performance.step("ask", to, [text, offered])
+        step.accept = accept
         closes_at_ms = performance.now_ms + round(within.total_seconds() * 1000) if within else None
         open_question(performance, step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
         return step
@@ -366,19 +394,21 @@ class Task:
 
         One that is not of that type becomes a dead letter, and the task waits for the next.
         """
-        step = self._performance.step("signal", name, None)
-        step.accept, _ = _shape(value)
+        check_text("task.signal(…)", name)
+        with Asking("a signal"):
+            accept, _ = _shape(value)
+            step = self._performance.step("signal", name, None)
+        step.accept = accept
         self._performance.expect_signal(step)
         return await step.future
 
     async def sleep(self, how_long: timedelta | float) -> None:
         """Sleep so many seconds, through any crash. `asyncio.sleep` is the same."""
-        await asyncio.sleep(how_long.total_seconds() if isinstance(how_long, timedelta) else how_long)
+        await asyncio.sleep(seconds_of(how_long))
 
     async def sleep_until(self, when: datetime) -> None:
         """Sleep until that time, which must have a time zone; a time that has passed returns at once."""
-        if when.tzinfo is None:
-            raise BadInput(f"sleep_until needs a time zone: {when.isoformat()} could be anywhere")
+        check_moment(when)
         await asyncio.sleep(max((when - self.now()).total_seconds(), 0.0))
 
     # ------------------------------------------------------------ several at once
@@ -442,11 +472,15 @@ class Task:
         waits: bool,
     ) -> Step:
         performance, submitted = self._performance, self._performance.submitted
-        name, version = (
-            (workflow, version) if isinstance(workflow, str) else (workflow.name, workflow.version)
-        )
+        where = "task.child(…)" if waits else "task.start(…)"
+        check_id(where, known_as, self.id)
+        check_version(where, version)
+        if not isinstance(workflow, str):
+            version = getattr(workflow, "version", version)
+        name = _name_of(where, workflow, _workflow_class())
         declared = performance.app.workflow(name, version)
-        value = jsonable(value)
+        with Asking("a child"):
+            value = jsonable(value)
         step = performance.step("child", name, [declared.version, value, *([known_as] if known_as else [])])
         step.accept = reader(declared.output)
         step.child = known_as or f"{self.id}/{step.number}"
@@ -472,17 +506,48 @@ class Task:
         self, *steps: Awaitable[Any], failures: Literal["raise", "return"] = "raise"
     ) -> list[Any]:
         """`asyncio.gather`, or with `failures="return"` each step's result or its `StepError`, in order."""
+        check_steps(steps, failures)
         if failures == "raise":
             return list(await asyncio.gather(*steps))
         return list(await asyncio.gather(*map(_or_failure, steps)))
 
 
-def _called(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _bound(where: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by name. Raises `TypeError` where the tool's function would."""
+    if isinstance(target, Tool):
+        return cast("Tool[..., Any]", target).bound(args, kwargs)
+    if args:
+        raise BadInput(f"{where}: a route has no order of arguments: pass them by name, not {shown(args[0])}")
+    return kwargs
+
+
+def _called(target: Any, bound: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The route that was named, and the arguments as JSON."""
     if isinstance(target, Tool):
         declared = cast("Tool[..., Any]", target)
-        return declared.name, declared.arguments(args, kwargs)
-    return target if isinstance(target, str) else target.name, jsonable(kwargs)
+        return declared.name, declared.as_json(bound)
+    return _name_of("task.tool(…)", target, ToolRoute, McpTool, OpenApiTool), jsonable(bound)
+
+
+def _name_of(where: str, target: Any, *kinds: type[Any]) -> str:
+    if isinstance(target, str):
+        return target
+    if not isinstance(target, kinds):
+        declared = "declare it with @tool" if callable(target) else "see what the app declares"
+        known = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        raise wrong(where, f"a {known}, or the name of one ({declared})", target)
+    name: str = target.name
+    return name
+
+
+def _workflow_class() -> type[Any]:
+    from processors.app import Workflow  # noqa: PLC0415 - it imports this
+
+    return Workflow
+
+
+def _several(check: Any) -> Iterable[Any]:
+    return check if isinstance(check, Iterable) and not isinstance(check, str | Mapping) else [check]
 
 
 def _no_saga() -> None:
@@ -499,7 +564,7 @@ async def _or_failure(step: Awaitable[T]) -> T | StepError:
 @cache
 def _shape(output: Any) -> tuple[Callable[[Any], Any] | None, dict[str, Any]]:
     """What reads a JSON value as that type, and the JSON schema that says so."""
-    adapter: TypeAdapter[Any] = TypeAdapter(Any if output is object else output)
+    adapter = adapter_of("output=, answer= or a signal's value", Any if output is object else output)
     return reader(adapter), adapter.json_schema()
 
 

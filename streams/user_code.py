@@ -7,10 +7,12 @@ hands it through the event loop to whoever runs that: see `WorkerLoop`.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Generator
+from typing import Any, TypeVar
 
 from topics.descriptions import is_ctrl_c
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +35,10 @@ class WorkerLoop(asyncio.SelectorEventLoop):
 
     _main: "asyncio.Future[Any] | None" = None
 
-    def run_until_complete(self, future: Awaitable[Any]) -> Any:
-        self._main = asyncio.ensure_future(future, loop=self)
-        return super().run_until_complete(self._main)
+    def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
+        main = asyncio.ensure_future(future, loop=self)
+        self._main = main
+        return super().run_until_complete(main)
 
     def run_forever(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 
 from topics import contracts
 from topics.descriptions import shortened, text_of
@@ -95,11 +95,23 @@ def json_of(value: Any) -> bytes:
     """
     try:
         body = to_json(value)
-    except PydanticSerializationError as error:
-        raise BadInput(f"JSON can't hold it: {error}") from None
+    except ValueError as error:
+        raise BadInput(f"JSON can't hold it: {why_no_json(error)}") from None
     if (b"NaN" in body or b"Infinity" in body) and _NO_NUMBER.search(_STRING.sub(b"", body)):
         raise BadInput("JSON can't hold it: NaN and infinities are no numbers there, give None or text")
     return body
+
+
+def why_no_json(error: ValueError) -> str:
+    """In words for the one whose value it is: pydantic raises this, and says little of some."""
+    text = text_of(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are no UTF-8: let a tool keep them in a Blob, or pass them as base64 text"
+    if "Circular reference" in text:
+        return "it holds itself: pass what is in it without the circle"
+    if "depth exceeded" in text:
+        return f"lists and objects nested deeper than {DEPTH_MAX}: pass it flatter, or as text"
+    return text
 
 
 def too_deep(body: bytes, most: int = DEPTH_MAX) -> bool:

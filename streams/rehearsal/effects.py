@@ -25,7 +25,7 @@ from streams.problems import output_of, problem_of
 from streams.user_code import raise_if_ours
 from topics import codec
 from topics.descriptions import is_ctrl_c, text_of
-from topics.errors import Refused, in_words
+from topics.errors import BadRecord, Refused, in_words
 from topics.flow import Decision, Received, tenant_in
 from topics.records import CallModel, CallTool, CheckOutput
 
@@ -54,6 +54,8 @@ class Effects:
     def decide(self, record: Received, now_ms: int) -> Decision:
         try:
             return self._decided(record, now_ms)
+        except BadRecord as bad:
+            return put_aside(record, READ_BY[record.topic], str(bad), now_ms)
         except BaseException as bug:
             if is_ctrl_c(bug):
                 raise

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from processors.app import App
 from processors.aside import handled
@@ -179,9 +179,20 @@ class Stages(ABC):
         for topic in READS[name]:
             offset = self.offsets[topic]
             if offset < len(self.logs[topic]):
-                self._commit(name, self._decide(name, self.logs[topic][offset]), topic)
+                record = self.logs[topic][offset]
+                self._commit(name, self._fit(name, record, self._decide(name, record)), topic)
                 return True
         return False
+
+    def _fit(self, name: str, record: Received, decision: Decision) -> Decision:
+        """The decision; what follows in its place where a record of it can't be written."""
+        try:
+            for publish in decision.publish:
+                if isinstance(publish.value, Record):
+                    codec.encode(publish.value)
+        except PydanticSerializationError as error:
+            return self._put_aside(name, self._stages.get(name), record, error)
+        return decision
 
     def _decide(self, name: str, record: Received) -> Decision:
         stage = self._stages.get(name)
@@ -195,7 +206,7 @@ class Stages(ABC):
             self._decide_again(record, decision)
         return decision
 
-    def _put_aside(self, name: str, stage: Stage, record: Received | None, bug: Exception) -> Decision:
+    def _put_aside(self, name: str, stage: Stage | None, record: Received | None, bug: Exception) -> Decision:
         log.exception("stage %s failed: what it failed at is put aside", name)
         decision = handled(stage, name, record, in_words(bug), self.now_ms)
         if decision is None:

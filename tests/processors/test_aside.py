@@ -290,3 +290,18 @@ def test_a_record_of_an_outside_topic_says_nothing_of_a_step() -> None:
     call = CallTool(task="t", step=0, print="p", workflow="w", route="r", arguments={}, at_ms=0)
     record = Received("signals", 0, 0, b"t", call.model_dump_json().encode(), (), 0)
     assert [each.topic for each in put_aside(record, "intake", "x", 0).publish] == ["dead-letters"]
+
+
+def test_a_result_that_can_not_be_written_fails_its_step() -> None:
+    @tool
+    async def half() -> Any:
+        return "\ud800"
+
+    @workflow
+    async def w(task: Task) -> Any:
+        return await task.tool(half)
+
+    played = Driver(App("x", workflows=[w], tools=[half]))
+    played.submit("w")
+    played.run()
+    assert played.result().outcome == "failed"

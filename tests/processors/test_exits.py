@@ -52,17 +52,20 @@ def boom_without() -> Any:
 
 @tool(retries=0)
 async def awaited(n: int) -> int:
-    return boom()
+    boom()
+    return n
 
 
 @tool(retries=0)
 def threaded(n: int) -> int:
-    return boom()
+    boom()
+    return n
 
 
 @tool(retries=0, local=True)
 async def local(n: int) -> int:
-    return boom()
+    boom()
+    return n
 
 
 @tool(retries=0)
@@ -73,7 +76,8 @@ async def in_a_task(n: int) -> int:
 
 
 async def _boom() -> int:
-    return boom()
+    boom()
+    return 0
 
 
 class Input(BaseModel):
@@ -123,7 +127,7 @@ async def refuses_later(output: str) -> None:
     boom()
 
 
-APP_TOOLS = [awaited, threaded, local, in_a_task, takes, makes, writes, undo_it, done]
+APP_TOOLS: list[Any] = [awaited, threaded, local, in_a_task, takes, makes, writes, undo_it, done]
 
 
 def outcome(run: Callable[[Task], Coroutine[Any, Any, Any]], **options: Any) -> Driver:
