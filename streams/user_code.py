@@ -8,7 +8,7 @@ hands it through the event loop to whoever runs that: see `WorkerLoop`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Generator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from topics.descriptions import is_ctrl_c
 
@@ -36,7 +36,7 @@ class WorkerLoop(asyncio.SelectorEventLoop):
     _main: "asyncio.Future[Any] | None" = None
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
-        main = asyncio.ensure_future(future, loop=self)
+        main = asyncio.ensure_future(cast("Awaitable[T]", future), loop=self)
         self._main = main
         return super().run_until_complete(main)
 

@@ -98,3 +98,38 @@ def test_a_package_elsewhere_keeps_its_relative_imports(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert find_app(str(folder)).name == "parcel"
+
+
+UNRESOLVED = """\
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from segue import App, workflow
+
+if TYPE_CHECKING:
+    from segue import Task
+    from shop import Order
+
+@workflow
+async def ship(task: Task, order: Order) -> None: ...
+
+app = App("shop", workflows=[ship])
+"""
+
+
+def test_an_app_whose_types_only_a_type_checker_finds_is_refused_with_the_place() -> None:
+    write("app.py", UNRESOLVED)
+    with pytest.raises(BadInput) as refused:
+        find_app(None)
+    told = str(refused.value)
+    assert told.startswith("app can't be imported: app.py:12: BadInput: ")
+    assert "app.py:9, in app.ship: parameter 'order' is annotated 'Order': 'Order' is not there" in told
+
+
+@pytest.mark.parametrize(
+    "raised",
+    ["SystemExit(0)", "GeneratorExit()", "__import__('asyncio').CancelledError()", "BaseException(1)"],
+)
+def test_an_app_that_exits_while_it_is_imported_is_told(raised: str) -> None:
+    write("app.py", f"raise {raised}\n")
+    with pytest.raises(BadInput, match=r"app can't be imported: app\.py:1: "):
+        find_app(None)
