@@ -308,5 +308,9 @@ def test_a_real_ctrl_c_is_told_from_one_that_is_raised() -> None:
     async def run(task: Task) -> None:
         interrupted()
 
-    with pytest.raises(KeyboardInterrupt):
-        outcome(run)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            outcome(run)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -47,12 +47,14 @@ def test_a_command_that_exits_ends(kind: type[BaseException]) -> None:
 
 INTERRUPTED = """
 import asyncio
+import signal
 from streams.user_code import WorkerLoop
 
 async def main():
     print("ready", flush=True)
     await asyncio.sleep(60)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 with asyncio.Runner(loop_factory=WorkerLoop) as runner:
     runner.run(main())
 """
