@@ -87,7 +87,7 @@ def by_absence(unknown: UnknownName) -> Problem:
 
 def by_failure(error: BaseException) -> Problem:
     """An event could not be played, by a mistake that is nobody's in the workflow: a type's own code, say."""
-    where = traceback_of(error, LAST_LINES_CHARS_MAX).strip().replace("\n", " | ")
+    where = traceback_of(error, LAST_LINES_CHARS_MAX, ours=True).strip().replace("\n", " | ")
     message = f"it can't go on: {in_words(error)} ({where}): deploy code that does not raise it, {FORCE}"
     return Problem(type=kind_of(error), message=message, retryable=False)
 
