@@ -17,6 +17,7 @@ from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute
 from topics.codec import describe, json_of
 from topics.descriptions import text_of
 from topics.errors import BadInput, UnknownName
+from topics.parts import Budget
 
 if TYPE_CHECKING:
     from processors.app import App, Check, Workflow
@@ -50,6 +51,14 @@ def check_name(kind: str, name: object) -> None:
 
 
 def check_workflow(workflow: "Workflow[Any, Any]") -> None:
+    if type(workflow.version) is not int or workflow.version < 1:
+        raise BadInput(
+            f"workflow {workflow.name!r}: version={workflow.version!r} is no whole number from 1 on"
+        )
+    if workflow.budget is not None and not isinstance(workflow.budget, Budget):
+        raise BadInput(
+            f"workflow {workflow.name!r}: budget={workflow.budget!r} is no Budget(usd=…, tokens=…)"
+        )
     first, *others = inspect.signature(workflow.function).parameters.values()
     for parameter in (first, *others):
         if parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):

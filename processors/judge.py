@@ -13,9 +13,8 @@ What the judge consumes is the step's.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_jsonable_python
-
 from processors.budget import together
+from processors.fingerprint import jsonable
 from processors.reply import Reply
 from topics.parts import Spent, Verdict
 from topics.records import CallModel, CheckCall, CheckOutput
@@ -51,7 +50,7 @@ def judge(question: str, *, route: "ModelRoute | str", **given: Any) -> "BoundCh
     from processors.task import BoundCheck  # noqa: PLC0415 - it imports routes, which import this
 
     name = route if isinstance(route, str) else route.name
-    arguments: Mapping[str, Any] = {"question": question, "given": to_jsonable_python(given)}
+    arguments: Mapping[str, Any] = {"question": question, "given": jsonable(given)}
     return BoundCheck(name, arguments, judge=name)
 
 

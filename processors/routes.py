@@ -253,6 +253,12 @@ class McpServer:
     def __post_init__(self) -> None:
         if self.calls_max < 1:
             raise BadInput(f"MCP server {self.name!r} needs calls_max of at least 1, not {self.calls_max}")
+        if isinstance(self.command, str) or not all(isinstance(word, str) for word in self.command):
+            raise BadInput(
+                f"MCP server {self.name!r}: its command is a tuple of words, "
+                f"as ('python', '-m', 'search_server'), not {self.command!r}"
+            )
+        object.__setattr__(self, "command", tuple(self.command))
         if bool(self.command) == bool(self.url):
             raise BadInput(f"MCP server {self.name!r} needs a command or a url, and only one of them")
 

@@ -61,6 +61,8 @@ class Saga:
         self._left = False
 
     async def __aenter__(self) -> Self:
+        if self._left or hasattr(self, "_around"):
+            raise BadInput("a saga is entered once: make another, async with task.saga():")
         self._around = CURRENT.set(self)
         return self
 
@@ -71,9 +73,7 @@ class Saga:
         del self._around  # it holds the context, and that the saga
         if self._performance.closed or isinstance(error, Suspended):
             return
-        if not isinstance(
-            error, GeneratorExit
-        ):  # then nothing can be awaited, nor reset: the outer one undoes
+        if not isinstance(error, GeneratorExit):  # then nothing can be awaited: the outer one undoes
             CURRENT.reset(around)
             if error is not None and not isinstance(error, Again):
                 await self.undo()

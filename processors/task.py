@@ -533,8 +533,8 @@ def _name_of(where: str, target: Any, *kinds: type[Any]) -> str:
     if isinstance(target, str):
         return target
     if not isinstance(target, kinds):
-        declared = "declare it with @tool" if callable(target) else "see what the app declares"
-        known = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        known = " or ".join(kind.__name__ for kind in kinds)
+        declared = "declare a function with @tool or @workflow" if callable(target) else "as the app has it"
         raise wrong(where, f"a {known}, or the name of one ({declared})", target)
     name: str = target.name
     return name

@@ -60,7 +60,7 @@ def is_ctrl_c(error: BaseException) -> bool:
 
     Python's own interrupts code at any instruction; code that raises it itself is at a `raise`.
     """
-    last = error.__traceback__ if issubclass(type(error), KeyboardInterrupt) else None
+    last = error.__traceback__ if type(error) is KeyboardInterrupt else None
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     if last is None:

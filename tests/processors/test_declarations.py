@@ -14,7 +14,7 @@ from pydantic_ai.models.test import TestModel
 
 from processors.app import App, check, workflow
 from processors.choice import cheapest
-from processors.routes import ModelRoute, ToolRoute, tool
+from processors.routes import McpServer, ModelRoute, ToolRoute, tool
 from processors.schedules import Schedule
 from segue.agents import Durable
 from tests.driver import Driver
@@ -284,3 +284,20 @@ def test_a_decorated_function_is_told_by_its_own_place() -> None:
         BadInput, match=r"in tests\.processors\.test_declarations\.takes_order: parameter 'order'"
     ):
         App("x", workflows=[workflow(name="w")(wrapped)])
+
+
+@pytest.mark.parametrize("command", ["python -m server", ("python", 3)])
+def test_the_command_of_an_mcp_server_is_words(command: Any) -> None:
+    with pytest.raises(BadInput, match="its command is a tuple of words"):
+        McpServer("hotels", command)
+
+
+def test_the_command_of_an_mcp_server_may_be_a_list() -> None:
+    command: Any = ["python", "-m", "server"]
+    assert len({McpServer("hotels", command), McpServer("hotels", tuple(command))}) == 1
+
+
+@pytest.mark.parametrize("said", [{"version": "2"}, {"version": 0}, {"budget": 3}])
+def test_a_version_is_a_number_and_a_budget_a_budget(said: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="workflow 'nightly': "):
+        App("x", workflows=[workflow(**said)(nightly.function)])

@@ -14,7 +14,7 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.settings import ModelSettings
 
 from processors.parking import MEND
-from segue import App, ModelRoute, StepError, Task, ToolRoute, check, tool, workflow
+from segue import App, ModelRoute, StepError, Task, ToolRoute, check, judge, tool, workflow
 from segue.agents import Durable
 from tests.driver import Driver
 from topics.records import NotUndone, Status
@@ -87,7 +87,7 @@ MISUSES: dict[str, tuple[Misuse, str]] = {
     "tool missing": (lambda task: task.tool(say), "missing a required argument: 'x'"),
     "tool too many": (lambda task: task.tool(say, 1, 2), "too many positional arguments"),
     "tool kind": (lambda task: task.tool(3), "or the name of one"),
-    "tool function": (lambda task: task.tool(len), "declare it with @tool"),
+    "tool function": (lambda task: task.tool(len), "declare a function with @tool"),
     "tool name": (lambda task: task.tool("nope"), "add it to its tools or routes"),
     "tool by place": (lambda task: task.tool("say", 1), "pass them by name"),
     "tool name bytes": (lambda task: task.tool("say", x=b"\xff"), "base64 text"),
@@ -123,10 +123,19 @@ MISUSES: dict[str, tuple[Misuse, str]] = {
     "undo bytes": (lambda task: task.undo_by("say", x=b"\xff"), "base64 text"),
     "undo large": (lambda task: task.undo_by(say, "x" * 1_000_000), "keep the data in a Blob"),
     "undo missing": (lambda task: task.undo_by(say), "missing a required argument: 'x'"),
+    "child function": (lambda task: task.child(len), "declare a function with @tool or @workflow"),
+    "judge": (lambda task: judge("Is it?", route="m", fact=Odd()), "JSON can't hold dict"),
+    "judge circle": (lambda task: judge("Is it?", route="m", fact=circular), "without the circle"),
+    "saga again": (lambda task: enter_again(task.saga()), "a saga is entered once"),
     "gather": (lambda task: task.gather(3), "takes steps"),
     "gather list": (lambda task: task.gather([]), "takes steps"),
     "gather failures": (lambda task: task.gather(failures="no"), "'raise' or 'return'"),
 }
+
+
+async def enter_again(saga: Any) -> None:
+    async with saga, saga:
+        pass
 
 
 def played(misuse: Misuse, *, caught: bool = False) -> Driver:
