@@ -1,8 +1,8 @@
 """What follows when a stage can't process a record: it goes to the dead letters, and its task is told.
 
     record ─▶ stage ✗ ─┬▶ dead-letters      its bytes, with the reason
-                       └▶ events            the step that it was for has failed; a request is rejected; a
-                                            timer, or what is encrypted, leaves its task parked
+                       └▶ events            the step that it was for has failed; a request is rejected; what
+                                            is encrypted or of a newer worker, and a timer, parks its task
 
 Without that the task would wait for ever for what nobody does. Whose a record is can be seen even where the
 rest of it can't be read. Where nothing of it can, nobody is told: anyone may write nonsense. A record on
@@ -20,7 +20,17 @@ from topics import codec
 from topics.envelope import why_not_read
 from topics.errors import BadRecord
 from topics.flow import Decision, Publish, Received, dead_letter
-from topics.records import Number, Origin, Problem, PutAside, Rejected, StepFailed, TaskId, TaskRequest
+from topics.records import (
+    VERSION,
+    Number,
+    Origin,
+    Problem,
+    PutAside,
+    Rejected,
+    StepFailed,
+    TaskId,
+    TaskRequest,
+)
 
 CALLS = ("model-calls", "tool-calls", "checks", "failures", "delays")
 """Topics whose records a task waits for."""
@@ -50,12 +60,18 @@ class PutsAside(Protocol):
 class _Step(BaseModel):
     """What any record about a step says."""
 
+    v: Any = VERSION
     kind: str = ""
     task: TaskId
     step: Number
     print: str
     attempt: Number = 1
     route: str | None = None
+
+    @property
+    def is_newer(self) -> bool:
+        """Written by a newer worker: one is there that can read it."""
+        return isinstance(self.v, int) and self.v > VERSION
 
 
 def put_aside(record: Received, stage: str, reason: str, now_ms: int) -> Decision:
@@ -82,12 +98,19 @@ def _told(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Pu
         yield from _rejected(record, reason, now_ms)
     problem = problem_of(stage, reason)
     step = _step(record) if record.topic in CALLS else None
-    if step is not None and step.kind != TIMER:
-        facts = step.model_dump(exclude={"kind"})
+    if step is not None and step.kind != TIMER and not step.is_newer:
+        facts = step.model_dump(exclude={"kind", "v"})
         yield Publish("events", step.task, StepFailed(**facts, problem=problem, by=stage, at_ms=now_ms))
-    elif (task := _of_timer(record) if step is not None else _of_sealed(record)) is not None:
+    elif (task := _waiting(record, step)) is not None:
         known_as = f"{record.topic}/{record.partition}/{record.offset}"
         yield Publish("events", task, PutAside(task=task, id=known_as, problem=problem, at_ms=now_ms))
+
+
+def _waiting(record: Received, step: "_Step | None") -> str | None:
+    """Whose task waits for a record that may yet be processed: by a newer worker, or with its key."""
+    if step is None:
+        return _of_sealed(record)
+    return step.task if step.is_newer else _of_timer(record)
 
 
 def _rejected(record: Received, reason: str, now_ms: int) -> Iterator[Publish]:

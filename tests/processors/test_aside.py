@@ -158,6 +158,21 @@ def test_what_can_not_be_read_fails_its_step_all_the_same(spoilt: str) -> None:
         assert "can't process a record" in (played.result().problem or boom()).message
 
 
+def test_what_a_newer_worker_wrote_leaves_its_task_parked_until_it_is_sent_again() -> None:
+    played = driver("finds")
+    while not played.logs["tool-calls"]:
+        assert played.act()
+    [call] = played.records("tool-calls")
+    played.logs["tool-calls"].clear()
+    played.produce("tool-calls", call.model_dump() | {"v": 2})
+    played.run()
+    assert stands(played).state == "parked"
+    assert "upgrade it" in (stands(played).problem or boom()).message
+    played.produce("tool-calls", call.model_dump())
+    played.run()
+    assert played.result().result == "Porto 1"
+
+
 @pytest.mark.parametrize("nonsense", [b"\xff", b"[]", b"null", b'{"task": "t"}', b'{"task": 3, "step": 0}'])
 @pytest.mark.parametrize("topic", ["tool-calls", "model-calls", "checks", "failures", "delays", "events"])
 def test_of_nonsense_nobody_is_told(topic: str, nonsense: bytes) -> None:
