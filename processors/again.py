@@ -54,7 +54,7 @@ def next_run(performance: "Performance") -> Submitted | None:
     run = Run(
         number=run_of(before) + 1,
         first_step=performance.steps.next,
-        heard=tuple(performance.heard)[-HEARD_KEPT_MAX:],
+        heard=last_heard(performance),
         held=performance.signals.kept,
     )
     changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
@@ -80,6 +80,10 @@ def abandoned(performance: "Performance") -> list[Publish]:
 def heard_as(event: Answered | SignalReceived | CancelRequested) -> str:
     """By what a later run knows it again."""
     return blake2b(f"{event.kind} {event.id}".encode(), digest_size=6).hexdigest()
+
+
+def last_heard(performance: "Performance") -> tuple[str, ...]:
+    return tuple(performance.heard)[-HEARD_KEPT_MAX:]
 
 
 def called_off(child: str, parent: str, now_ms: int) -> CancelRequested:

@@ -4,7 +4,8 @@
                        ├▶ questions, delays
                        ├▶ failures                  a model's output that is not of the type asked for
                        ├▶ events                    children that begin, parents that may go on
-                       └▶ results, status           how the task ended, where it stands
+                       ├▶ results, status           how the task ended, where it stands
+                       └▶ dead-letters              steps that failed for good, answers that came too late
 
 The state of a partition, by the first byte of its keys:
 
@@ -23,13 +24,14 @@ its turn is an event too, `Admitted`, so that it begins at the same time wheneve
 from contextlib import suppress
 
 from processors.admission import Admission, Turn
-from processors.again import abandoned, next_run
+from processors.again import abandoned, heard_as, last_heard, next_run
 from processors.app import App
 from processors.aside import put_aside
 from processors.journal import journal_key
 from processors.limits import LIMITS, Limits
 from processors.live import Live, LiveTasks, parked_key, parked_since, unplayed_status
 from processors.marks import CHILD, ENDED, REJECTED, Marks, mark
+from processors.outcomes import letter_reason
 from processors.parking import by_refusal
 from processors.performance import UNKNOWN, Entropy, Performance
 from processors.standing import queued, rejection, result_of, stands_at, status_of, taken, told
@@ -229,13 +231,15 @@ class Conduct(Stage):
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event)
+        decision = Decision(_letters(event, record, now_ms))
         if event.kind == "cancel_requested" and event.force:
             live.owed = []
         entry = Write(journal_key(event.task, live.seq), b"%d\n" % live.steps + (record.value or b""))
         live.seq += 1
         if event.kind == "admitted":
             self._admission.begun(performance.submitted, live.offset)
-        return self._conclude(live, Decision(write=[entry]), now_ms, record.offset)
+        decision.write.append(entry)
+        return self._conclude(live, decision, now_ms, record.offset)
 
     def _objection(self, performance: Performance, event: TaskEvent) -> str | None:
         """Why what came from outside can't be accepted; None if it can."""
@@ -257,7 +261,10 @@ class Conduct(Stage):
             ended and isinstance(event, StepSucceeded | StepFailed)
         ):
             return Decision()
-        if isinstance(event, Answered | SignalReceived | CancelRequested) and not (ended or event.early):
+        from_outside = isinstance(event, Answered | SignalReceived | CancelRequested)
+        if from_outside and ended and self._marks.has_heard(event.task, heard_as(event), now_ms):
+            return Decision()
+        if from_outside and not (ended or event.early):
             later = event.model_copy(update={"early": True})
             name = f"{event.kind} {event.id}"  # timers are named by numbers, which a signal's id may be too
             delay = Delay(task=event.task, id=name, due_ms=now_ms + EARLY_MS, topic="events", record=later)
@@ -349,8 +356,15 @@ class Conduct(Stage):
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
         decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(live.seq)]
         self._admission.ended(submitted, live.offset, waited=performance.waited)
-        decision.write.append(mark(submitted.task, CHILD if submitted.parent else ENDED, now_ms))
+        how = CHILD if submitted.parent else ENDED
+        decision.write.append(mark(submitted.task, how, now_ms, last_heard(performance)))
         self._live.let_go(submitted.task)
+
+
+def _letters(event: TaskEvent, record: Received, now_ms: int) -> list[Publish]:
+    """The dead letter of a step that failed for good."""
+    reason = letter_reason(event) if isinstance(event, StepFailed) else None
+    return [] if reason is None else [dead_letter(record, "conduct", reason, now_ms, event.task)]
 
 
 def _admitted(turn: Turn, now_ms: int) -> Admitted:

@@ -18,13 +18,12 @@ from processors.limits import LIMITS, Limits
 from topics import codec
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput, BadRecord, UnknownName
-from topics.flow import Decision, Publish, Received, Stage, dead_letter
+from topics.flow import Decision, Publish, Received, Stage, dead_letter, first_place
 from topics.records import (
     Answer,
     Answered,
     Cancel,
     CancelRequested,
-    Origin,
     Problem,
     Rejected,
     Signal,
@@ -64,7 +63,7 @@ class Intake(Stage):
         )
         task = _task_id(request, record)
         facts: dict[str, Any] = {"task": task, "workflow": request.workflow, "at_ms": now_ms}
-        facts["origin"] = Origin(topic=record.topic, partition=record.partition, offset=record.offset)
+        facts["origin"] = first_place(record)
         try:
             workflow = self._app.workflow(request.workflow, request.version)
             codec.json_of(request.input)
@@ -107,7 +106,7 @@ def _task_id(request: TaskRequest, record: Received) -> str:
 
 
 def _signal(signal: SignalRecord, record: Received, now_ms: int) -> Decision:
-    origin = Origin(topic=record.topic, partition=record.partition, offset=record.offset)
+    origin = first_place(record)  # a signal without an id that is sent again is the same one
     facts: dict[str, Any] = {"task": signal.task, "origin": origin, "at_ms": now_ms}
     facts["id"] = signal.id or f"{origin.topic}/{origin.partition}/{origin.offset}"
     event: Answered | CancelRequested | SignalReceived

@@ -1,11 +1,13 @@
 """What conduct remembers of tasks that are no more, and forgets after a week or two.
 
-    E week task  ─▶  how it ended: so that the same id does not start again, or is not rejected again
+    E week task  ─▶  how it ended: so that the same id does not start again, or is not rejected again;
+                     and what it heard, so that a copy of a signal that it took is no dead letter
 
 With a mark goes all that is left of its task: its status, and what a zombie may have written of its journal,
 which at least once nobody fences.
 """
 
+from collections.abc import Iterable
 from itertools import islice, takewhile
 
 from processors.journal import journal_key
@@ -42,7 +44,12 @@ class Marks:
 
     def of(self, task: str, now_ms: int, weeks: range = COUNTING) -> list[bytes]:
         found = (self._state.get(_key(_week(now_ms) + each, task)) for each in weeks)
-        return [mark for mark in found if mark is not None]
+        return [mark.partition(b" ")[0] for mark in found if mark is not None]
+
+    def has_heard(self, task: str, signal: str, now_ms: int) -> bool:
+        """Return whether the task took this answer, signal or cancellation before it ended."""
+        found = (self._state.get(_key(_week(now_ms) + each, task)) for each in COUNTING)
+        return any(signal.encode() in mark.split(b" ")[1:] for mark in found if mark is not None)
 
     def has_ended(self, task: str, now_ms: int) -> bool:
         marks = self.of(task, now_ms)
@@ -63,8 +70,9 @@ class Marks:
         self.due_ms = now_ms if len(marks) == PURGED_AT_ONCE_MAX else now_ms + PURGE_EVERY_MS
 
 
-def mark(task: str, how: bytes, now_ms: int) -> Write:
-    return Plain(_key(_week(now_ms), task), how)
+def mark(task: str, how: bytes, now_ms: int, heard: Iterable[str] = ()) -> Write:
+    """`heard` are the ids of signals as `heard_as` has them."""
+    return Plain(_key(_week(now_ms), task), b" ".join((how, *map(str.encode, heard))))
 
 
 def _week(now_ms: int) -> int:

@@ -3,7 +3,10 @@
 StepSucceeded ─┬▶ the step's result
                └▶ of another type ─┬▶ a model: failures, with the critique; recover asks it again
                                    └▶ else: a StepError at the await
-StepFailed ────────────────────────▶ a StepError at the await
+StepFailed ────────────────────────▶ a StepError at the await, and a dead letter
+
+A step that `recover` gave up on is a dead letter only if that outcome counts: an attempt may fail after its
+step was answered, when a call was made twice.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +22,11 @@ from topics.records import AttemptFailed, CallModel, Critique, Problem, StepFail
 
 if TYPE_CHECKING:
     from processors.performance import Performance
+
+
+def letter_reason(event: StepFailed) -> str | None:
+    """Return the reason of the dead letter of a failed call; None for a child, which has a result."""
+    return None if event.route is None else f"{event.route}: {event.problem.message}"
 
 
 def settle(performance: "Performance", step: Step, event: StepSucceeded | StepFailed) -> None:

@@ -3,9 +3,10 @@
     failures ─▶ recover ─┬▶ …-calls       an output was refused: ask again with the critique
                          ├▶ delays        retry the candidate later
                          ├▶ …-calls       reroute to the next candidate
-                         └▶ events, dead-letters   give up: the workflow gets the exception
+                         └▶ events        give up: the workflow gets the exception
 
-The transitions are `decide`; the rest is the records that say so.
+The transitions are `decide`; the rest is the records that say so. Only `conduct` knows whether the step was
+answered meanwhile, so it writes the dead letter of a step that failed for good.
 """
 
 from hashlib import blake2b
@@ -74,10 +75,7 @@ class Recover(Stage):
             case "reroute":
                 return Decision([_next_candidate(failure, candidates, now_ms)])
             case "give up":
-                problem = _problem(failure, policy, candidates)
-                reason = f"{failure.call.route}: {problem.message}"
-                letter = dead_letter(record, "recover", reason, now_ms, failure.task)
-                return Decision([_gave_up(failure, problem, now_ms), letter])
+                return Decision([_gave_up(failure, _problem(failure, policy, candidates), now_ms)])
 
     def _policy(self, call: CallModel | CallTool) -> tuple[Policy, int]:
         """A route that this worker does not know (it is older, say) gives up: it knows no other candidate."""

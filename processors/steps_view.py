@@ -26,6 +26,9 @@ from topics.records import (
     TimerFired,
 )
 
+SETTLED = ("succeeded", "failed")
+"""A step has one outcome, the first in the log."""
+
 
 @dataclass(slots=True)
 class StepsView:
@@ -141,6 +144,8 @@ class StepsView:
             step.choice = call.choice
         if attempt.outcome in ("failed", "refused"):
             return None
+        if attempt.outcome == "succeeded" and not failure.critique:
+            return None  # the call was made twice, and had been answered
         if attempt.outcome == "succeeded":  # the output was not of the type that the workflow asked for
             step.outcome, step.result, step.ended_ms = "running", None, None
         attempt.by, attempt.candidate, attempt.took_ms = failure.by, call.candidate, failure.took_ms
@@ -176,7 +181,7 @@ class StepsView:
     def _succeeded(self, event: StepSucceeded) -> Moment | None:
         step = self._outcome_of(event)
         tried = step.attempts.get(event.attempt)
-        if step.outcome == "succeeded" or (tried and tried.outcome in ("failed", "refused")):
+        if step.outcome in SETTLED or (tried and tried.outcome in ("failed", "refused")):
             return None
         step.outcome, step.result, step.ended_ms = "succeeded", event.result, event.at_ms
         if step.kind == "tool" and step.started_ms is None:
@@ -202,7 +207,7 @@ class StepsView:
 
     def _gave_up(self, event: StepFailed) -> Moment | None:
         step = self._outcome_of(event)
-        if step.outcome == "failed":
+        if step.outcome in SETTLED:
             return None
         step.outcome, step.problem, step.ended_ms = "failed", event.problem, event.at_ms
         step.spent = consumed(event)

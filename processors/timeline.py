@@ -36,6 +36,7 @@ from topics.records import (
     Run,
     SignalReceived,
     Status,
+    StepFailed,
     Submitted,
 )
 
@@ -108,8 +109,11 @@ class Timeline:
     @property
     def running(self) -> list[Step]:
         """Steps whose call is out: what a person waits for right now."""
+        calling = ("running", "checking")
         return [
-            s for s in self.in_order if s.last_attempt and s.last_attempt.outcome in ("running", "checking")
+            step
+            for step in self.in_order
+            if step.outcome == "running" and step.last_attempt and step.last_attempt.outcome in calling
         ]
 
     @property
@@ -219,11 +223,12 @@ class Timeline:
         return Moment(status.at_ms, "parked", mark="failed", text=text)
 
     def _dead_letter(self, received: Received) -> Moment | None:
-        """What recover put there has been told already, the step failed; and so why a task was rejected."""
+        """That a step failed for good has been told already, and so why a task was rejected."""
         headers = {name: value.decode(errors="replace") for name, value in received.headers}
         stage = headers.get("segue-stage", "?")
         reason = headers.get("segue-reason", "")
-        if stage == "recover" or (self.problem and self.problem.message == reason):
+        about = _event_in(received.value) if headers.get("segue-topic") == "events" else None
+        if isinstance(about, StepFailed) or (self.problem and self.problem.message == reason):
             return None
         return Moment(received.timestamp_ms, "dead letter", stage, mark="failed", text=reason)
 
@@ -232,6 +237,14 @@ class Timeline:
             return None
         self.signals[event.id] = event
         return Moment(event.at_ms, "signal", event.name, mark="ok", text=preview(event.value))
+
+
+def _event_in(letter: bytes | None) -> Any:
+    """Return the event that a dead letter is about, or None where its bytes are none."""
+    try:
+        return codec.decode("events", letter)
+    except BadRecord:
+        return None
 
 
 def step_of(record: Any) -> int | None:

@@ -1,12 +1,15 @@
 """What a dead letter says: why and where its record failed, and the record's bytes as text."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
+from processors.outcomes import letter_reason
 from streams.when import moment_of
 from topics import codec
 from topics.errors import BadRecord
-from topics.flow import Received
-from topics.records import AttemptFailed
+from topics.flow import Received, first_place
+from topics.records import AttemptFailed, Origin, StepFailed
 
 
 def topic_of(letter: Received) -> str:
@@ -14,27 +17,56 @@ def topic_of(letter: Received) -> str:
     return _headers(letter).get("segue-topic", "?")
 
 
+def place_of(letter: Received) -> Origin:
+    """Return where the record stood first that the letter is about."""
+    headers = _headers(letter)
+    partition, offset = headers.get("segue-partition", ""), headers.get("segue-offset", "")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        return first_place(letter)
+    return first_place(letter._replace(topic=topic_of(letter), partition=int(partition), offset=int(offset)))
+
+
+def newest_of_each(letters: Iterable[Received]) -> list[Received]:
+    """Leave out letters of a record that was sent again since, and failed again: it has a newer letter."""
+    newest: dict[Origin, Received] = {}
+    for letter in sorted(letters, key=lambda each: (each.timestamp_ms, each.offset)):
+        newest[_sent_as(letter)] = letter
+    return list(newest.values())
+
+
+def _sent_as(letter: Received) -> Origin:
+    """Return where the record stood that came from outside: an event that was made of it names it."""
+    if topic_of(letter) == "events":
+        with suppress(BadRecord):
+            origin: Origin | None = getattr(codec.decode("events", letter.value), "origin", None)
+            return origin or place_of(letter)
+    return place_of(letter)
+
+
+def reason_of(letter: Received) -> str:
+    return _headers(letter).get("segue-reason", "?")
+
+
 def was_told(letter: Received) -> bool:
-    """Is it of a step that failed for good? Its workflow knows, and fed again it would be one letter more."""
-    told = document(letter)
-    failed = _failed(told["topic"], letter.value)
-    return failed is not None and told["reason"].startswith(f"{failed.call.route}: ")
+    """Return whether it is of a step that failed for good: its workflow knows that already."""
+    failed = _failed(topic_of(letter), letter.value)
+    return isinstance(failed, StepFailed) and reason_of(letter) == letter_reason(failed)
 
 
 def traceback_of(topic: str, value: bytes | None) -> str | None:
-    """Of a failed attempt, where the code of a tool or model raised: as JSON its lines can't be read."""
+    """Return where the code of a tool or model raised: as JSON its lines can't be read."""
     failed = _failed(topic, value)
     return failed.problem.traceback if failed else None
 
 
-def _failed(topic: str, value: bytes | None) -> AttemptFailed | None:
-    if topic != "failures":
+def _failed(topic: str, value: bytes | None) -> AttemptFailed | StepFailed | None:
+    if topic not in ("failures", "events"):
         return None
     try:
-        failed: AttemptFailed = codec.decode(topic, value)
+        failed = codec.decode(topic, value)
     except BadRecord:
         return None
-    return failed
+    return failed if isinstance(failed, AttemptFailed | StepFailed) else None
 
 
 def document(letter: Received) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Feeds records to their topics again: a range of a topic, or dead letters once their cause is mended.
 
-The bytes, key and partition stay the same; a header `segue-replayed-from` says where the record stood. That
-is harmless: every stage knows what it has seen, and decides the same about it.
+The bytes, key and partition stay the same; a header `segue-replayed-from` says where the copy was taken from,
+and `segue-origin` where the record stood first. By that it is known again: a copy that fails again is a new
+dead letter of the same record, and only the newest is sent the next time.
 """
 
 from collections.abc import AsyncGenerator, Iterable
@@ -13,11 +14,13 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from streams.encryption import keys_of
+from streams.letters import place_of
 from streams.reader import REQUEST_TIMEOUT_MS, Offsets, Reader, broker_errors
 from streams.settings import Settings
 from topics import contracts
 from topics.errors import BadInput, UnknownName
-from topics.flow import TENANT, Headers, Received
+from topics.flow import ORIGIN, TENANT, Headers, Received, first_place
+from topics.records import Origin
 
 REPLAYED_FROM = "segue-replayed-from"
 UNACKNOWLEDGED_MAX = 500
@@ -96,9 +99,18 @@ def _within(offsets: Offsets, first: Offsets, last: Offsets) -> Offsets:
     return {place: min(max(offset, first[place]), last[place]) for place, offset in offsets.items()}
 
 
+def once_each(records: Iterable[Received]) -> list[Received]:
+    """Leave out copies that were sent by an earlier replay."""
+    first: dict[Origin, Received] = {}
+    for record in records:
+        first.setdefault(first_place(record), record)
+    return list(first.values())
+
+
 def again(record: Received) -> Copy:
-    """The same record, to the same place."""
-    return Copy(record.topic, record.partition, record.key, record.value, _marked(record, record.headers))
+    """Return a copy of the record, to the same place."""
+    headers = _marked(record, first_place(record), record.headers)
+    return Copy(record.topic, record.partition, record.key, record.value, headers)
 
 
 def back_to_its_topic(letter: Received) -> Copy:
@@ -110,12 +122,14 @@ def back_to_its_topic(letter: Received) -> Copy:
             f"dead letter {letter.partition}:{letter.offset} does not say from which topic it came"
         )
     kept = tuple(h for h in letter.headers if h[0] == TENANT or not h[0].startswith("segue-"))
-    return Copy(topic, None, letter.key, letter.value, _marked(letter, kept))
+    return Copy(topic, None, letter.key, letter.value, _marked(letter, place_of(letter), kept))
 
 
-def _marked(record: Received, headers: Headers) -> Headers:
-    kept = tuple(header for header in headers if header[0] != REPLAYED_FROM)
-    return (*kept, (REPLAYED_FROM, f"{record.topic}/{record.partition}/{record.offset}".encode()))
+def _marked(record: Received, origin: Origin, headers: Headers) -> Headers:
+    kept = tuple(header for header in headers if header[0] not in (REPLAYED_FROM, ORIGIN))
+    source = f"{record.topic}/{record.partition}/{record.offset}"
+    first = f"{origin.topic}/{origin.partition}/{origin.offset}"
+    return (*kept, (ORIGIN, first.encode()), (REPLAYED_FROM, source.encode()))
 
 
 async def feed(settings: Settings, copies: Iterable[Copy]) -> int:

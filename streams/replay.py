@@ -48,10 +48,10 @@ class Replay:
     ) -> None:
         records = [codec.decode(r.topic, r.value) for r in history if r.topic in ("events", "results")]
         self._until = until
-        self._recorded = next((r for r in records if isinstance(r, Result)), None)
         self._events: list[Event] = [r for r in records if not isinstance(r, Result)]
-        begun = {run_of(event): event for event in self._events if isinstance(event, Submitted)}
+        begun = begun_by(self._events)
         self._submitted = begun[_which(self._events, begun, run)]
+        self._recorded = next((r for r in records if self._is_its_end(r)), None)
         self._following = begun.get(run_of(self._submitted) + 1)
         app.workflow(self._submitted.workflow, self._submitted.version)  # raises if it is not there
         self._app = app
@@ -75,6 +75,12 @@ class Replay:
                 yield Played(event, performance.take())
             if performance.parked and not performance.at_bug:
                 return
+
+    def _is_its_end(self, record: Event | Result) -> bool:
+        """An id may have been rejected before it began."""
+        if not isinstance(record, Result) or record.outcome == "rejected":
+            return False
+        return record.started_ms == self._submitted.at_ms
 
     @property
     def parked(self) -> Problem | None:
@@ -103,6 +109,15 @@ def _ending(outcome: str, result: Any) -> str:
 
 def _going_on(given: Any) -> str:
     return f"going on with {given!r}"
+
+
+def begun_by(events: Iterable[Event]) -> dict[int, Submitted]:
+    """Return the event that each run began by: the first, for a request that is sent again starts nothing."""
+    begun: dict[int, Submitted] = {}
+    for event in events:
+        if isinstance(event, Submitted):
+            begun.setdefault(run_of(event), event)
+    return begun
 
 
 def _which(events: Iterable[Event], begun: Mapping[int, Submitted], run: int | None) -> int:

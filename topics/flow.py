@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from topics.records import Record
+from topics.records import Origin, Record
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -23,6 +23,12 @@ PASSED_ON = (*TRACE, TENANT)
 
 MOVED = "segue-moved"
 """On a call that stands on another partition than its task: what comes of it goes where its task is."""
+
+
+ORIGIN = "segue-origin"
+"""On a record that was sent again: where it stood first, as `topic/partition/offset`."""
+
+PLACE = re.compile(rb"([a-z-]{1,100})/(\d{1,10})/(\d{1,19})", re.ASCII)
 
 
 class Received(NamedTuple):
@@ -55,6 +61,14 @@ def tenant_in(headers: Iterable[tuple[str, bytes]]) -> str | None:
 
 def is_moved(record: Received) -> bool:
     return any(name == MOVED for name, _ in record.headers)
+
+
+def first_place(record: Received) -> Origin:
+    """Return where the record stood first: of a copy that was sent again, where the original stood."""
+    for name, value in record.headers:
+        if name == ORIGIN and (found := PLACE.fullmatch(value)) and found[1].decode() == record.topic:
+            return Origin(topic=record.topic, partition=int(found[2]), offset=int(found[3]))
+    return Origin(topic=record.topic, partition=record.partition, offset=record.offset)
 
 
 class Publish(NamedTuple):
@@ -138,5 +152,5 @@ def dead_letter(record: Received, stage: str, reason: str, now_ms: int, task: st
     )
     if task is not None:
         why += (("segue-task", task.encode()),)
-    kept = tuple(h for h in record.headers if h[0] == TENANT or not h[0].startswith("segue-"))
+    kept = tuple(h for h in record.headers if h[0] in (TENANT, ORIGIN) or not h[0].startswith("segue-"))
     return Publish("dead-letters", key, record.value or b"", kept + why)

@@ -9,7 +9,7 @@ from rich.text import Text
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.render import terminal
 from streams.cli.tables import cut, plain_table, print_table
-from streams.letters import document, traceback_of, was_told
+from streams.letters import document, newest_of_each, traceback_of, was_told
 from streams.refeed import Range, back_to_its_topic, feed, records_of
 from streams.settings import Settings
 from streams.when import moment_of
@@ -37,8 +37,11 @@ def dead_letters(ctx: click.Context, output: str) -> None:
 @output_option
 @asynchronous
 async def list_letters(task: str | None, limit: int, output: str) -> None:
-    """List dead letters, the newest first."""
-    letters = await _letters(task=task)
+    """List dead letters, the newest first.
+
+    Of a record that was sent again and failed again, only the newest letter is listed.
+    """
+    letters = newest_of_each(await _letters(task=task))
     found = sorted(letters, key=lambda letter: letter.timestamp_ms, reverse=True)[:limit]
     if output == "json":
         emit_document([document(letter) for letter in found])
@@ -75,14 +78,14 @@ async def show(letter: str, output: str) -> None:
 @output_option
 @asynchronous
 async def replay(letter: str | None, task: str | None, every: bool, output: str) -> None:
-    """Feed dead letters to the topics that they came from again, once their cause is mended.
+    """Send dead letters to the topics that they came from again, once their cause is mended.
 
-    Name one, or those of a task with --task, or --all. Those of steps that failed for good are left: their
-    tasks were told.
+    Name one, or those of a task with --task, or --all. Of a record that was sent before and failed again,
+    only the newest letter is sent. Letters of steps that failed for good are left: their tasks were told.
     """
     if sum((letter is not None, task is not None, every)) != 1:
         raise BadInput("which ones? PARTITION:OFFSET, --task TASK, or --all")
-    letters = [await _letter(letter)] if letter else await _letters(task=task)
+    letters = [await _letter(letter)] if letter else newest_of_each(await _letters(task=task))
     mendable = [each for each in letters if not was_told(each)]
     count, left = await feed(Settings.load(), map(back_to_its_topic, mendable)), len(letters) - len(mendable)
     if output == "json":

@@ -9,10 +9,17 @@ from streams import acls
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.tables import plain_table, print_table
 from streams.cli.worker import stages_of
-from streams.refeed import Range, again, feed, parse_bound, records_of
+from streams.refeed import Range, again, feed, once_each, parse_bound, records_of
 from streams.settings import Settings
 from streams.survey import TopicSurvey, survey
 from topics.contracts import BY_NAME
+
+REPLAYABLE = [
+    topic.name
+    for topic in BY_NAME.values()
+    if topic.cleanup == "delete" and not topic.beside and "outside" not in topic.read_by
+]
+"""A copy of an old status or state would undo what came after it, and one of a result be a second result."""
 
 
 @click.group(invoke_without_command=True)
@@ -38,7 +45,7 @@ async def _list(output: str) -> None:
 
 
 @topics.command(name="replay")
-@click.argument("topic", type=click.Choice(list(BY_NAME)), metavar="TOPIC")
+@click.argument("topic", type=click.Choice(REPLAYABLE), metavar="TOPIC")
 @click.option(
     "--from", "begin", metavar="BOUND", help="First offset, or ISO time; the topic's beginning if not given."
 )
@@ -59,7 +66,10 @@ async def replay_range(
     dry_run: bool,
     output: str,
 ) -> None:
-    """Feed a range of TOPIC to it again. Harmless: stages know what they have seen.
+    """Send a range of TOPIC to it again, for stages to handle anew. Copies of an earlier replay are left out.
+
+    Stages know tasks, signals and outcomes that they have seen. Calls are made again, with the same
+    idempotency key. Dead letters are sent by `segue dead-letters replay`.
 
     \b
     segue topics replay tasks --from 2026-11-23T14:00 --to 2026-11-23T15:00
@@ -67,7 +77,7 @@ async def replay_range(
     """
     settings = Settings.load()
     wanted = Range(topic, parse_bound(begin), parse_bound(end), partition, task)
-    found = await records_of(settings, wanted)
+    found = once_each(await records_of(settings, wanted))
     count = len(found) if dry_run else await feed(settings, map(again, found))
     if output == "json":
         emit({"topic": topic, "records": count, "dry_run": dry_run})

@@ -24,7 +24,7 @@ from pydantic_core import to_jsonable_python
 from processors.app import App, Workflow
 from processors.step import read
 from streams.answers import check_answer, picked, question_for
-from streams.letters import document
+from streams.letters import document, reason_of, was_told
 from streams.objects import Objects
 from streams.rehearsal.elsewhere import replay_elsewhere
 from streams.rehearsal.played import Call, Played
@@ -263,8 +263,9 @@ class Rehearsal:
         before = len(stages.logs["dead-letters"])
         stages.produce(topic, record, key=task)
         stages.hear()
-        if stages.exactly_once and (letters := stages.reasons()[before:]):
-            raise BadInput(letters[0])
+        letters = [each for each in stages.logs["dead-letters"][before:] if not was_told(each)]
+        if stages.exactly_once and letters:
+            raise BadInput(reason_of(letters[0]))
 
     def _play(self, done: Callable[[], bool]) -> None:
         stages = self._stages

@@ -243,7 +243,7 @@ async def test_all_works_with_the_rights_that_are_printed(
         while not await known(user(admin, cluster, "operator")):  # noqa: ASYNC110 - it is told each second
             await asyncio.sleep(0.2)
     assert (result.outcome, result.result) == ("succeeded", "yes")
-    letter = f"stage recover put a record of {task!r} into the dead letters: never: no"
+    letter = f"stage conduct put a record of {task!r} into the dead letters: never: no"
     assert [each.getMessage() for each in caplog.records if each.name.startswith("streams")] == [letter]
 
 

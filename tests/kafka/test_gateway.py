@@ -20,12 +20,13 @@ from streams.cli.watching import picking, watch
 from streams.gateway import Client
 from streams.provision import provision
 from streams.reader import Reader
-from streams.refeed import REPLAYED_FROM, Range, again, feed, records_of
+from streams.refeed import REPLAYED_FROM, Range, again, feed, once_each, records_of
 from streams.settings import Settings
 from streams.survey import survey
 from tests.kafka.conftest import worker_environment
 from topics import codec
 from topics.errors import BadInput, Unavailable, UnknownName
+from topics.flow import ORIGIN
 from topics.records import (
     Answer,
     Option,
@@ -293,7 +294,8 @@ async def test_a_range_is_fed_again_to_the_same_place(settings: Settings, put: P
     *_, fed = await records_of(settings, Range("events", task="t"))
     origin = f"events/{second.partition}/{second.offset}".encode()
     assert (fed.partition, fed.key, fed.value) == (second.partition, b"t", second.value)
-    assert fed.headers == ((REPLAYED_FROM, origin),)
+    assert fed.headers == ((ORIGIN, origin), (REPLAYED_FROM, origin))
+    assert once_each(await records_of(settings, Range("events", task="t"))) == [first, second]
     wanted = Range("events", begin=first.offset, end=first.offset + 1, partition=first.partition)
     assert await records_of(settings, wanted) == [first]
 

@@ -17,7 +17,6 @@ from tests.builders import (
     failure,
     problem,
     published,
-    reason,
     received,
 )
 from topics.flow import Decision, Publish
@@ -141,7 +140,7 @@ def test_a_refused_output_goes_back_with_the_critique() -> None:
     assert recover(failure(call, critique=critique())) == Decision([Publish("model-calls", "t", again)])
 
 
-def test_giving_up_tells_the_workflow_and_keeps_the_failure() -> None:
+def test_giving_up_tells_the_workflow() -> None:
     failed = failure(call_tool(tries=1, candidate=1, attempt=4), by="second")
     told = StepFailed(
         task="t",
@@ -153,10 +152,7 @@ def test_giving_up_tells_the_workflow_and_keeps_the_failure() -> None:
         by="second",
         at_ms=NOW_MS,
     )
-    [event, letter] = recover(failed).publish
-    assert event == Publish("events", "t", told)
-    assert (letter.topic, reason(letter)) == ("dead-letters", "search: no")
-    assert letter.value == received("failures", failed).value
+    assert recover(failed) == Decision([Publish("events", "t", told)])
 
 
 # ---------------------------------------------------------------- already, and never
@@ -168,7 +164,7 @@ def test_a_redelivered_failure_decides_the_same() -> None:
 
 def test_a_route_that_is_unknown_here_gives_up() -> None:
     decision = recover(failure(call_tool(route="gone")))
-    assert [each.topic for each in decision.publish] == ["events", "dead-letters"]
+    assert [each.topic for each in decision.publish] == ["events"]
 
 
 def test_what_is_no_failure_is_a_dead_letter() -> None:

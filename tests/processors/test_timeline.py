@@ -147,9 +147,8 @@ def test_giving_up_is_told_once_by_the_step() -> None:
     gave_up = StepFailed(
         task="t", step=0, print="p", problem=Problem(type="P", message="503"), by="primary", at_ms=1010
     )
-    letter = Received(
-        "dead-letters", 0, 7, b"t", b"{}", (("segue-stage", b"recover"), ("segue-reason", b"503")), 1010
-    )
+    why = (("segue-stage", b"conduct"), ("segue-topic", b"events"), ("segue-reason", b"rooms: 503"))
+    letter = Received("dead-letters", 0, 7, b"t", codec.encode(gave_up), why, 1010)
     timeline = Timeline("t")
     moments = told(
         at("tool-calls", call()),
@@ -160,6 +159,26 @@ def test_giving_up_is_told_once_by_the_step() -> None:
     )
     assert [m.text for m in moments] == ["503", "gave up: 503"]
     assert timeline.steps[0].attempts[1].then == "give up"
+
+
+def test_the_first_outcome_of_a_step_is_the_one_that_is_shown() -> None:
+    """A call that was made twice may fail after it was answered, or be answered after it failed."""
+    problem = Problem(type="P", message="503")
+    gave_up = StepFailed(task="t", step=0, print="p", problem=problem, by="primary", at_ms=1060)
+    answered, gave_up_first = Timeline("t"), Timeline("t")
+    told(
+        at("tool-calls", call()),
+        at("events", succeeded()),
+        at("failures", failed(call())),
+        at("events", gave_up),
+        at("tool-calls", call(2, tries=1)),
+        timeline=answered,
+    )
+    step = answered.steps[0]
+    assert (step.outcome, step.result, step.attempts[1].outcome) == ("succeeded", {"free": True}, "succeeded")
+    assert (step.problem, answered.running) == (None, [])
+    told(at("tool-calls", call()), at("events", gave_up), at("events", succeeded()), timeline=gave_up_first)
+    assert (gave_up_first.steps[0].outcome, gave_up_first.steps[0].result) == ("failed", None)
 
 
 def test_a_record_seen_twice_is_told_once() -> None:

@@ -1,0 +1,123 @@
+"""Records that are sent again: known by where they stood first, so that nothing grows with each replay."""
+
+import pytest
+
+from segue import App, Task, workflow
+from streams.letters import newest_of_each, was_told
+from streams.refeed import Copy, again, back_to_its_topic, once_each
+from tests.driver import Driver
+from topics.flow import Received
+
+
+@workflow
+async def waits(task: Task) -> list[str]:
+    answer = await task.ask("ada", "Which?", options={"a": "a", "b": "b"})
+    return [answer, await task.signal("go", str), await task.signal("go", str)]
+
+
+@workflow
+async def listens(task: Task) -> None:
+    await task.signal("begin")
+    await task.signal("count", int)
+
+
+APP = App("again", workflows=[waits, listens])
+
+
+def send(driver: Driver, copies: list[Copy]) -> None:
+    for copy in copies:
+        driver._append(copy.topic, copy.key, copy.value, copy.headers)
+    driver.run()
+
+
+def replay_letters(driver: Driver) -> int:
+    """As `segue dead-letters replay --all` does; how many it sent."""
+    letters = [each for each in newest_of_each(driver.logs["dead-letters"]) if not was_told(each)]
+    send(driver, [back_to_its_topic(each) for each in letters])
+    return len(letters)
+
+
+def replay_topic(driver: Driver, topic: str) -> int:
+    found = once_each(driver.logs[topic])
+    send(driver, [again(each) for each in found])
+    return len(found)
+
+
+def test_replaying_letters_that_fail_again_sends_as_many_each_time() -> None:
+    driver = Driver(APP)
+    for number in range(10):
+        driver.submit("gone", task=f"t{number}")
+    driver.produce("signals", {"kind": "cancel", "task": "nobody"})
+    driver.produce("signals", b"no record")
+    driver.run()
+    assert [replay_letters(driver) for _ in range(4)] == [12] * 4
+    assert len(newest_of_each(driver.logs["dead-letters"])) == 12
+
+
+def test_a_letter_that_a_later_stage_writes_stands_for_the_one_of_an_earlier_stage() -> None:
+    """The answer was no record for an old worker, and is too late for the new one."""
+    driver = Driver(APP)
+    driver.produce("signals", {"kind": "answer", "task": "t", "value": "a", "extra": 1})
+    driver.submit("waits")
+    driver.run()
+    [letter] = driver.logs["dead-letters"]
+    mended = letter._replace(value=b'{"kind":"answer","task":"t","value":"c"}')
+    driver.logs["dead-letters"][0] = mended
+    assert [replay_letters(driver) for _ in range(3)] == [1, 1, 1]
+    assert driver.reasons()[1:] == ["'c' is none of the options: a, b"] * 3
+
+
+def test_a_signal_without_an_id_that_is_sent_again_is_the_same_signal() -> None:
+    driver = Driver(APP)
+    driver.submit("waits")
+    driver.run()
+    driver.produce("signals", {"kind": "answer", "task": "t", "value": "b"})
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go", "value": "once"})
+    driver.run()
+    assert [replay_topic(driver, "signals") for _ in range(3)] == [2, 2, 2]
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "go", "value": "twice"})
+    driver.run()
+    assert driver.result().result == ["b", "once", "twice"]
+    assert driver.reasons() == []
+
+
+def test_a_copy_of_a_signal_that_a_task_took_before_it_ended_is_no_dead_letter() -> None:
+    driver = Driver(APP)
+    driver.submit("listens")
+    driver.run()
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "count", "value": "many"})
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "begin"})
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "count", "value": 3})
+    driver.run()
+    refused = driver.reasons()
+    assert (driver.result().outcome, len(refused)) == ("succeeded", 1)
+    driver.restart()
+    replay_topic(driver, "signals")
+    assert driver.reasons() == refused, "the task had heard all three"
+    driver.produce("signals", {"kind": "signal", "task": "t", "name": "count", "value": 4})
+    driver.run()
+    assert driver.reasons() == [*refused, "task 't' has ended"]
+
+
+@pytest.mark.parametrize("origin", [b"tasks/0/1", b"signals/0", b"signals/0/" + b"9" * 5000, b"\xff/0/1"])
+def test_an_origin_that_is_none_counts_for_nothing(origin: bytes) -> None:
+    driver = Driver(APP)
+    driver.submit("waits")
+    driver.run()
+    driver._append("signals", b"t", b'{"kind":"cancel","task":"t"}', (("segue-origin", origin),))
+    driver.run()
+    [*_, event] = driver.records("events")
+    assert event.id == "signals/0/0"
+    assert driver.result().outcome == "cancelled"
+
+
+def copy_of(record: Received) -> Received:
+    copy = again(record)
+    return record._replace(offset=record.offset + 100, headers=copy.headers)
+
+
+def test_a_copy_of_a_copy_names_the_first_place() -> None:
+    record = Received("tasks", 3, 7, b"t", b"{}", (), 0)
+    second = copy_of(copy_of(record))
+    assert dict(second.headers) == {"segue-origin": b"tasks/3/7", "segue-replayed-from": b"tasks/3/107"}
+    assert once_each([record, copy_of(record), second]) == [record]
