@@ -261,14 +261,11 @@ class Conduct(Stage):
             ended and isinstance(event, StepSucceeded | StepFailed)
         ):
             return Decision()
-        from_outside = isinstance(event, Answered | SignalReceived | CancelRequested)
-        if from_outside and ended and self._marks.has_heard(event.task, heard_as(event), now_ms):
-            return Decision()
-        if from_outside and not (ended or event.early):
-            later = event.model_copy(update={"early": True})
-            name = f"{event.kind} {event.id}"  # timers are named by numbers, which a signal's id may be too
-            delay = Delay(task=event.task, id=name, due_ms=now_ms + EARLY_MS, topic="events", record=later)
-            return Decision([_publish("delays", delay)])
+        if isinstance(event, Answered | SignalReceived | CancelRequested):
+            if ended and self._marks.has_heard(event.task, heard_as(event), now_ms):
+                return Decision()
+            if not (ended or event.early):
+                return Decision([_publish("delays", _once_more(event, now_ms))])
         reason = f"task {event.task!r} " + ("has ended" if ended else "does not exist")
         return Decision([dead_letter(record, "conduct", reason, now_ms, event.task)])
 
@@ -359,6 +356,12 @@ class Conduct(Stage):
         how = CHILD if submitted.parent else ENDED
         decision.write.append(mark(submitted.task, how, now_ms, last_heard(performance)))
         self._live.let_go(submitted.task)
+
+
+def _once_more(event: Answered | SignalReceived | CancelRequested, now_ms: int) -> Delay:
+    later = event.model_copy(update={"early": True})
+    name = f"{event.kind} {event.id}"  # timers are named by numbers, which a signal's id may be too
+    return Delay(task=event.task, id=name, due_ms=now_ms + EARLY_MS, topic="events", record=later)
 
 
 def _letters(event: TaskEvent, record: Received, now_ms: int) -> list[Publish]:

@@ -212,6 +212,8 @@ class Timeline:
 
     def _stands(self, status: Status) -> Moment | None:
         """Only a view and parking are told by the status alone: the rest was told by what caused it."""
+        if self.started_ms is None and not self.ended:  # nothing else tells of a task that waits for a worker
+            self.workflow, self.version = status.workflow, status.version or None
         was, self.state = self.state, self.state if self.ended else status.state
         self._parked = status if status.state == "parked" else None
         shown, self.view = self.view, status.view

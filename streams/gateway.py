@@ -6,7 +6,6 @@ seen here are told here (`BadInput`, `UnknownName`), where somebody listens; the
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -27,26 +26,22 @@ from streams.ids import new_id
 from streams.listening import listen
 from streams.objects import Objects
 from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors
+from streams.requests import TAKEN_UP_S_MAX, Requests, as_record, is_waiting
 from streams.settings import Settings
 from streams.status_table import StatusTable
 from topics import codec
-from topics.errors import BadInput, TaskFailed, UnknownName
+from topics.errors import BadInput, TaskFailed, Unavailable, UnknownName
 from topics.flow import Received
 from topics.parts import Budget
 from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
 
 R = TypeVar("R")
+T = TypeVar("T", bound=Record)
 
 ENVELOPE_BYTES = 1_000
 """Of a request, around its input."""
 
-TAKEN_UP_S_MAX = 10.0
-"""A worker takes a task up within milliseconds, but for those before it."""
-
 POLL_S = 0.05
-
-BEGUN_MAX = 10_000
-"""Tasks that a client knows to have just started: who follows one seldom starts so many others before."""
 
 
 class Client:
@@ -58,8 +53,7 @@ class Client:
         self._producer: Any = None
         self._table = table or StatusTable(self._settings)
         self._objects = Objects(self._settings)
-        self._begun_ms: OrderedDict[str, int] = OrderedDict()
-        """When the last tasks were asked for: until a worker takes one up, nothing else tells of it."""
+        self._requests = Requests(self._settings)
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -99,7 +93,8 @@ class Client:
         given = await self._fitting(task, _json(input), tenant)
         asked = {"id": task, "workflow": workflow, "version": version, "input": given}
         request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority, budget=budget)
-        self._begun(task, await self._send("tasks", task, request, tenant))
+        sent = await self._send("tasks", task, request, tenant)
+        self._requests.sent(request, task, sent.partition, sent.timestamp)
         return task
 
     @overload
@@ -170,7 +165,8 @@ class Client:
     ) -> None:
         """Tell a task of an outside event. The same `id` twice counts once.
 
-        A task that this client has just started is waited for; any other must be known (`UnknownName`).
+        Waits until a worker has taken the task up. Raises `UnknownName` if nobody asked for it, and
+        `Unavailable` if no worker takes it up.
         """
         status = await self._open(task)
         signal = self._record(Signal, id=id or new_id(), task=task, name=name, value=_json(value))
@@ -196,12 +192,6 @@ class Client:
         """The bytes of a blob. Raises `Permanent` if they are gone or not what was written."""
         return self._objects.chunks(blob)
 
-    def _begun(self, task: str, at_ms: int) -> None:
-        self._begun_ms[task] = at_ms
-        self._begun_ms.move_to_end(task)
-        if len(self._begun_ms) > BEGUN_MAX:
-            self._begun_ms.popitem(last=False)
-
     async def _fitting(self, task: str, value: Any, tenant: str | None) -> Any:
         """A JSON value, or the reference to it if no record can hold it."""
         body = to_json(value)
@@ -210,17 +200,33 @@ class Client:
         return to_jsonable_python(await self._objects.put(task, tenant, body, JSON, "value"))
 
     async def _open(self, task: str) -> Status:
-        """Of a task that has not ended."""
-        waited_s = 0.0 if task in self._begun_ms else TAKEN_UP_S_MAX
-        while await self._table.get(task) is None and waited_s < TAKEN_UP_S_MAX:
-            await asyncio.sleep(POLL_S)
-            waited_s += POLL_S
-        status = await self.status(task)
+        """Return the status of a task that a worker has taken up and that has not ended."""
+        status = await self._taken_up(task)
+        if is_waiting(status):
+            raise Unavailable(
+                f"task {task!r} was asked for, but no worker has taken it up within {TAKEN_UP_S_MAX:g} s: "
+                "start one with `segue worker APP`, then try again"
+            )
         if status.state in ENDED:
             raise BadInput(f"task {task!r} has ended: it {ended_how(status)}")
         return status
 
-    def _record(self, kind: type[Record], **fields: Any) -> Record:
+    async def _taken_up(self, task: str, within_s: float = TAKEN_UP_S_MAX) -> Status:
+        """Return the status once a worker has told it, or as it is after some seconds."""
+        waited_s = 0.0
+        while is_waiting(status := await self.status(task)) and waited_s < within_s:
+            await asyncio.sleep(POLL_S)
+            waited_s += POLL_S
+        return status
+
+    async def _decided(self, task: str, within_s: float | None = None) -> Status | None:
+        """Return the status; of an id that was rejected before, once a worker has seen the new request."""
+        status = await self._known(task)
+        if status is None or not is_waiting(status) or await self._table.get(task) is None:
+            return status
+        return await self._taken_up(task, min(within_s or TAKEN_UP_S_MAX, TAKEN_UP_S_MAX))
+
+    def _record(self, kind: type[T], **fields: Any) -> T:
         try:
             record = kind(**fields)
             size = len(codec.encode(record))
@@ -235,15 +241,14 @@ class Client:
             )
         return record
 
-    async def _send(self, topic: str, key: str, record: Record, tenant: str | None = None) -> int:
-        """Publish, wait until it is safe, and return the record's time."""
+    async def _send(self, topic: str, key: str, record: Record, tenant: str | None = None) -> Any:
+        """Publish, wait until it is safe, and return where it stands."""
         producer, keys = await self._connected(), keys_of(self._settings)
         value, headers = enveloped(keys, topic, key.encode(), record, tenant)
         with broker_errors(self._settings):
-            sent = await producer.send_and_wait(
+            return await producer.send_and_wait(
                 self._settings.topic(topic), key=key.encode(), value=value, headers=headers
             )
-        return int(sent.timestamp)
 
     async def _connected(self) -> Any:
         """The producer. Topics must exist: Kafka's automatic ones would have the wrong partition count."""
@@ -261,11 +266,14 @@ class Client:
         return sorted(await self._table.all(), key=lambda status: status.started_ms, reverse=True)
 
     async def status(self, task: str) -> Status:
-        """Where a task stands. Raises `UnknownName`."""
-        status = await self._table.get(task)
+        """Return where a task stands: queued, while no worker has taken it up. Raises `UnknownName`."""
+        status = await self._known(task)
         if status is None:
-            raise UnknownName(f"no task {task!r} (if it was started just now, no worker has taken it up yet)")
+            raise UnknownName(f"no task {task!r}: it was not asked for, or it ended more than a week ago")
         return status
+
+    async def _known(self, task: str) -> Status | None:
+        return await self._requests.status(task, await self._table.get(task))
 
     async def result(self, task: str, timeout_s: float | None = None) -> Result:
         """Wait until the task has ended, however it ended. Raises `TimeoutError`.
@@ -275,14 +283,14 @@ class Client:
         async with Reader(self._settings) as reader:
             place, key = reader.partition_of("results", task), task.encode()
             starts = await reader.ends([place])
-            status = await self._table.get(task)
+            status = await self._decided(task, timeout_s)
             if status is not None and status.state in ENDED:
                 starts = await reader.at_time([place], status.at_ms - CLOCK_SKEW_MS)
                 timeout_s = min(timeout_s or CLOCK_SKEW_MS / 1000, CLOCK_SKEW_MS / 1000)
             try:
                 async with asyncio.timeout(timeout_s):
                     async for record in reader.tail(starts):
-                        if record.key == key:
+                        if record.key == key and _ends(record, status):
                             result: Result = codec.decode("results", record.value)
                             value = await whole(result.result, self._objects.shelf(task))
                             return result.model_copy(update={"result": value})
@@ -297,6 +305,8 @@ class Client:
         went on anew they are those of its last run, or of `run`, with how the run after it begins.
         """
         status = await self.status(task)
+        if is_waiting(status):
+            return [as_record(status)]
         async with Reader(self._settings) as reader:
             history = History(self._settings, reader, status)
             return await (history.last_run() if run is None else history.run(run))
@@ -304,40 +314,38 @@ class Client:
     async def follow(self, task: str) -> AsyncIterator[Received]:
         """The task's records so far, then each as it comes, up to its result.
 
-        A task that this client has just started is waited for; any other must be known (`UnknownName`).
+        A task that no worker has taken up is waited for. Raises `UnknownName` if nobody asked for it.
         """
         async with Reader(self._settings) as reader:
             places, key = [reader.partition_of(topic, task) for topic in LOG_TOPICS], task.encode()
             ends = await reader.ends(places)
-            status, begun_ms = await self._table.get(task), self._begun_ms.get(task)
-            if begun_ms is not None and (status is None or status.state == "rejected"):
-                starts = await reader.at_time(places, begun_ms - CLOCK_SKEW_MS)
+            status = await self._decided(task) or await self.status(task)
+            if is_waiting(status):
+                starts = await reader.at_time(places, status.started_ms - CLOCK_SKEW_MS)
                 starts = {place: min(starts[place], ends[place]) for place in places}
                 told = await records_of(task, reader, starts, ends)
             else:
-                told = await History(self._settings, reader, status or await self.status(task)).up_to(ends)
+                told = await History(self._settings, reader, status).up_to(ends)
             for record in told:
                 yield record
-                if record.topic == "results":
+                if _ends(record, status):
                     return
             async for record in reader.tail(ends):
                 if record.key == key:
                     yield record
-                    if record.topic == "results":
+                    if _ends(record, status):
                         return
 
     async def tokens(self, task: str, after: int | None = None) -> AsyncIterator[Piece]:
         """What the task's models write, while they write it, up to the task's end.
 
         Of a step that is asked with `stream`. `after` is the offset of the last piece that was seen. A task
-        that this client has just started is waited for; any other must be known (`UnknownName`).
+        that no worker has taken up is waited for. Raises `UnknownName` if nobody asked for it.
         """
-        begun_ms = self._begun_ms.get(task)
-        status = await (self.status if begun_ms is None else self._table.get)(task)
-        since_ms = status.started_ms if status is not None else begun_ms or 0
-        ended = status is not None and status.state in ENDED
+        status = await self.status(task)
+        since_ms, ended = status.started_ms - CLOCK_SKEW_MS, status.state in ENDED
         async with Reader(self._settings) as reader:
-            async for piece in listen(reader, task, since_ms - CLOCK_SKEW_MS, after, ended=ended):
+            async for piece in listen(reader, task, since_ms, after, ended=ended):
                 yield piece
 
 
@@ -363,10 +371,19 @@ def _json(value: Any) -> Any:
     return to_jsonable_python(value)
 
 
+def _ends(record: Received, status: Status | None) -> bool:
+    """Return whether it is the task's result, and not that of a request that was rejected before."""
+    if record.topic != "results":
+        return False
+    began = status is not None and not is_waiting(status) and status.state != "rejected"
+    return not began or codec.decode("results", record.value).outcome != "rejected"
+
+
 def _no_result(task: str, status: Status | None, timeout_s: float | None) -> Exception:
     if status is not None and status.state in ENDED:
         return UnknownName(
             f"task {task!r} {ended_how(status)}, but its result is older than `results` keeps records"
         )
-    where = f"it was {status.state} before" if status else "no worker had taken it up before"
+    taken_up = status is not None and not is_waiting(status)
+    where = f"it was {status.state} before" if status and taken_up else "no worker had taken it up before"
     return TimeoutError(f"task {task!r} has not ended within {timeout_s:g} s; {where}")

@@ -21,7 +21,7 @@ from streams.executors import ModelExecutor, ToolExecutor
 from streams.measured import Knowledge, Measured
 from streams.rehearsal.effects import AnyCall, Effects
 from streams.rehearsal.stages import READS, START_MS, Memory, Stages
-from topics.flow import Decision, Publish, Received
+from topics.flow import Decision, Headers, Publish, Received
 from topics.records import CallModel, Problem, Result, Status
 
 __all__ = ["START_MS", "Driver", "Memory", "Model", "watched_performances"]
@@ -75,6 +75,10 @@ class Driver(Stages):
         """The record at that offset once more, behind all that came since."""
         record = self.logs[topic][offset]
         self._append(topic, record.key, record.value, record.headers)
+
+    def put(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+        """A record as another program writes it."""
+        self._append(topic, key, value, headers)
 
     def run(self, until_ms: int | None = None) -> None:
         """Until nothing is left to do, or nothing before `until_ms`; time jumps to what is due next."""

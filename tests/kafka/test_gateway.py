@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
 from rich.console import Console
 
-from streams import gateway
+from streams import gateway, requests
 from streams.cli.output import command_name
 from streams.cli.render import Screen
 from streams.cli.watching import picking, watch
@@ -241,17 +241,87 @@ async def test_following_a_task_that_was_started_again_tells_what_it_did_long_ag
         assert await _topics(client, "t") == ["events", "status", "results"]
 
 
-async def test_of_very_many_tasks_the_last_that_were_started_are_waited_for(
+async def test_a_task_is_known_from_when_it_was_asked_for(
     settings: Settings, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "BEGUN_MAX", 2)
-    async with Client(settings) as client, asyncio.timeout(20):
-        started = [await client.start("w") for _ in range(3)]
-        with pytest.raises(UnknownName, match="no worker has taken it up yet"):
-            await _topics(client, started[0])
-        for task in started[1:]:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(_topics(client, task), 0.5)
+    """To the client that asked for it, to any other, and to commands; also where a client forgot it."""
+    monkeypatch.setattr(requests, "OWN_MAX", 1)
+    async with Client(settings) as client, Client(settings) as other, asyncio.timeout(60):
+        for task in ("t", "u"):
+            await client.start("book", id=task, version=2, tenant="acme")
+        for each in (client, other):
+            for task in ("t", "u"):
+                found = await each.status(task)
+                told = (found.state, found.workflow, found.version, found.tenant, found.questions)
+                assert told == ("queued", "book", 2, "acme", ())
+                assert [record.topic for record in await each.history(task)] == ["status"]
+                with pytest.raises(BadInput, match="asks nothing now: its state is queued"):
+                    await each.answer(task, 1)
+                for followed in (each.follow(task), each.tokens(task)):
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(anext(followed), 0.5)
+            with pytest.raises(UnknownName, match="no task 'v'"):
+                await each.status("v")
+        assert "book  t  queued" in await said_by(settings, "show", "t")
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+async def test_what_is_told_to_a_task_waits_until_a_worker_took_it_up(
+    settings: Settings, put: Put, monkeypatch: pytest.MonkeyPatch, cancels: bool
+) -> None:
+    async with Client(settings) as client, Client(settings) as other, asyncio.timeout(30):
+        await client.start("w", id="t")
+        telling = asyncio.create_task(other.cancel("t") if cancels else other.signal("t", "s"))
+        await asyncio.sleep(0.3)
+        assert await records_of(settings, Range("signals")) == []
+        await put(("status", await status(settings, "t")))
+        await telling
+        assert len(await records_of(settings, Range("signals"))) == 1
+        await client.start("w", id="u")
+        monkeypatch.setattr(gateway, "TAKEN_UP_S_MAX", 0.1)
+        with pytest.raises(Unavailable, match="no worker has taken it up within"):
+            await client.cancel("u")
+
+
+async def test_who_starts_an_id_that_was_rejected_is_told_what_becomes_of_the_new_request(
+    settings: Settings, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was = result("t").model_copy(update={"outcome": "rejected"})
+    await put(("status", await status(settings, "t", "rejected")), ("results", was))
+    await asyncio.sleep(0.01)
+    async with Client(settings) as client, asyncio.timeout(30):
+        await client.start("w", id="t")
+        assert (await client.status("t")).state == "queued"
+        waiting = asyncio.create_task(client.result("t"))
+        followed = asyncio.create_task(_topics(client, "t"))
+        await asyncio.sleep(0.3)
+        await put(("events", submitted("t")), ("status", await status(settings, "t")))
+        await put(("status", await status(settings, "t", "succeeded")), ("results", result("t")))
+        assert (await waiting).outcome == "succeeded"
+        assert (await followed)[-1] == "results"
+
+
+async def test_an_id_that_is_rejected_again_is_rejected(
+    settings: Settings, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker tells it once for each id: the client waits no longer than it takes to see a request."""
+    monkeypatch.setattr(requests, "TAKEN_UP_S_MAX", 0.3)
+    was = result("t").model_copy(update={"outcome": "rejected"})
+    await put(("status", await status(settings, "t", "rejected")), ("results", was))
+    await asyncio.sleep(0.01)
+    async with Client(settings) as client, asyncio.timeout(30):
+        await client.start("w", id="t")
+        assert (await client.result("t")).outcome == "rejected"
+        assert (await client.status("t")).state == "rejected"
+
+
+async def said_by(settings: Settings, *command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli", *command),
+        env=worker_environment(settings),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    return (await process.communicate())[0].decode()
 
 
 async def _topics(client: Client, task: str) -> list[str]:

@@ -26,7 +26,7 @@ APP = App("again", workflows=[waits, listens])
 
 def send(driver: Driver, copies: list[Copy]) -> None:
     for copy in copies:
-        driver._append(copy.topic, copy.key, copy.value, copy.headers)
+        driver.put(copy.topic, copy.key, copy.value, copy.headers)
     driver.run()
 
 
@@ -104,7 +104,7 @@ def test_an_origin_that_is_none_counts_for_nothing(origin: bytes) -> None:
     driver = Driver(APP)
     driver.submit("waits")
     driver.run()
-    driver._append("signals", b"t", b'{"kind":"cancel","task":"t"}', (("segue-origin", origin),))
+    driver.put("signals", b"t", b'{"kind":"cancel","task":"t"}', (("segue-origin", origin),))
     driver.run()
     [*_, event] = driver.records("events")
     assert event.id == "signals/0/0"
