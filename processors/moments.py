@@ -75,6 +75,18 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class StepAnswer:
+    """An answer that somebody gave. `counts` is None until it is decided; `reason` says why it does not."""
+
+    id: str
+    value: Any
+    by: str | None
+    at_ms: int
+    counts: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(slots=True)
 class Step:
     """One durable await. `name` is its route, whom it asked, or the signal's name."""
 
@@ -90,7 +102,9 @@ class Step:
     """A tool's arguments, or what a model was asked, where a call of it was seen."""
     question: Question | None = None
     answered_by: str | None = None
-    answered_ms: int | None = None
+    """Who gave the answer that counted, which is the step's result."""
+    answers: dict[str, StepAnswer] = field(default_factory=dict[str, StepAnswer])
+    """All that were given, by their ids: one counts at most."""
     choice: Choice | None = None
     spent: Spent | None = None
     result: Any = None

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from processors.step import Step
 from topics import codec
 from topics.errors import BadInput
-from topics.records import Answered, Option, Question, QuestionClosed
+from topics.records import Answered, Given, Option, Question, QuestionClosed
 
 if TYPE_CHECKING:
     from processors.performance import Performance
@@ -57,7 +57,7 @@ def answer(performance: "Performance", event: Answered) -> None:
         given = step.accept(event.value)
     except (ValidationError, BadInput):
         return  # it came while the task was parked, when nobody could object
-    settle_question(performance, step, given)
+    settle_question(performance, step, given, Given(id=event.id, value=event.value, by=event.by))
 
 
 def _asked_by(performance: "Performance", event: Answered) -> Step | None:
@@ -81,17 +81,18 @@ def open_question(performance: "Performance", step: Step, to: str, text: str, **
 
 
 def close_question(
-    performance: "Performance", step: Step, reason: Literal["answered", "expired", "ended"]
+    performance: "Performance",
+    step: Step,
+    reason: Literal["answered", "expired", "ended"],
+    answer: Given | None = None,
 ) -> None:
     if performance.questions.pop(step.number, None) is None:
         return
-    closed = QuestionClosed(
-        task=performance.task_id, step=step.number, reason=reason, at_ms=performance.now_ms
-    )
-    performance.publish("questions", closed)
+    facts = {"task": performance.task_id, "step": step.number, "at_ms": performance.now_ms}
+    performance.publish("questions", QuestionClosed(**facts, reason=reason, answer=answer))
 
 
-def settle_question(performance: "Performance", step: Step, given: Any) -> None:
-    """It needs no answer any more: `given` is what it has come to."""
-    close_question(performance, step, "answered")
+def settle_question(performance: "Performance", step: Step, given: Any, answer: Given | None = None) -> None:
+    """It needs no answer any more: `given` is what it has come to, by that `answer` if by one."""
+    close_question(performance, step, "answered", answer)
     performance.steps.settle(step, given)

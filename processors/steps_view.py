@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from processors.budget import consumed
-from processors.moments import DEADLINE, Attempt, Kind, Moment, Step, What
+from processors.moments import DEADLINE, Attempt, Kind, Moment, Step, StepAnswer, What
 from processors.preview import duration, preview
 from processors.questions import option_with
 from topics.parts import Choice
@@ -19,6 +19,7 @@ from topics.records import (
     CallTool,
     CheckOutput,
     Delay,
+    Given,
     Question,
     QuestionClosed,
     StepFailed,
@@ -28,6 +29,9 @@ from topics.records import (
 
 SETTLED = ("succeeded", "failed")
 """A step has one outcome, the first in the log."""
+
+ENDED = (*SETTLED, "ended")
+"""Outcomes of questions that take no answer any more."""
 
 
 @dataclass(slots=True)
@@ -76,7 +80,8 @@ class StepsView:
             case QuestionClosed():
                 return self._closed(record)
             case Answered():
-                return self._answered(record)
+                self._answered(record)
+                return None
             case _:
                 return None
 
@@ -238,16 +243,40 @@ class StepsView:
             options=question.options,
         )
 
-    def _answered(self, event: Answered) -> Moment:
-        waiting = [q.step for q in self.open_questions]
-        number = event.step if event.step is not None else (waiting[0] if len(waiting) == 1 else None)
-        step = self.steps.get(number) if number is not None else None
+    def _answered(self, event: Answered) -> None:
+        """It is told once it is decided: by the question's closing, or by a dead letter."""
+        if (step := self._step_answered_by(event)) is not None:
+            self._keep(step, event)
+
+    def refused(self, event: Answered, reason: str) -> Moment:
+        """Its task did not accept the answer: another came before it, say."""
+        step = self._step_answered_by(event)
+        asked = step.question if step is not None else None
         if step is not None:
-            step.result, step.answered_by, step.answered_ms = event.value, event.by, event.at_ms
-        text = label_of(step.question, event.value) if step and step.question else preview(event.value)
-        return Moment(
-            event.at_ms, "answer", step.name if step else "", number, event.by or "", mark="ok", text=text
-        )
+            answer = self._keep(step, event)
+            answer.counts, answer.reason = False, reason
+        said = label_of(asked, event.value) if asked is not None else preview(event.value)
+        name, number = (step.name, step.number) if step is not None else ("", event.step)
+        text = f"{said}: {reason}"
+        return Moment(event.at_ms, "answer", name, number, event.by or "", mark="failed", text=text)
+
+    def _step_answered_by(self, event: Answered) -> Step | None:
+        """The step that the answer is for: it may name none where the task asks one question."""
+        if event.step is not None:
+            return self.steps.get(event.step)
+        known = [step for step in self.steps.values() if event.id in step.answers]
+        asked = [step for step in self.steps.values() if step.question is not None]
+        waiting = [step for step in asked if step.outcome == "waiting"]
+        for found in (known, waiting, asked):
+            if len(found) == 1:
+                return found[0]
+        return None
+
+    def _keep(self, step: Step, event: Answered) -> StepAnswer:
+        answer = StepAnswer(event.id, event.value, event.by, event.at_ms)
+        if step.outcome in ENDED:
+            answer.counts = False
+        return step.answers.setdefault(event.id, answer)
 
     def _closed(self, event: QuestionClosed) -> Moment | None:
         step = self._step(event.step, "ask", "")
@@ -255,11 +284,22 @@ class StepsView:
             return None
         step.outcome = "succeeded" if event.reason == "answered" else "ended"
         step.ended_ms = event.at_ms
+        for answer in step.answers.values():
+            answer.counts = False
+        if event.answer is not None:
+            return self._counts(step, event.answer, event.at_ms)
         if event.reason != "expired":
             return None
         return Moment(
             event.at_ms, "ask", step.name, step.number, mark="failed", text="nobody answered in time"
         )
+
+    def _counts(self, step: Step, given: Given, at_ms: int) -> Moment:
+        step.result, step.answered_by = given.value, given.by
+        answer = step.answers.setdefault(given.id, StepAnswer(given.id, given.value, given.by, at_ms))
+        answer.counts = True
+        text = label_of(step.question, given.value) if step.question else preview(given.value)
+        return Moment(at_ms, "answer", step.name, step.number, given.by or "", mark="ok", text=text)
 
     def _armed(self, timer: TimerFired, delay: Delay) -> Moment | None:
         """A question's own deadline is told with the question."""

@@ -24,6 +24,7 @@ from topics.flow import Received
 from topics.parts import Spent
 from topics.records import (
     Admitted,
+    Answered,
     AttemptFailed,
     CancelRequested,
     CheckOutput,
@@ -124,8 +125,8 @@ class Timeline:
         return [q for q in self._view.open_questions if self._parked is None or self._takes(q, self._parked)]
 
     def _takes(self, question: Question, parked: Status) -> bool:
-        answered_ms = self.steps[question.step].answered_ms
-        answered = answered_ms is not None and answered_ms > parked.at_ms
+        answers = self.steps[question.step].answers.values()
+        answered = any(answer.counts is None and answer.at_ms > parked.at_ms for answer in answers)
         return not answered and question.step in [each.step for each in parked.questions]
 
     @property
@@ -230,6 +231,8 @@ class Timeline:
         stage = headers.get("segue-stage", "?")
         reason = headers.get("segue-reason", "")
         about = _event_in(received.value) if headers.get("segue-topic") == "events" else None
+        if isinstance(about, Answered):
+            return self._view.refused(about, reason)
         if isinstance(about, StepFailed) or (self.problem and self.problem.message == reason):
             return None
         return Moment(received.timestamp_ms, "dead letter", stage, mark="failed", text=reason)

@@ -1,6 +1,6 @@
 """What is said of tasks and their steps wherever people look, on a terminal or a page: in one line each."""
 
-from processors.moments import Attempt, Mark, Step
+from processors.moments import Attempt, Mark, Step, StepAnswer
 from processors.preview import duration, headline, preview, usd
 from processors.steps_view import label_of
 from topics.parts import Spent
@@ -63,6 +63,15 @@ def outcome_line(step: Step, attempt: Attempt | None) -> str:
             return headline(step.question.text)
         case _:  # it stands there whole
             return ""
+
+
+def answer_line(step: Step, answer: StepAnswer) -> str:
+    """Tell of an answer that did not count, or that is not decided."""
+    said = label_of(step.question, answer.value) if step.question else preview(answer.value)
+    by = answer.by or "somebody"
+    if answer.counts is None:
+        return f"{by} answered {said}: the task has not taken it yet"
+    return f"{by} answered {said}, which did not count: {answer.reason or 'it came too late'}"
 
 
 def _consequence(attempt: Attempt) -> str:

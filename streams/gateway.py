@@ -29,6 +29,7 @@ from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors
 from streams.requests import TAKEN_UP_S_MAX, Requests, as_record, is_waiting
 from streams.settings import Settings
 from streams.status_table import StatusTable
+from streams.verdicts import Verdict
 from topics import codec
 from topics.errors import BadInput, TaskFailed, Unavailable, UnknownName
 from topics.flow import Received
@@ -147,14 +148,21 @@ class Client:
         step: int | None = None,
         id: str | None = None,  # noqa: A002
         by: str | None = None,
-    ) -> None:
-        """Answer an open question; `step` may be left out while there is one. The value is checked here."""
+    ) -> bool:
+        """Answer an open question; `step` may be left out while there is one. The value is checked here.
+
+        Returns whether the answer counted: False if the task has not taken it yet, since no worker runs or
+        the task is parked. Raises `BadInput` if it does not fit, and if it came too late (`TooLate`).
+        """
         status = await self.status(task)
         question = question_for(status, step)
         value = _json(value)
         check_answer(question, value)
         answer = self._record(Answer, id=id or new_id(), task=task, step=question.step, value=value, by=by)
-        await self._send("signals", task, answer, status.tenant)
+        async with Reader(self._settings) as reader:
+            verdict = await Verdict.awaited(reader, question, answer)
+            await self._send("signals", task, answer, status.tenant)
+            return status.state != "parked" and await verdict.counts()
 
     async def signal(
         self,

@@ -4,7 +4,8 @@
     └── SegueError                    what users may catch
         ├── BadRecord                 bytes that are no record of the topic: they go to the dead letters
         ├── BadInput                  what a person or program gave does not fit; the message says what does
-        │   └── BadOutput             what a workflow returned is not of its type, or can't travel
+        │   ├── BadOutput             what a workflow returned is not of its type, or can't travel
+        │   └── TooLate               an answer: its question was closed by then, by another answer, say
         ├── UnknownName               a workflow, route, tool, check or task that does not exist here
         ├── Unavailable               a broker, worker or service can't be reached
         ├── Retryable                 raise it in a tool: try again (after `retry_after_s`, if given)
@@ -38,6 +39,10 @@ class BadInput(SegueError):
 
 class BadOutput(BadInput):
     """A workflow returned what its annotation does not allow, or what no record can carry."""
+
+
+class TooLate(BadInput):
+    """An answer came after its question was closed; the message says what was answered."""
 
 
 class UnknownName(SegueError):

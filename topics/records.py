@@ -456,13 +456,25 @@ class Question(Record):
     at_ms: Milliseconds
 
 
+class Given(Part):
+    """An answer: `id` names it, and `by` the person who gave it."""
+
+    id: str
+    value: Any
+    by: str | None = None
+
+
 class QuestionClosed(Record):
-    """Topic `questions`: nobody needs to answer any more (`answered`, `expired` or `ended`)."""
+    """Topic `questions`: nobody needs to answer any more (`answered`, `expired` or `ended`).
+
+    `answer` is the one that counted, if one did.
+    """
 
     kind: Literal["question_closed"] = "question_closed"
     task: TaskId
     step: Number
     reason: Literal["answered", "expired", "ended"]
+    answer: Given | None = None
     at_ms: Milliseconds
 
 

@@ -23,7 +23,7 @@ from rich.text import Text
 from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
 from processors.preview import duration, preview
 from processors.timeline import WENT_ON, Timeline
-from processors.wording import mark_of, outcome_line, spent_line, took_ms_of
+from processors.wording import answer_line, mark_of, outcome_line, spent_line, took_ms_of
 from processors.writing import Piece
 from streams.cli.fields import fields
 from streams.when import clock, moment_of
@@ -249,6 +249,8 @@ class Screen:
         for step in timeline.in_order:
             if step.question is not None and step.outcome == "waiting":
                 self._question(self._row(step, None, first=True), step.question.text, step.question.options)
+                for line in self._answer_lines(step):
+                    self._line(line)
             elif step.name != DEADLINE:
                 for line in self._step_lines(step):
                     self._line(line)
@@ -288,9 +290,17 @@ class Screen:
             yield self._row(step, None, first=True)
         for position, number in enumerate(sorted(step.attempts)):
             yield self._row(step, step.attempts[number], first=position == 0)
+        indent = " " * (5 + self.columns.what + 2)
         if step.choice is not None:
-            indent = " " * (5 + self.columns.what + 2)
             yield Text(f"{indent}{step.choice.by}: {step.choice.reason}", style="dim")
+        yield from self._answer_lines(step)
+
+    def _answer_lines(self, step: Step) -> Iterable[Text]:
+        """A line for each answer that did not count, or does not yet: the one that did is the result."""
+        indent = " " * (5 + self.columns.what + 2)
+        for answer in step.answers.values():
+            if not answer.counts:
+                yield Text(f"{indent}{answer_line(step, answer)}", style="dim")
 
     def _row(self, step: Step, attempt: Attempt | None, first: bool) -> Text:
         widths = self.columns

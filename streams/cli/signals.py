@@ -22,12 +22,18 @@ from topics.records import Question, Status
 @output_option
 @asynchronous
 async def answer(task: str, value: str, step: int | None, output: str) -> None:
-    """Answer TASK's open question with VALUE: an option's number or label, else JSON or text."""
+    """Answer TASK's open question with VALUE: an option's number or label, else JSON or text.
+
+    Says so where another answer came first, or the question is closed by now (exit code 2).
+    """
     async with Client(Settings.load()) as client:
         question = question_for(await client.status(task), step)
         meant = chosen(question, value)
-        await client.answer(task, meant, question.step)
-    _said(output, confirmed(question, meant, value), task=task, step=question.step, value=meant)
+        counted = await client.answer(task, meant, question.step)
+    said = confirmed(question, meant, value)
+    _said(output, said, task=task, step=question.step, value=meant, counted=counted)
+    if not counted:
+        click.echo(f"{task} has not taken the answer yet: is a worker running, or is it parked?", err=True)
 
 
 @click.command()

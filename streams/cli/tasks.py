@@ -234,6 +234,7 @@ def _document(timeline: Timeline) -> dict[str, Any]:
                 "question": step.question,
                 "asked": step.asked,
                 "answered_by": step.answered_by,
+                "answers": list(step.answers.values()),
                 "choice": step.choice,
                 "spent": step.consumed,
                 "result": step.result,

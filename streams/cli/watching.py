@@ -16,7 +16,7 @@ from streams.answers import check_answer, chosen, listed
 from streams.cli.output import command_name, emit
 from streams.cli.render import Screen
 from streams.gateway import Client
-from topics.errors import BadInput, UnknownName
+from topics.errors import BadInput, TooLate, UnknownName
 from topics.records import Question
 
 SETTLED_S = 0.2
@@ -127,7 +127,20 @@ class _Asking:
             return
         async with self._one_at_a_time:
             value = await self._answerer(question)
+        self._beside.create_task(
+            self._give(question, value)
+        )  # its verdict is told even if the question closes
+
+    async def _give(self, question: Question, value: Any) -> None:
+        try:
             await self._client.answer(question.task, value, question.step)
+        except TooLate as late:
+            self._screen.note(str(late))
+        except BadInput as refused:
+            if not self._screen.is_terminal:
+                raise
+            self._screen.note(str(refused))
+            self._asked[question.step] = self._beside.create_task(self._ask(question))
 
 
 async def _follow_writing(client: Client, task: str, screen: Screen, as_json: bool) -> None:

@@ -147,10 +147,10 @@ class Calls:
         if self._terms.asks is not None and question.to not in self._terms.asks:
             raise BadInput(f"the question is for {question.to!r}, who is not asked here")
         meant = named(question, value) if isinstance(value, str) else value
-        await self._client.answer(status.task, meant, question.step, by=BY)
-        return _done(
-            f"answered {headline(question.text)!r}; {RESULT} waits for what comes of it", status.task
-        )
+        counted = await self._client.answer(status.task, meant, question.step, by=BY)
+        how = "" if counted else " (the task has not taken it yet)"
+        told = f"answered {headline(question.text)!r}{how}; {RESULT} waits for what comes of it"
+        return _done(told, status.task)
 
     async def _cancel(self, caller: Caller) -> Answer:
         status, reason = await self._of_ours(caller), caller.arguments.get("reason")

@@ -8,7 +8,6 @@ Whatever is returned, the task goes its own way: it can be asked for again by it
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -26,7 +25,7 @@ from streams.mcp_server.caller import STATE, Answer, Caller, asking_back, refusa
 from streams.mcp_server.forms import answer_in
 from streams.mcp_server.listing import ANSWER, RESULT, TASK_ID
 from topics import codec
-from topics.errors import BadInput, UnknownName
+from topics.errors import BadInput, TooLate, UnknownName
 from topics.flow import Received
 from topics.records import Question, Status
 
@@ -186,8 +185,14 @@ class Watching:
             self._refused[step] = str(error)
             return not self._caller.answers_at_once  # there it is asked again by the next status
         self._put[step] = None
-        with contextlib.suppress(BadInput):  # it closed just now
+        try:
             await self._client.answer(self._task, value, step, by=BY)
+        except TooLate as late:
+            await self._caller.tell(str(late))
+        except BadInput as error:  # the workflow's own type checks more than the form
+            self._put.pop(step)
+            self._refused[step] = str(error)
+            return not self._caller.answers_at_once
         return True
 
     # ------------------------------------------------------------ returning early

@@ -16,7 +16,7 @@ from processors.moments import DEADLINE, Step
 from processors.preview import duration, headline, preview, usd
 from processors.steps_view import label_of
 from processors.timeline import Timeline
-from processors.wording import mark_of, outcome_line, spent_line, standing, took_ms_of
+from processors.wording import answer_line, mark_of, outcome_line, spent_line, standing, took_ms_of
 from streams.history import ENDED
 from streams.page.forms import fields_of
 from streams.when import clock, moment_of
@@ -155,6 +155,7 @@ def environment(*, read_only: bool) -> Environment:
         fields_of=fields_of,
         key_of=key_of,
         refused_here=refused_here,
+        answer_line=answer_line,
         label_of=label_of,
         mark_of=mark_of,
         outcome_line=outcome_line,

@@ -18,7 +18,7 @@ from streams.cli.watching import picking, watch
 from topics import codec
 from topics.errors import BadInput, UnknownName
 from topics.flow import Received
-from topics.records import Answered, Option, Origin, Question, QuestionClosed, Result, Status
+from topics.records import Answered, Given, Option, Origin, Question, QuestionClosed, Result, Status
 
 LETTER = Question(
     task="t",
@@ -83,7 +83,7 @@ def test_an_answer_is_told_in_the_words_that_were_picked() -> None:
     timeline = Timeline("t")
     origin = Origin(topic="signals", partition=0, offset=0)
     answered = Answered(task="t", id="a", step=4, value=1, origin=origin, at_ms=1)
-    closed = QuestionClosed(task="t", step=4, reason="answered", at_ms=1)
+    closed = QuestionClosed(task="t", step=4, reason="answered", answer=Given(id="a", value=1), at_ms=1)
     for topic, record in (("questions", LETTER), ("events", answered), ("questions", closed)):
         timeline.apply(Received(topic, 0, record.at_ms, b"t", codec.encode(record), (), 0))
     screen.timeline(timeline)

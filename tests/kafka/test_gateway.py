@@ -20,16 +20,19 @@ from streams.cli.watching import picking, watch
 from streams.gateway import Client
 from streams.provision import provision
 from streams.reader import Reader
-from streams.refeed import REPLAYED_FROM, Range, again, feed, once_each, records_of
+from streams.refeed import REPLAYED_FROM, Copy, Range, again, feed, once_each, records_of
 from streams.settings import Settings
 from streams.survey import survey
 from tests.kafka.conftest import worker_environment
 from topics import codec
-from topics.errors import BadInput, Unavailable, UnknownName
+from topics.errors import BadInput, TooLate, Unavailable, UnknownName
 from topics.flow import ORIGIN
 from topics.records import (
     Answer,
+    Answered,
+    Given,
     Option,
+    Origin,
     Question,
     QuestionClosed,
     Record,
@@ -135,6 +138,32 @@ async def test_an_answer_is_checked_where_it_enters(settings: Settings, put: Put
             await client.answer("other", 1)
         await client.answer("t", 2, id="a")
     assert await only_record(settings, "signals") == Answer(id="a", task="t", step=4, value=2)
+
+
+async def test_who_answers_learns_whether_the_answer_counted(settings: Settings, put: Put) -> None:
+    asked, at_ms = question("t"), now_ms()
+    answer = Given(id="b", value=1, by="bob")
+    closed = QuestionClosed(task="t", step=4, reason="answered", answer=answer, at_ms=at_ms)
+    expired = QuestionClosed(task="t", step=4, reason="expired", at_ms=at_ms)
+    origin = Origin(topic="signals", partition=0, offset=0)
+    misfit = Answered(task="t", id="c", step=4, value=2, origin=origin, at_ms=at_ms)
+    why = (("segue-topic", b"events"), ("segue-reason", b"it must be odd"))
+    letter = Copy("dead-letters", None, b"t", codec.encode(misfit), why)
+    await put(("questions", asked), ("status", await status(settings, "t", "waiting", asked)))
+    async with Client(settings) as client, asyncio.timeout(60):
+        waiting = [asyncio.create_task(client.answer("t", 2, id=id_)) for id_ in "abc"]
+        while len(await records_of(settings, Range("signals"))) < len(waiting):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await feed(settings, [letter])
+        with pytest.raises(BadInput, match="it must be odd"):
+            await waiting[2]
+        await put(("questions", closed))
+        with pytest.raises(TooLate, match="came too late: bob had answered 'Alba'"):
+            await waiting[0]
+        assert await waiting[1]
+        await put(("questions", expired))
+        with pytest.raises(TooLate, match="bob had answered"):
+            await client.answer("t", 2, id="d")
 
 
 async def test_an_ended_task_can_t_be_cancelled(settings: Settings, put: Put) -> None:

@@ -12,12 +12,13 @@ from streams.history import ENDED, LOG_TOPICS, ended_how
 from streams.page import Guard, Page, Place
 from streams.page.index import Index
 from streams.reader import in_order
+from streams.verdicts import has_counted
 from tests.driver import Driver
 from tests.page.app import app
 from topics import codec
 from topics.errors import BadInput, UnknownName
 from topics.flow import Received
-from topics.records import Status
+from topics.records import Answer, Status
 
 URL = "http://127.0.0.1:9465"
 
@@ -74,11 +75,12 @@ class Played:
         step: int | None = None,
         id: str | None = None,  # noqa: A002
         by: str | None = None,
-    ) -> None:
+    ) -> bool:
         question = question_for(await self.status(task), step)
         check_answer(question, value)
         given = {"kind": "answer", "task": task, "step": question.step, "value": value, "id": id, "by": by}
         await self._tell(task, given)
+        return has_counted(await self.history(task), question, Answer.model_validate(given))
 
     async def signal(self, task: str, name: str, value: Any = None) -> None:
         await self._open(task)

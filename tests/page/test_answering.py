@@ -122,9 +122,8 @@ async def test_an_answer_that_does_not_fit_is_told_at_its_form_with_what_was_typ
 
 
 async def test_an_answer_that_nobody_takes_up_yet_is_told_so_and_given_twice_counts_once(
-    source: Played, monkeypatch: pytest.MonkeyPatch
+    source: Played,
 ) -> None:
-    monkeypatch.setattr("streams.page.answering.LOOKS_S", (0.01,))
     await source.start("trip", "single")
     source.works = False
     async with browser(source) as there:

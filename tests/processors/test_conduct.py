@@ -15,7 +15,7 @@ from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
 from topics.envelope import MAGIC
 from topics.errors import UnknownName
 from topics.flow import Write
-from topics.records import Problem, QuestionClosed, Result, Signal, SignalReceived
+from topics.records import Answered, Given, Problem, QuestionClosed, Result, Signal, SignalReceived
 
 
 @tool
@@ -101,7 +101,10 @@ def test_an_answer_may_be_the_label_or_the_value_of_an_option() -> None:
         driver = played(asks)
         answer(driver, given)
         assert driver.result().result == "b"
-        closed = QuestionClosed(task="t", step=0, reason="answered", at_ms=driver.result().at_ms)
+        [origin] = [event.origin for event in driver.records("events") if isinstance(event, Answered)]
+        said = Given(id=f"signals/0/{origin.offset}", value=given)
+        facts = {"task": "t", "step": 0, "at_ms": driver.result().at_ms}
+        closed = QuestionClosed(**facts, reason="answered", answer=said)
         assert driver.records("questions")[1:] == [closed]
 
 

@@ -4,8 +4,11 @@ import asyncio
 from itertools import count
 from typing import Any
 
+import pytest
+
 from processors.moments import DEADLINE, Attempt, Moment
 from processors.timeline import Timeline
+from processors.wording import answer_line
 from segue import App, Task, Workflow, workflow
 from streams.history import LOG_TOPICS
 from tests.driver import Driver
@@ -18,6 +21,7 @@ from topics.records import (
     CheckCall,
     Critique,
     Delay,
+    Given,
     Option,
     Origin,
     Problem,
@@ -200,9 +204,64 @@ def test_an_outcome_may_be_seen_before_its_call() -> None:
     )
 
 
+def given(id_: str, value: Any, by: str, step: int | None = 0, at_ms: int = 1100) -> Answered:
+    return Answered(task="t", id=id_, step=step, value=value, by=by, origin=origin(), at_ms=at_ms)
+
+
+def closed_by(id_: str, value: Any, by: str | None = None) -> QuestionClosed:
+    answer = Given(id=id_, value=value, by=by)
+    return QuestionClosed(task="t", step=0, reason="answered", answer=answer, at_ms=1100)
+
+
+def late(answer: Answered) -> Received:
+    why = (("segue-topic", b"events"), ("segue-stage", b"conduct"), ("segue-reason", b"it is closed"))
+    return Received("dead-letters", 0, next(OFFSETS), b"t", codec.encode(answer), why, 1102)
+
+
+@pytest.mark.parametrize("step", [0, None])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (2, 0, 1, 3), (2, 0, 3, 1), (2, 3, 0, 1)])
+def test_the_answer_that_counted_is_shown_and_the_other_beside_it(
+    order: tuple[int, ...], step: int | None
+) -> None:
+    """Whatever order the records of several topics are seen in."""
+    first, second = given("a", 2, "ann", step), given("b", 1, "bob", step, 1101)
+    records = (
+        at("events", first),
+        at("events", second),
+        at("questions", closed_by("a", 2, "ann")),
+        late(second),
+    )
+    timeline = Timeline("t")
+    told(at("questions", question()), timeline=timeline)
+    moments = told(*(records[number] for number in order), timeline=timeline)
+    assert sorted((m.by, m.mark, m.text) for m in moments) == [
+        ("ann", "ok", "Casa do Mar"),
+        ("bob", "failed", "Alba: it is closed"),
+    ]
+    shown = timeline.steps[0]
+    assert (shown.outcome, shown.result, shown.answered_by) == ("succeeded", 2, "ann")
+    if step is not None:
+        answers = {answer.id: (answer.value, answer.counts) for answer in shown.answers.values()}
+        assert answers == {"a": (2, True), "b": (1, False)}
+        assert "bob answered Alba, which did not count: it is closed" in [
+            answer_line(shown, answer) for answer in shown.answers.values() if not answer.counts
+        ]
+
+
+def test_an_answer_that_comes_after_the_deadline_is_no_result() -> None:
+    expired = QuestionClosed(task="t", step=0, reason="expired", at_ms=1050)
+    timeline = Timeline("t")
+    answer = given("a", 2, "ann")
+    told(at("questions", question()), at("questions", expired), timeline=timeline)
+    told(at("events", answer), late(answer), timeline=timeline)
+    step = timeline.steps[0]
+    assert (step.outcome, step.result, step.answered_by) == ("ended", None, None)
+    assert step.answers["a"].counts is False
+
+
 def test_an_answer_is_told_by_its_label_and_closes_the_question() -> None:
     answered = Answered(task="t", id="a", step=None, value=2, by="ann", origin=origin(), at_ms=1100)
-    closed = QuestionClosed(task="t", step=0, reason="answered", at_ms=1100)
+    closed = closed_by("a", 2, "ann")
     timeline = Timeline("t")
     asked = told(at("questions", question()), timeline=timeline)
     assert asked == [Moment(1000, "ask", "me", 0, mark="waiting", text="Which?", options=OPTIONS)]
@@ -282,8 +341,7 @@ def test_a_task_that_was_ended_by_force_takes_no_answer() -> None:
 
 
 def test_a_yes_is_not_told_as_the_option_of_value_1() -> None:
-    answered = Answered(task="t", id="a", step=0, value=True, origin=origin(), at_ms=1100)
-    assert told(at("questions", question()), at("events", answered))[-1].text == "true"
+    assert told(at("questions", question()), at("questions", closed_by("a", value=True)))[-1].text == "true"
 
 
 def test_the_deadline_of_a_question_is_no_moment_of_its_own() -> None:
