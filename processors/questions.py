@@ -88,7 +88,7 @@ def close_question(
 ) -> None:
     if performance.questions.pop(step.number, None) is None:
         return
-    facts = {"task": performance.task_id, "step": step.number, "at_ms": performance.now_ms}
+    facts: dict[str, Any] = {"task": performance.task_id, "step": step.number, "at_ms": performance.now_ms}
     performance.publish("questions", QuestionClosed(**facts, reason=reason, answer=answer))
 
 

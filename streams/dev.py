@@ -12,6 +12,7 @@ from pathlib import Path
 from processors.app import App
 from streams.broker import ensure_broker
 from streams.gateway import Client
+from streams.problems import Redacting
 from streams.services import Services
 from streams.settings import Settings
 from streams.worker import Worker
@@ -58,7 +59,7 @@ def _log_to(path: Path) -> Generator[None]:
     """The screen is for the task: what the worker logs goes to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

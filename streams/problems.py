@@ -26,6 +26,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from streams.visible import hanging, visible
 from topics import records
 from topics.codec import describe
 from topics.descriptions import attribute_of, guarded, kind_of, shortened, text_of, traceback_of
@@ -298,7 +299,8 @@ class Redacting(logging.Formatter):
     """Of what is logged, by whomever: libraries log URLs, and a bug's traceback shows the error's text.
 
     A traceback in the log is bounded as any other, since its exception may be of user code; it shows Segue's
-    own frames, since the mistake may be there.
+    own frames, since the mistake may be there. What a terminal would obey is made visible, and lines after the
+    first are indented: none passes for an entry of its own.
     """
 
     def formatException(  # noqa: N802 - so it is called in logging
@@ -307,7 +309,7 @@ class Redacting(logging.Formatter):
         return traceback_of(ei[1], LOGGED_CHARS_MAX, ours=True).rstrip("\n") if ei[1] is not None else ""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return hanging(visible(redact(super().format(record)), lines=True))
 
 
 def _first_line(error: BaseException) -> str:

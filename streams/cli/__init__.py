@@ -5,11 +5,17 @@ command's module, and what that needs, is imported when it runs. Errors that Seg
 stderr and an exit code here, for all commands; anything else is a bug and keeps its traceback.
 """
 
+import logging
+import sys
+import traceback
 from importlib import import_module
 from importlib.metadata import version
+from types import TracebackType
 from typing import IO, Any
 
 import click
+
+from streams.visible import visible
 
 COMMANDS = {
     "dev": ("dev:dev", "Start broker, services and worker here, and run a task."),
@@ -62,7 +68,8 @@ class Failure(click.ClickException):
         self.exit_code = exit_code
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"{click.style('segue:', fg='red', bold=True)} {self.message}", err=True, file=file)
+        said = visible(self.message, lines=True)
+        click.echo(f"{click.style('segue:', fg='red', bold=True)} {said}", err=True, file=file)
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -112,10 +119,20 @@ class Commands(click.Group):
                 error.message += f" Did you mean {close[0]!r}?"
             raise
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Also what no command foresaw is shown, not obeyed: a bug's traceback, a line of a log."""
+        sys.excepthook = _traceback_shown
+        if logging.lastResort is not None:
+            logging.lastResort.setFormatter(Shown())
+        return super().main(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except click.ClickException as error:  # it quotes what was typed
+            error.message = visible(error.message, lines=True)
             raise
         except Exception as error:
             code = _exit_code(error)
@@ -124,6 +141,18 @@ class Commands(click.Group):
             raise Failure(error, code) from None
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+
+
+class Shown(logging.Formatter):
+    """For what is logged where no command set a log up."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), lines=True)
+
+
+def _traceback_shown(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Of a bug, whose message may quote what came from outside."""
+    sys.stderr.write(visible("".join(traceback.format_exception(kind, error, where)), lines=True))
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -7,6 +7,7 @@ import click
 
 from streams.broker import broker_status, ensure_broker, stop_broker
 from streams.cli.output import asynchronous, emit, emit_document, output_option
+from streams.cli.terminal import say
 from streams.provision import provision
 from streams.settings import Settings
 from topics.errors import BadInput, UnknownName
@@ -26,7 +27,7 @@ def broker() -> None:
 async def start(output: str) -> None:
     """Start Kafka here, unless it runs; and make the topics."""
     settings = Settings.load()
-    await ensure_broker(settings, lambda line: click.echo(line, err=True))
+    await ensure_broker(settings, lambda line: say(line, err=True))
     await provision(settings)
     _said(output, f"Kafka answers at {settings.bootstrap}", bootstrap=settings.bootstrap)
 
@@ -50,10 +51,10 @@ async def status(output: str) -> None:
     if output == "json":
         emit_document(found._asdict())
     else:
-        click.echo(f"{found.bootstrap}: {'answers' if found.answers else 'nothing answers'}")
+        say(f"{found.bootstrap}: {'answers' if found.answers else 'nothing answers'}")
         if found.pid is not None:
             mb = 1024 * 1024
-            click.echo(
+            say(
                 f"Kafka {found.version}, process {found.pid}: {found.memory_bytes // mb} MB of memory, "
                 f"{found.disk_bytes // mb} MB in {found.folder}"
             )
@@ -73,9 +74,9 @@ async def logs(lines: int, follow: bool) -> None:
             f"no log at {path}: the broker has not run here; start it with `segue broker start`"
         )
     with path.open(errors="replace") as file:
-        click.echo("".join(file.readlines()[-lines:]), nl=False)
+        say("".join(file.readlines()[-lines:]), nl=False)
         while follow:
-            click.echo(file.read(), nl=False)
+            say(file.read(), nl=False)
             await asyncio.sleep(LOG_POLL_S)
 
 
@@ -89,4 +90,4 @@ def _local() -> Settings:
 
 
 def _said(output: str, sentence: str, **fields: Any) -> None:
-    emit(fields) if output == "json" else click.echo(sentence)
+    emit(fields) if output == "json" else say(sentence)

@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
+from streams.cli.terminal import say
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -18,4 +20,4 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(main, {}, "segue", "_SEGUE_COMPLETE").source())
+    say(kind(main, {}, "segue", "_SEGUE_COMPLETE").source())

@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from streams.cli.output import asynchronous, emit, emit_document, output_option
-from streams.cli.render import terminal
 from streams.cli.tables import cut, plain_table, print_table
+from streams.cli.terminal import Text, say, terminal
 from streams.letters import document, newest_of_each, traceback_of, was_told
 from streams.refeed import Range, back_to_its_topic, feed, records_of
 from streams.settings import Settings
+from streams.visible import hanging, visible
 from streams.when import moment_of
 from topics.errors import BadInput, UnknownName
 from topics.flow import Received
@@ -48,9 +48,9 @@ async def list_letters(task: str | None, limit: int, output: str) -> None:
     elif found:
         print_table(_table(found))
     else:
-        click.echo("no dead letters", err=True)
+        say("no dead letters", err=True)
     if len(letters) > limit:
-        click.echo(f"and {len(letters) - limit} more: --limit {len(letters)}", err=True)
+        say(f"and {len(letters) - limit} more: --limit {len(letters)}", err=True)
 
 
 @dead_letters.command()
@@ -66,9 +66,10 @@ async def show(letter: str, output: str) -> None:
         return
     console = terminal()
     for name, value in told.items():
-        console.print(Text(f"{name:<10}", style="dim").append(str(value), style="default"), soft_wrap=True)
+        line = Text(f"{name:<10}", style="dim").append(visible(str(value)), style="default")
+        console.print(line, soft_wrap=True)
     if traceback := traceback_of(told["topic"], found.value):
-        console.print(Text(traceback), soft_wrap=True)
+        console.print(Text(hanging(traceback)), soft_wrap=True)
 
 
 @dead_letters.command()
@@ -91,9 +92,9 @@ async def replay(letter: str | None, task: str | None, every: bool, output: str)
     if output == "json":
         emit({"records": count, "left": left})
         return
-    click.echo(f"{count} records were fed to their topics again")
+    say(f"{count} records were fed to their topics again")
     if left:
-        click.echo(
+        say(
             f"{left} were not, of steps that failed for good: start their tasks again by another id", err=True
         )
 

@@ -16,7 +16,8 @@ from streams.cli.apps import app_argument, find_app
 from streams.cli.inputs import ensure_fits
 from streams.cli.output import TASK_FAILED, asynchronous, command_name, output_option
 from streams.cli.page import page_beside
-from streams.cli.render import Screen, terminal
+from streams.cli.render import Screen
+from streams.cli.terminal import terminal
 from streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from streams.dev import development
 from streams.history import ENDED

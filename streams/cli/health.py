@@ -1,12 +1,12 @@
 """Command: health."""
 
 import click
-from rich.text import Text
 
 from processors.preview import duration
 from streams.circuits import known
 from streams.cli.output import asynchronous, emit_document, output_option
 from streams.cli.tables import plain_table, print_table
+from streams.cli.terminal import Text, say
 from streams.settings import Settings
 from streams.when import moment_of
 from topics.health import Health
@@ -27,7 +27,7 @@ async def health(output: str) -> None:
         emit_document(found)
         return
     if not found:
-        click.echo("no candidate was called by a worker whose app has circuits", err=True)
+        say("no candidate was called by a worker whose app has circuits", err=True)
         return
     headings = ("CANDIDATE", "CIRCUIT", "SINCE", "FAILED", "P50", "P95", "AS OF")
     table = plain_table(*headings, right=("P50", "P95"))

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from streams.cli.terminal import say
 from streams.encryption import KEY_BYTES, KeyFile
 from topics import codec
 from topics.errors import BadInput
@@ -44,7 +45,7 @@ def add(file: Path, tenant: str | None, key_id: str | None) -> None:
     group: dict[str, str] = written["tenants"].setdefault(tenant, {}) if tenant else written["keys"]
     group[key_id] = b64encode(secrets.token_bytes(KEY_BYTES)).decode()
     _write(file, written)
-    click.echo(key_id)
+    say(key_id)
 
 
 def _written(file: Path) -> dict[str, Any]:

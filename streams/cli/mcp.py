@@ -7,6 +7,7 @@ import click
 from streams.broker import ensure_broker
 from streams.cli.apps import app_argument, find_app
 from streams.cli.output import asynchronous
+from streams.cli.terminal import say
 from streams.gateway import Client
 from streams.problems import Redacting
 from streams.settings import Settings
@@ -43,13 +44,13 @@ async def mcp(
     token = settings.mcp_token.get_secret_value() if settings.mcp_token else None
     host, port = _address(http) if http else ("", 0)
     listening = listening_at(host, port, token) if http else None
-    await ensure_broker(settings, lambda line: click.echo(line, err=True))
+    await ensure_broker(settings, lambda line: say(line, err=True))
     async with Client(settings) as client:
         server = server_of(found, client, terms)
         if listening is None:
             await serve_stdio(server)
             return
-        click.echo(f"{found.name} at http://{host}:{listening.getsockname()[1]}/mcp", err=True)
+        say(f"{found.name} at http://{host}:{listening.getsockname()[1]}/mcp", err=True)
         await serve_http(server, listening, host, token)
 
 

@@ -14,6 +14,7 @@ import click
 from pydantic_core import to_json
 
 from streams.user_code import WorkerLoop
+from streams.visible import escaped
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def command_name() -> str:
 
 def emit(value: Any, indent: int | None = None) -> None:
     """JSON on stdout: indented for a document, on one line in a stream."""
-    sys.stdout.write(to_json(value, indent=indent, fallback=_as_json).decode() + "\n")
+    sys.stdout.write(escaped(to_json(value, indent=indent, fallback=_as_json).decode()) + "\n")
     sys.stdout.flush()
 
 

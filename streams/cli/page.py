@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import click
 
 from streams.cli.output import asynchronous
+from streams.cli.terminal import say
 from streams.problems import Redacting
 from streams.settings import Settings
 from topics.errors import Unavailable
@@ -38,9 +39,9 @@ async def page(host: str, port: int | None, names: tuple[str, ...], read_only: b
     place, listening = opened(host, settings.page_port if port is None else port, names)
     if not place.is_loopback:
         may = "see every task" if read_only else "see every task, answer, signal and cancel"
-        click.echo(f"there is no login: whoever reaches {host}:{place.port} may {may}", err=True)
+        say(f"there is no login: whoever reaches {host}:{place.port} may {may}", err=True)
     async with KafkaSource(settings) as source:
-        click.echo(f"the tasks are at {place.url}", err=True)
+        say(f"the tasks are at {place.url}", err=True)
         await serve_page(source, place, listening, read_only=read_only)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as RichText
 
 from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
 from processors.preview import duration, preview
@@ -26,6 +26,8 @@ from processors.timeline import WENT_ON, Timeline
 from processors.wording import answer_line, mark_of, outcome_line, spent_line, took_ms_of
 from processors.writing import Piece
 from streams.cli.fields import fields
+from streams.cli.terminal import Text, terminal
+from streams.visible import hanging, visible
 from streams.when import clock, moment_of
 from topics.parts import Spent
 from topics.records import Option
@@ -37,9 +39,6 @@ REASON_LINES_MAX = 4
 
 WRITTEN_CHARS_MAX = 400
 """Of a text that is being written: its last lines."""
-
-UNCUT = 100_000
-"""The width of lines that no terminal shows: they are for files and pipes."""
 
 SIGNS: dict[Mark, tuple[str, str]] = {
     "": (" ", " "),
@@ -135,7 +134,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """A sentence of Segue's own, beside what the task does."""
-        self.console.print(Text(text, style="dim italic"), soft_wrap=True)
+        self.console.print(Text(hanging(text), style="dim italic"), soft_wrap=True)
 
     @contextmanager
     def footer(self, timeline: Timeline) -> Generator[None]:
@@ -174,7 +173,9 @@ class Screen:
             return WIDE_COLUMNS
         return MEDIUM_COLUMNS if self.console.width >= MEDIUM else NARROW_COLUMNS
 
-    def _line(self, line: Text) -> None:
+    def _line(self, line: RichText) -> None:
+        """On one line, whatever stands in it: a second one could pass for another moment."""
+        line = RichText(" ").join(line.split("\n")) if "\n" in line.plain else line
         self.console.print(
             line, no_wrap=True, overflow="ellipsis", crop=self.is_terminal, soft_wrap=not self.is_terminal
         )
@@ -219,7 +220,7 @@ class Screen:
         for number, option in enumerate(options, 1):
             self._hung(indent + Text(f"{number:>2}  ", style="bold blue"), option.label)
 
-    def _hung(self, head: Text, text: str) -> None:
+    def _hung(self, head: RichText, text: str) -> None:
         """Wrapped, each line as far in as the first."""
         parts = Text(text).wrap(self.console, max(1, self.console.width - head.cell_len))
         for number, part in enumerate(parts):
@@ -325,23 +326,15 @@ class Screen:
             self.result(timeline.result)
         for left in timeline.not_undone:
             what = f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}"
-            self.console.print(Text(what, style="bold red"), soft_wrap=True)
+            self.console.print(Text(hanging(what), style="bold red"), soft_wrap=True)
         problem = timeline.problem
         if problem is None:
             return
         self.console.print()
         told = problem.message if problem.type in problem.message else f"{problem.type}: {problem.message}"
-        self.console.print(Text(told, style="bold red"), soft_wrap=True)
+        self.console.print(Text(hanging(told), style="bold red"), soft_wrap=True)
         if problem.traceback:
-            self.console.print(Text(problem.traceback.rstrip(), style="dim"), soft_wrap=True)
-
-
-def terminal(stderr: bool = False) -> Console:
-    """The terminal; a pipe or file gets plain lines, which are never cut."""
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, width=UNCUT)
-    return console
+            self.console.print(Text(hanging(problem.traceback.rstrip()), style="dim"), soft_wrap=True)
 
 
 def _running(timeline: Timeline, written: Mapping[int, str]) -> RenderableType:
@@ -367,4 +360,5 @@ def _cell(text: str, width: int) -> str:
     """Padded, or cut with an ellipsis, and two spaces after it."""
     if width == 0:
         return ""
+    text = visible(text)
     return f"{text if len(text) <= width else text[: width - 1] + '…':<{width}}  "

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any, cast
 
 import click
-from rich.text import Text
 
 from processors.schedules import Missed, Overlap, Spec, Told, check
 from streams.answers import json_or_text
@@ -13,6 +12,7 @@ from streams.cli.inputs import ensure_fits
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.render import STATE_STYLE
 from streams.cli.tables import cut, plain_table, print_table
+from streams.cli.terminal import Text, say
 from streams.gateway import Client
 from streams.schedules import add, listed, tell
 from streams.settings import Settings
@@ -38,7 +38,7 @@ async def _list(output: str) -> None:
         emit_document(found)
         return
     if not found:
-        click.echo("no schedules", err=True)
+        say("no schedules", err=True)
         return
     table = plain_table("SCHEDULE", "WORKFLOW", "CRON", "ZONE", "STATE", "NEXT", "LAST")
     table.add_column("")
@@ -132,4 +132,4 @@ def _moment(time: datetime | None) -> str:
 
 
 def _said(output: str, sentence: str, name: str) -> None:
-    emit({"schedule": name}) if output == "json" else click.echo(sentence)
+    emit({"schedule": name}) if output == "json" else say(sentence)

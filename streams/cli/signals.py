@@ -10,6 +10,7 @@ from processors.questions import option_with
 from streams.answers import chosen, json_or_text, question_for
 from streams.cli.output import asynchronous, command_name, emit, output_option
 from streams.cli.task_ids import task_argument
+from streams.cli.terminal import say
 from streams.gateway import Client
 from streams.settings import Settings
 from topics.records import Question, Status
@@ -33,7 +34,7 @@ async def answer(task: str, value: str, step: int | None, output: str) -> None:
     said = confirmed(question, meant, value)
     _said(output, said, task=task, step=question.step, value=meant, counted=counted)
     if not counted:
-        click.echo(f"{task} has not taken the answer yet: is a worker running, or is it parked?", err=True)
+        say(f"{task} has not taken the answer yet: is a worker running, or is it parked?", err=True)
 
 
 @click.command()
@@ -70,7 +71,7 @@ async def cancel(task: str, reason: str, force: bool, output: str) -> None:
     said = f"told {task} to end at once" if force else f"asked {task} to stop"
     _said(output, said, task=task, reason=reason, force=force)
     if not force and (later := heard_later(status)):
-        click.echo(later, err=True)
+        say(later, err=True)
 
 
 def heard_later(status: Status) -> str | None:
@@ -90,4 +91,4 @@ def confirmed(question: Question, meant: Any, typed: str) -> str:
 
 
 def _said(output: str, sentence: str, **fields: object) -> None:
-    emit(fields) if output == "json" else click.echo(sentence)
+    emit(fields) if output == "json" else say(sentence)

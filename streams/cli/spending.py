@@ -10,6 +10,7 @@ from processors.wording import spent_line
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.tables import plain_table, print_table
 from streams.cli.task_ids import task_argument
+from streams.cli.terminal import say
 from streams.gateway import Client
 from streams.settings import Settings
 from topics.errors import BadInput
@@ -39,7 +40,7 @@ async def budget(task: str, usd: float | None, tokens: int | None, output: str) 
         emit({"task": task, "usd": usd, "tokens": tokens})
         return
     limits = [dollars(usd) if usd is not None else "", f"{tokens:,} tokens" if tokens is not None else ""]
-    click.echo(f"{task} may use {' and '.join(filter(None, limits))} in all")
+    say(f"{task} may use {' and '.join(filter(None, limits))} in all")
 
 
 @click.command()
@@ -64,7 +65,7 @@ async def usage(by: str, output: str) -> None:
         emit_document([{by: name or None, "tasks": tasks, "spent": spent} for name, tasks, spent in sums])
         return
     if not sums:
-        click.echo("no task has consumed anything", err=True)
+        say("no task has consumed anything", err=True)
         return
     figures = ("TASKS", "CALLS", "SPENT")
     table = plain_table(by.upper(), *figures, right=figures)

@@ -4,16 +4,23 @@ A pipe or file gets everything.
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from streams.cli.render import terminal
+from streams.cli.terminal import Text, terminal
+from streams.visible import visible
+
+
+class PlainTable(Table):
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Each cell on one line: a second one could pass for a row."""
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
     """With these columns to begin with, none of them wrapped; those in `right` stand to the right."""
-    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    table = PlainTable(box=None, pad_edge=False, header_style="dim", show_edge=False)
     for heading in headings:
         table.add_column(heading, no_wrap=True, justify="right" if heading in right else "left")
     return table

@@ -8,6 +8,7 @@ from click.shell_completion import CompletionItem
 
 from streams.gateway import Client
 from streams.settings import Settings
+from streams.visible import visible
 from topics.errors import SegueError
 
 COMPLETED_MAX = 30
@@ -24,8 +25,9 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 async def _newest(incomplete: str) -> list[CompletionItem]:
     async with Client(Settings.load()) as client:
-        found = [s for s in await client.statuses() if s.task.startswith(incomplete)]
-    return [CompletionItem(s.task, help=f"{s.workflow}, {s.state}") for s in found[:COMPLETED_MAX]]
+        every = await client.statuses()
+    found = [s for s in every if s.task.startswith(incomplete) and visible(s.task) == s.task]
+    return [CompletionItem(s.task, help=visible(f"{s.workflow}, {s.state}")) for s in found[:COMPLETED_MAX]]
 
 
 task_argument = click.argument("task", shell_complete=_complete)

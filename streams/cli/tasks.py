@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from processors.app import App
 from processors.budget import budget_in
@@ -17,9 +16,10 @@ from streams.answers import json_or_text
 from streams.cli.apps import app_option, find_app
 from streams.cli.inputs import ensure_fits
 from streams.cli.output import TASK_FAILED, asynchronous, emit, emit_document, output_option, run_option
-from streams.cli.render import STATE_STYLE, WIDE, Screen, terminal
+from streams.cli.render import STATE_STYLE, WIDE, Screen
 from streams.cli.tables import cut, plain_table, print_table
 from streams.cli.task_ids import task_argument
+from streams.cli.terminal import Text, say, terminal
 from streams.cli.watching import at_the_terminal, candidates_of, emit_moment, how_to_answer, watch
 from streams.gateway import Client
 from streams.history import STATES
@@ -79,12 +79,12 @@ async def run(
     async with Client(Settings.load()) as client:
         budget = budget_in({"usd": usd, "tokens": tokens}) if usd is not None or tokens is not None else None
         if task is not None and (state := await _state_of(client, task)):
-            click.echo(f"there is a task {task} already, which is {state}: no other is started", err=True)
+            say(f"there is a task {task} already, which is {state}: no other is started", err=True)
         started = await client.start(
             workflow, value, task, version, tenant=tenant, priority=priority, budget=budget
         )
         if not wait:
-            emit({"task": started}) if output == "json" else click.echo(started)
+            emit({"task": started}) if output == "json" else say(started)
             return
         await _follow(client, started, found, output, leave_parked=True)
 
@@ -116,11 +116,11 @@ async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output
         emit_document(found[:limit])
         return
     if not found:
-        click.echo("no tasks" if not every else f"none of {len(every)} tasks is like that", err=True)
+        say("no tasks" if not every else f"none of {len(every)} tasks is like that", err=True)
         return
     print_table(_table(found[:limit], narrow=terminal().width < WIDE))
     if len(found) > limit:
-        click.echo(f"and {len(found) - limit} more: --limit {len(found)}", err=True)
+        say(f"and {len(found) - limit} more: --limit {len(found)}", err=True)
 
 
 @click.command()

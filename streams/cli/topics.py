@@ -2,12 +2,13 @@
 
 import click
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as RichText
 
 from processors.preview import duration
 from streams import acls
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.tables import plain_table, print_table
+from streams.cli.terminal import Text, say
 from streams.cli.worker import stages_of
 from streams.refeed import Range, again, feed, once_each, parse_bound, records_of
 from streams.settings import Settings
@@ -82,7 +83,7 @@ async def replay_range(
     if output == "json":
         emit({"topic": topic, "records": count, "dry_run": dry_run})
     else:
-        click.echo(f"{count} records {'would be' if dry_run else 'were'} fed to {topic} again")
+        say(f"{count} records {'would be' if dry_run else 'were'} fed to {topic} again")
 
 
 @topics.command(name="acls")
@@ -120,7 +121,7 @@ def print_acls(
     if output == "json":
         emit_document([right._asdict() for right in rights])
     else:
-        click.echo("\n".join(acls.commands(settings, rights)))
+        say("\n".join(acls.commands(settings, rights)))
 
 
 def _table(settings: Settings, found: list[TopicSurvey]) -> Table:
@@ -148,7 +149,7 @@ def _kept(each: TopicSurvey) -> str:
     return duration(each.topic.retention_ms)
 
 
-def _lag(each: TopicSurvey) -> Text:
+def _lag(each: TopicSurvey) -> RichText:
     if not each.lag:
         return Text(", ".join(each.topic.read_by), style="dim")
     parts = [Text(f"{stage} {lag:,}", style="yellow" if lag else "green") for stage, lag in each.lag.items()]

@@ -7,6 +7,7 @@ import click
 from streams.broker import ensure_broker
 from streams.cli.apps import app_argument, find_app
 from streams.cli.output import asynchronous
+from streams.cli.terminal import say
 from streams.collector import look_for_garbage_less_often
 from streams.problems import Redacting
 from streams.settings import Settings
@@ -27,7 +28,7 @@ async def worker(app: str | None, stages: str | None) -> None:
     """
     found, wanted, settings = find_app(app), stages_of(stages), Settings.load()
     logging.basicConfig(level=logging.INFO, handlers=[_to_stderr()])
-    await ensure_broker(settings, lambda line: click.echo(line, err=True))
+    await ensure_broker(settings, lambda line: say(line, err=True))
     running = Worker(found, settings, wanted)
     asked_to_stop = running.stop_on_signals()
     await running.start()

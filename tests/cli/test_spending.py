@@ -11,8 +11,9 @@ from rich.console import Console
 from processors.timeline import Timeline
 from processors.wording import spent_line
 from streams.cli import main
-from streams.cli.render import UNCUT, Screen
+from streams.cli.render import Screen
 from streams.cli.spending import _sums  # pyright: ignore[reportPrivateUsage]
+from streams.cli.terminal import UNCUT
 from tests.builders import call_model, critique, failure
 from topics import codec
 from topics.flow import Received

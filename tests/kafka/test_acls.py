@@ -250,7 +250,8 @@ async def test_all_works_with_the_rights_that_are_printed(
 async def _answered(me: Client, task: str) -> None:
     while True:
         with suppress(UnknownName, BadInput):  # it is not there, or does not ask yet
-            return await me.answer(task, "yes")
+            await me.answer(task, "yes")
+            return
         await asyncio.sleep(0.1)
 
 

@@ -9,6 +9,7 @@ import httpx
 from processors.writing import Piece
 from streams.answers import check_answer, question_for
 from streams.history import ENDED, LOG_TOPICS, ended_how
+from streams.ids import new_id
 from streams.page import Guard, Page, Place
 from streams.page.index import Index
 from streams.reader import in_order
@@ -78,7 +79,8 @@ class Played:
     ) -> bool:
         question = question_for(await self.status(task), step)
         check_answer(question, value)
-        given = {"kind": "answer", "task": task, "step": question.step, "value": value, "id": id, "by": by}
+        given = {"kind": "answer", "task": task, "step": question.step, "value": value, "by": by}
+        given["id"] = id or new_id()
         await self._tell(task, given)
         return has_counted(await self.history(task), question, Answer.model_validate(given))
 
