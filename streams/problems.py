@@ -299,8 +299,8 @@ class Redacting(logging.Formatter):
     """Of what is logged, by whomever: libraries log URLs, and a bug's traceback shows the error's text.
 
     A traceback in the log is bounded as any other, since its exception may be of user code; it shows Segue's
-    own frames, since the mistake may be there. What a terminal would obey is made visible, and lines after the
-    first are indented: none passes for an entry of its own.
+    own frames, since the mistake may be there. What a terminal would obey is made visible, and lines after
+    the first are indented: none passes for an entry of its own.
     """
 
     def formatException(  # noqa: N802 - so it is called in logging
