@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from processors.blob import taken
 from processors.budget import consumed, step_error
+from processors.parking import PUT_ASIDE
 from processors.step import Step
 from topics import codec
 from topics.errors import BadInput, StepError
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
 
 
 def letter_reason(event: StepFailed) -> str | None:
-    """Return the reason of the dead letter of a failed call; None for a child, which has a result."""
-    return None if event.route is None else f"{event.route}: {event.problem.message}"
+    """Return the reason of the dead letter of a failed call; None where something else tells of it.
+
+    A child has a result. A record that a stage could not process is among the dead letters itself.
+    """
+    if event.route is None or event.problem.type == PUT_ASIDE:
+        return None
+    return f"{event.route}: {event.problem.message}"
 
 
 def settle(performance: "Performance", step: Step, event: StepSucceeded | StepFailed) -> None:

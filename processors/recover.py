@@ -18,7 +18,7 @@ from processors.budget import exceeded, together, used_up
 from processors.routes import Policy
 from topics import codec
 from topics.errors import BadRecord, UnknownName
-from topics.flow import Decision, Publish, Received, Stage, dead_letter
+from topics.flow import Decision, Publish, Received, Stage
 from topics.parts import Refusal, Spent
 from topics.records import AttemptFailed, CallModel, CallTool, Delay, Problem, StepFailed
 

@@ -36,7 +36,7 @@ LINES = f"{HOSTILE}\x1b]52;c;aGk=\x07\x1b[2J\rFORGED\nFORGED\x7f\x08\x00\x0b\x85
 """What may stand anywhere else."""
 
 
-@workflow(name=LINES)
+@workflow
 async def anything(task: Task, given: str) -> str:
     return given
 

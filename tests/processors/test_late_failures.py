@@ -2,9 +2,11 @@
 
 import pytest
 
+from processors.aside import put_aside
 from segue import App, Task, tool, workflow
 from streams.letters import traceback_of, was_told
 from tests.driver import Driver
+from topics import codec
 from topics.flow import Received
 from topics.records import AttemptFailed, CallTool, Problem, StepFailed
 
@@ -67,6 +69,21 @@ def test_a_step_that_fails_for_good_is_one_dead_letter_however_often_it_is_told(
     assert driver.reasons() == [f"breaks: {event.problem.message}"]
     assert was_told(letter)
     assert "1 // 0" in (traceback_of("events", letter.value) or "")
+
+
+def test_a_step_of_a_record_that_was_put_aside_has_one_dead_letter() -> None:
+    """The record's own: see `aside`."""
+    driver = Driver(APP)
+    driver.submit("goes_on")
+    while not driver.logs["tool-calls"]:
+        driver.act()
+    record = driver.logs["tool-calls"].pop()
+    for publish in put_aside(record, "tool", "it can't be read", driver.now_ms).publish:
+        assert publish.value is not None
+        value = publish.value if isinstance(publish.value, bytes) else codec.encode(publish.value)
+        driver.put(publish.topic, publish.key.encode(), value, publish.headers)
+    driver.run()
+    assert (driver.result().result, driver.reasons()) == ("done", ["it can't be read"])
 
 
 def only_letter(driver: Driver) -> Received:
