@@ -38,6 +38,7 @@ from processors.openapi import OpenApiTool
 from processors.questions import close_question, open_question, option_with
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.saga import CURRENT, Owed, Saga, owed_for
+from processors.schemas import schema_of
 from processors.step import Step, reader
 from topics.codec import describe
 from topics.errors import BadInput, StepError
@@ -565,7 +566,7 @@ async def _or_failure(step: Awaitable[T]) -> T | StepError:
 def _shape(output: Any) -> tuple[Callable[[Any], Any] | None, dict[str, Any]]:
     """What reads a JSON value as that type, and the JSON schema that says so."""
     adapter = adapter_of("output=, answer= or a signal's value", Any if output is object else output)
-    return reader(adapter), adapter.json_schema()
+    return reader(adapter), schema_of(adapter)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -4,13 +4,13 @@ A program gives an option's value. Who types at a terminal sees numbers and labe
 """
 
 import json
-from typing import Any, cast
+from typing import Any
 
-from jsonschema import Draft202012Validator
 from pydantic_core import to_jsonable_python
 
 from processors.preview import headline
 from processors.questions import is_same, option_with
+from streams.executors.typed import misfit
 from topics.errors import BadInput
 from topics.records import Question, Status
 
@@ -36,11 +36,9 @@ def check_answer(question: Question, value: Any) -> None:
     if question.options and question.answer is None:
         raise BadInput(f"{_shown(value)} is not among the options: {listed(question)}")
     if question.answer is not None:
-        errors = cast("Any", Draft202012Validator(question.answer)).iter_errors(value)
-        problem = next(iter(errors), None)
-        if problem is not None:
-            where = ".".join(map(str, problem.absolute_path)) or "it"
-            raise BadInput(f"the answer does not fit the question: {where}: {problem.message}")
+        wrong = misfit(question.answer, value)
+        if wrong is not None:
+            raise BadInput(f"the answer does not fit the question: {wrong}")
 
 
 def chosen(question: Question, text: str) -> Any:

@@ -122,7 +122,10 @@ def too_deep(body: bytes, most: int = DEPTH_MAX) -> bool:
     return max(accumulate(1 if each else -1 for each in brackets), default=0) > most
 
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string that has no end reaches to the end of the text: if it did not match, each quote in it would be
+tried again, in a time that grows with the square of the length."""
+
 _NO_NUMBER = re.compile(rb"NaN|Infinity")
 _OPENING = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))

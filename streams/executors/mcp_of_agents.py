@@ -15,7 +15,7 @@ from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, REQUEST_TIMEOUT
 from pydantic_ai.exceptions import ModelRetry
 from pydantic_ai.mcp import MCPToolset
 
-from streams.executors import mcp_listing, mcp_processes
+from streams.executors import mcp_checked, mcp_listing, mcp_processes
 from streams.executors.mcp import IDEMPOTENCY_KEY
 from streams.executors.mcp_session import SESSION_UNKNOWN
 from topics.errors import Retryable
@@ -75,5 +75,6 @@ def _is_lost(error: MCPError) -> bool:
 
 
 setattr(MCPToolset, "_call_tool_checked", _call_by_policy)  # noqa: B010 - a method is replaced
+mcp_checked.install()
 mcp_listing.install()
 mcp_processes.install()

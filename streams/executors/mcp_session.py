@@ -16,7 +16,6 @@ from typing import Any
 
 import anyio
 import httpx2
-from jsonschema.exceptions import UnknownType
 from mcp import Client, Implementation, MCPError, StdioServerParameters, stdio_client
 from mcp.client import IncomingMessage, Transport
 from mcp.client.streamable_http import streamable_http_client
@@ -33,15 +32,16 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from referencing.exceptions import Unresolvable
 
 from processors.routes import McpServer
-from streams.executors import mcp_listing, mcp_processes
+from streams.executors import mcp_checked, mcp_listing, mcp_processes
 from streams.executors.mcp_listing import reading
-from streams.executors.schema import faults
+from streams.executors.schema import faults, unusable
 from streams.executors.stderr import LastWords, last_words
 from streams.problems import http_message, may_retry, problem_of
 from topics.errors import Permanent, Retryable, SegueError, sole
 
 log = logging.getLogger(__name__)
 
+mcp_checked.install()
 mcp_listing.install()
 mcp_processes.install()
 
@@ -80,6 +80,7 @@ class Session:
         self._left_out: dict[str, str] = {}
         self._has_served = False
         self._listing = asyncio.Lock()
+        self._reported: set[str] = set()
         self._doubt: asyncio.Task[None] | None = None
         self._incoming: Any = None
         self._words = LastWords()
@@ -154,9 +155,19 @@ class Session:
             async with self._listing:
                 if self._tools is known:
                     self._tools, self._left_out = await _listed(self.client, self._server.name)
+                    self._report_unusable()
         if (fault := self._fault(tool, arguments)) is not None:
             raise Permanent(f"MCP server {self._server.name!r}: {fault}")
         return self._tools[tool]
+
+    def _report_unusable(self) -> None:
+        """Once in a session, what can't be checked here; the server checks it."""
+        for tool in self._tools.values():
+            for what in unusable([tool.input_schema, tool.output_schema]):
+                sentence = f"MCP server {self._server.name!r}: tool {tool.name!r}: {what}"
+                if sentence not in self._reported:
+                    self._reported.add(sentence)
+                    log.warning("%s", sentence)
 
     def forget_tools(self) -> None:
         self._tools = {}
@@ -184,7 +195,7 @@ class Session:
             return f"no tool {tool!r}; there are: {', '.join(sorted(self._tools)) or 'none'}"
         try:
             fault = faults(self._tools[tool].input_schema, arguments)
-        except (Unresolvable, UnknownType) as error:  # the server validates too
+        except Unresolvable as error:  # the server validates too
             log.warning(
                 "MCP server %r: the schema of tool %r can't be read: %s", self._server.name, tool, error
             )

@@ -10,6 +10,7 @@ A document is read when it is first needed and kept; one by URL is read again wh
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ from streams.executors.openapi_request import Request, request_of
 from streams.executors.openapi_security import authorize
 from streams.problems import http_message, may_retry, retry_after_s
 from topics.errors import Permanent, Retryable
+
+log = logging.getLogger(__name__)
 
 DOCUMENT_BYTES_MAX = 50_000_000
 DOCUMENT_S_MAX = 30.0
@@ -79,6 +82,8 @@ class Service:
         async with self._reading:
             if self._document is None:
                 self._document = await self._fetched()
+                for sentence in self._document.unusable():
+                    log.warning("%s: its document: %s", self._api.label, sentence)
             return self._document
 
     async def _fetched(self) -> Document:
@@ -86,14 +91,15 @@ class Service:
         if not isinstance(source, str):
             return Document(source)
         if not source.startswith(("http://", "https://")):
-            return Document(_parsed(await asyncio.to_thread(_of_file, source)))
+            return Document(await asyncio.to_thread(lambda: _parsed(_of_file(source))))
         try:
             async with asyncio.timeout(DOCUMENT_S_MAX):
                 status, headers, body = await self._exchange(Request("GET", source), DOCUMENT_BYTES_MAX)
         except TimeoutError:
             raise Retryable(f"its document did not come within {DOCUMENT_S_MAX:g} s") from None
         _raise_for(status, headers, body)
-        return Document(_parsed(body.decode(errors="replace")), source)
+        text = body.decode(errors="replace")
+        return Document(await asyncio.to_thread(_parsed, text), source)
 
     # ------------------------------------------------------------ the call
 
@@ -162,16 +168,13 @@ def _parsed(text: str) -> Any:
     """JSON, or YAML where there is a library for it."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
-        import yaml
+        from streams.executors.openapi_yaml import parsed
     except ImportError:
         raise Permanent("its document is no JSON; to read YAML, install pyyaml") from None
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise Permanent(f"its document is neither JSON nor YAML: {' '.join(str(error).split())}") from None
+    return parsed(text)
 
 
 def _json(body: bytes) -> Any:

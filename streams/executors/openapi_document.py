@@ -17,7 +17,7 @@ from referencing import Registry, Specification
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
 
-from streams.executors.schema import faults
+from streams.executors.schema import bounded, faults, unusable
 from topics.errors import Permanent
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -55,8 +55,12 @@ class Document:
     def validator(self, *, written: bool) -> Any:
         dialects: Any = openapi_schema_validator  # its classes are made at run time, without types
         if self.version.startswith("3.1"):
-            return dialects.OAS31Validator
-        return dialects.OAS30WriteValidator if written else dialects.OAS30ReadValidator
+            return bounded(dialects.OAS31Validator)
+        return bounded(dialects.OAS30WriteValidator if written else dialects.OAS30ReadValidator)
+
+    def unusable(self) -> list[str]:
+        """The patterns of its schemas that are not checked, and why."""
+        return unusable(self.root.value)
 
     def operation(self, name: str) -> "Operation":
         """By its id, or as `GET /pets/{id}`. Raises `Permanent` naming those that there are."""

@@ -29,8 +29,9 @@ from pydantic_ai.tools import ToolDefinition
 from processors.model import Turn, conversation
 from processors.reply import Reply
 from processors.routes import ModelCandidate, ModelRoute
-from streams.executors.schema import faults
+from processors.schemas import type_decides
 from streams.executors.streamed import request_streamed
+from streams.executors.typed import misfit
 from streams.prices import Prices
 from streams.problems import OutputRefused, Withheld, http_message, may_retry, retry_after_s
 from streams.telling import TELLING
@@ -123,7 +124,7 @@ def request_key(call: CallModel) -> str:
 def parameters(schema: dict[str, Any] | None) -> ModelRequestParameters:
     if schema is None:
         return ModelRequestParameters()
-    asked = as_object(schema)
+    asked = as_object({key: value for key, value in schema.items() if key != "$comment"})
     about = schema.get("description") or "The answer to what was asked."
     return ModelRequestParameters(
         output_mode="auto",
@@ -177,12 +178,19 @@ def _called(response: ModelResponse) -> str | dict[str, Any] | None:
 def _structured(said: str | dict[str, Any], schema: dict[str, Any]) -> Any:
     try:
         value = json.loads(_unfenced(said)) if isinstance(said, str) else said
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OutputRefused(_kept(said), f"The answer is not JSON: {error}.") from None
     asked = as_object(schema)
-    if (fault := faults(asked, value)) is not None:
+    if (fault := misfit(_required(schema, asked), value)) is not None:
         raise OutputRefused(value, f"The answer does not fit its schema: {fault}.")
     return value if asked is schema else value[WRAPPED]
+
+
+def _required(schema: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """What the answer must fit here: where the type decides, only that there is one."""
+    if not type_decides(schema):
+        return asked
+    return schema if asked is schema else as_object({})
 
 
 def _unfenced(text: str) -> str:

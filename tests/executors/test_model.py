@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
@@ -13,6 +13,7 @@ from processors.app import App
 from processors.prices import Price
 from processors.reply import Reply
 from processors.routes import ModelCandidate, ModelRoute
+from processors.schemas import TYPE_DECIDES, schema_of
 from streams.executors import ModelExecutor
 from streams.problems import OutputRefused, Withheld, problem_of
 from tests.executors.calls import call_model
@@ -304,6 +305,33 @@ async def test_a_date_that_is_none_loops_back(there: Provider) -> None:
     schema = {"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}
     critique = await refused(there, Said(tool='{"day": "2026-02-30"}'), schema=schema)
     assert critique.reason == "The answer does not fit its schema: day: '2026-02-30' is not a 'date'."
+
+
+@pytest.mark.parametrize(
+    ("type_", "answer"),
+    [
+        (Annotated[float, Field(multiple_of=0.01)], 19.99),
+        (Annotated[str, Field(pattern=r"^\p{L}+$")], "Évora"),
+        (set[str], ["a", "a"]),
+        (int, "5"),
+        (Annotated[float, BeforeValidator(lambda text: text.replace(",", "."))], "19,99"),
+    ],
+)
+async def test_what_the_type_takes_is_not_refused(there: Provider, type_: Any, answer: Any) -> None:
+    there.next = Said(tool=TypeAdapter(dict[str, Any]).dump_json({"answer": answer}).decode())
+    assert (await ask(call_model(output=schema_of(TypeAdapter(type_))), CHAT)).result == answer
+    assert "$comment" not in str(there.sent[0].body)
+
+
+async def test_an_answer_that_is_missing_loops_back_whoever_decides(there: Provider) -> None:
+    loose = {"type": "number", "$comment": TYPE_DECIDES}
+    critique = await refused(there, Said(tool="{}"), schema=loose)
+    assert critique.reason == "The answer does not fit its schema: 'answer' is a required property."
+
+
+async def test_an_output_that_is_nested_without_end_loops_back(there: Provider) -> None:
+    critique = await refused(there, Said("[" * 100_000))
+    assert critique.reason.startswith("The answer is not JSON: ")
 
 
 @pytest.mark.parametrize("candidate", [OPENAI, CHAT, ANTHROPIC])
