@@ -45,6 +45,7 @@ from topics.parts import Budget
 
 if TYPE_CHECKING:
     from processors.agents import Durable
+    from processors.performance import Performance
     from processors.schedules import Schedule
 
 P = ParamSpec("P")
@@ -290,6 +291,14 @@ class App:
         if not isinstance(route, ToolRoute):
             raise UnknownName(f"no tool route {name!r} in app {self.name!r}: add it to its tools or routes")
         return route
+
+    def observed(self, performance: "Performance", workflow: Awaitable[Any]) -> Awaitable[Any]:
+        """The workflow, whose agents report their spans and metrics once."""
+        if not self.agents:
+            return workflow
+        from processors.agent_telemetry import reported_once  # noqa: PLC0415 - as in `_durable`
+
+        return reported_once(performance, workflow)
 
     def check(self, name: str) -> Check[Any, ...]:
         if name not in self.checks:

@@ -79,13 +79,16 @@ FROM_OUTSIDE = ("answered", "signal_received")
 
 
 class Conduct(Stage):
-    """The tasks of one partition."""
+    """The tasks of one partition. One that is `silent` decides what another decides, and reports nothing."""
 
-    def __init__(self, app: App, state: State, entropy: Entropy, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, app: App, state: State, entropy: Entropy, limits: Limits = LIMITS, *, silent: bool = False
+    ) -> None:
         self._app = app
         self._state = state
         self._entropy = entropy
         self._limits = limits
+        self._silent = silent
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
         self._tried: str | None = None
         """The parked task that the last tick tried."""
@@ -94,7 +97,8 @@ class Conduct(Stage):
     def _remember(self) -> None:
         """All that is kept in memory, by the state."""
         self._admission = Admission(self._state, self._limits)
-        self._live = LiveTasks(self._app, self._state, self._entropy, self._limits.live_tasks_max)
+        most = self._limits.live_tasks_max
+        self._live = LiveTasks(self._app, self._state, self._entropy, most, silent=self._silent)
         self._marks = Marks(self._state)
 
     def handle(self, record: Received, now_ms: int) -> Decision:
@@ -183,7 +187,8 @@ class Conduct(Stage):
             return self._again(event, known, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
-        live = Live(Performance(self._app, event, self._entropy), 1, record.partition, record.offset)
+        performance = Performance(self._app, event, self._entropy, replaying=self._silent)
+        live = Live(performance, 1, record.partition, record.offset)
         self._live.keep(live)
         entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))
         self._admission.opened(event)
@@ -326,7 +331,7 @@ class Conduct(Stage):
         while following is not None:
             decision.publish += abandoned(live.performance)
             live.performance.close()
-            live.performance = Performance(self._app, following, self._entropy)
+            live.performance = Performance(self._app, following, self._entropy, replaying=self._silent)
             decision.publish.append(Publish("events", following.task, following))
             decision.publish += live.performance.take()
             following = next_run(live.performance)

@@ -71,11 +71,12 @@ class Live:
 class LiveTasks:
     """Finds tasks, in memory or by their journals; `most` of them stay."""
 
-    def __init__(self, app: App, state: State, entropy: Entropy, most: int) -> None:
+    def __init__(self, app: App, state: State, entropy: Entropy, most: int, *, silent: bool = False) -> None:
         self._app = app
         self._state = state
         self._entropy = entropy
         self._most = most
+        self._silent = silent
         self._tasks: OrderedDict[str, Live] = OrderedDict()
 
     def get(self, task: str) -> Live | None:
@@ -108,13 +109,19 @@ class LiveTasks:
         head, _, begun = codec.unsealed(first).partition(b"\n")
         steps, partition, offset, *waits = head.split()
         submitted: Submitted = codec.decode("events", begun)
-        performance = Performance(self._app, submitted, self._entropy, queued=bool(waits))
-        live = Live(performance, 0, int(partition), int(offset), parked=self._parked(task))
+        parked = self._parked(task)
+        replaying = self._silent or parked is None or parked.since > 0
+        performance = Performance(
+            self._app, submitted, self._entropy, queued=bool(waits), replaying=replaying
+        )
+        live = Live(performance, 0, int(partition), int(offset), parked=parked)
         self._played(live, int(steps))
         for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
+            performance.replaying = self._silent or parked is None or live.seq < parked.since
             performance.apply(codec.decode("events", happened))
             self._played(live, int(head))
+        performance.replaying = self._silent
         live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
         return live
 

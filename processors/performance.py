@@ -27,6 +27,7 @@ from processors import outcomes
 from processors.again import abandoned, heard_as, of_an_earlier_run, too_much_held
 from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
 from processors.ending import Ending, cancelled, ending_of
+from processors.event_identity import identity_of
 from processors.loop import WorkflowLoop
 from processors.parking import by_absence, by_bug, by_change, by_event, by_failure, is_bug
 from processors.questions import answer, close_question, objection
@@ -82,13 +83,22 @@ NOW_MS_MAX = 253_402_300_799_999
 class Performance:
     """A task in play. Whoever applies events takes what the coroutine asked for with `take`.
 
-    `queued`: the task waits for its turn; `waited`: it did.
+    `queued`: the task waits for its turn; `waited`: it did. `replaying`: what happens has happened before.
     """
 
-    def __init__(self, app: "App", submitted: Submitted, entropy: Entropy, *, queued: bool = False) -> None:
+    def __init__(
+        self,
+        app: "App",
+        submitted: Submitted,
+        entropy: Entropy,
+        *,
+        queued: bool = False,
+        replaying: bool = False,
+    ) -> None:
         self.app = app
         self.submitted = submitted
         self.entropy = entropy
+        self.replaying = replaying
         self.now_ms = 0
         self.steps = Steps(submitted)
         self.questions: dict[int, Step] = {}
@@ -111,7 +121,7 @@ class Performance:
         self._loop = WorkflowLoop(self.steps.expect_timer, submitted.task)  # type: ignore[abstract]
         self._advance(self.submitted.at_ms)
         for signal in run.held if run else ():
-            self._seen.add(_identity(signal))
+            self._seen.add(identity_of(signal))
             self._signal(signal)
         if not queued:
             self._guarded(self._begin)
@@ -157,6 +167,11 @@ class Performance:
         return self.random_for("libraries")
 
     @property
+    def silent(self) -> bool:
+        """Whether what the workflow reports is to be left out: it is played again, or unwound."""
+        return self.replaying or self.closed
+
+    @property
     def task_id(self) -> str:
         return self.submitted.task
 
@@ -194,12 +209,12 @@ class Performance:
         if self.submitted.run is not None and of_an_earlier_run(self.submitted.run, event):
             return True
         if isinstance(event, StepSucceeded | StepFailed) and (step := self.steps.at(event.step)):
-            return (step.settled and step.print == event.print) or _identity(event) in self._seen
+            return (step.settled and step.print == event.print) or identity_of(event) in self._seen
         if isinstance(event, Admitted):
             return not self.queued
         if self.queued and isinstance(event, StepSucceeded | StepFailed | TimerFired):
             return True
-        return _identity(event) in self._seen
+        return identity_of(event) in self._seen
 
     def apply(self, event: Event) -> None:
         """Let the event happen: once each, in the order of the journal. `Submitted` has happened already."""
@@ -216,7 +231,7 @@ class Performance:
             self._asked.clear()
 
     def _apply(self, event: Event) -> None:
-        self._seen.add(_identity(event))
+        self._seen.add(identity_of(event))
         if isinstance(event, Answered | SignalReceived | CancelRequested):
             self.heard[heard_as(event)] = None
         if isinstance(event, CancelRequested) and event.force:
@@ -401,16 +416,3 @@ class Performance:
 
 def _asked(step: Step) -> str:
     return "a timer" if step.kind == "timer" else f"{step.kind} {step.name!r}"
-
-
-def _identity(event: Event) -> str:
-    """What makes two events the same one."""
-    match event:
-        case StepSucceeded() | StepFailed():
-            return f"{event.step}/{event.attempt}/{event.kind}"
-        case TimerFired():
-            return f"{event.step}/timer"
-        case Answered() | SignalReceived() | CancelRequested() | PutAside():
-            return f"{event.kind} {event.id}"  # whoever chose the id must not hit upon a step's
-        case Submitted() | Rejected() | Admitted():
-            return event.kind

@@ -144,8 +144,9 @@ async def _returned(task: "Task", workflow: "Workflow[Any, Any]", arguments: tup
     """A `GeneratorExit` of its own is an error like any other; one that lets the coroutine go is none."""
     loop = asyncio.get_running_loop()
     own = asyncio.current_task(loop)
+    performance = task._performance
     try:
-        return await workflow.function(task, *arguments)
+        return await performance.app.observed(performance, workflow.function(task, *arguments))
     except GeneratorExit as error:
         if task._performance.closed or asyncio.current_task(loop) is not own:
             raise

@@ -40,6 +40,7 @@ from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.saga import CURRENT, Owed, Saga, owed_for
 from processors.schemas import schema_of
 from processors.step import Step, reader
+from processors.task_log import TaskLog
 from topics.codec import describe
 from topics.errors import BadInput, StepError
 from topics.records import (
@@ -98,6 +99,12 @@ class Task:
     def now(self) -> datetime:
         """The time of the last thing that happened to this task, in UTC."""
         return self._performance.now()
+
+    @cached_property
+    def log(self) -> TaskLog:
+        """A logger for the workflow. It is silent while the task is rebuilt, so each line is written once."""
+        performance = self._performance
+        return TaskLog(self.id, performance.submitted.workflow, lambda: performance.silent)
 
     @cached_property
     def random(self) -> "Random":

@@ -63,6 +63,7 @@ class Replay:
             self._submitted,
             random.Random,
             queued=self._submitted.run is None and any(isinstance(e, Admitted) for e in self._events),
+            replaying=True,
         )
         yield Played(self._submitted, performance.take())
         for event in self._events:

@@ -137,9 +137,9 @@ class Stages(ABC):
             "delay": Delays(self.state["delay"]),
         }
 
-    def conduct(self) -> Conduct:
+    def conduct(self, *, silent: bool = False) -> Conduct:
         """One that remembers nothing but what was committed."""
-        return Conduct(self.app, self.state["conduct"], random.Random, self.limits)
+        return Conduct(self.app, self.state["conduct"], random.Random, self.limits, silent=silent)
 
     # ------------------------------------------------------------ what is there to see
 
@@ -214,7 +214,7 @@ class Stages(ABC):
         return decision
 
     def _decide_again(self, record: Received, decision: Decision) -> None:
-        anew = self.conduct()
+        anew = self.conduct(silent=True)
         try:
             ensure_same((record.key or b"").decode(), decision, anew.handle(record, self.now_ms))
         finally:

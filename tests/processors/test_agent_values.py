@@ -51,7 +51,7 @@ def outcomes(run: Run, *agents: Agent[Any, Any]) -> list[Driver]:
     rebuilt = Driver(app, forgets=True)  # raises `NotDurable` where playing it again asks for something else
     rebuilt.submit("ask")
     rebuilt.run()
-    crashed = Driver(app, crashes=dict.fromkeys(range(1, 3 * len(driver.acts), 2), 0))
+    crashed = Driver(app, crashes=dict.fromkeys(range(1, 4 * len(driver.acts), 3), 0))
     crashed.submit("ask")
     crashed.run()
     assert not [status.problem for status in crashed.records("status") if status.problem]
