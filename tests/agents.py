@@ -84,3 +84,35 @@ def asked(driver: Driver) -> list[str]:
 def content_told_last(driver: Driver) -> list[Any]:
     parts = driver.records("model-calls")[-1].agent.body["messages"][-1]["parts"]
     return [part["content"] for part in parts]
+
+
+def played_thrice(
+    run: Callable[[Task], Awaitable[Any]], *agents: Agent[Any, Any], answers: list[Any] | None = None
+) -> Driver:
+    """The workflow undisturbed; rebuilt for each event, and crashed time and again, it comes to the same.
+
+    `answers` are given to the questions that it asks, in order.
+    """
+
+    @workflow
+    async def ask(task: Task) -> Any:
+        return await run(task)
+
+    app = App("one", workflows=[ask], agents=agents)
+    undisturbed = _answered(Driver(app), answers or [])
+    crashes = dict.fromkeys(range(1, 4 * len(undisturbed.acts), 3), 0)
+    for driver in (Driver(app, forgets=True), Driver(app, crashes=crashes)):
+        _answered(driver, answers or [])
+        was, now = undisturbed.result(), driver.result()
+        assert (now.outcome, now.result, now.steps) == (was.outcome, was.result, was.steps), now.problem
+    return undisturbed
+
+
+def _answered(driver: Driver, answers: list[Any]) -> Driver:
+    driver.submit("ask")
+    driver.run()
+    for question, value in zip(driver.records("questions"), answers, strict=False):
+        driver.restart()
+        driver.produce("signals", {"kind": "answer", "task": "t", "step": question.step, "value": value})
+        driver.run()
+    return driver
