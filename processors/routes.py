@@ -253,7 +253,8 @@ class McpServer:
     def __post_init__(self) -> None:
         if self.calls_max < 1:
             raise BadInput(f"MCP server {self.name!r} needs calls_max of at least 1, not {self.calls_max}")
-        if isinstance(self.command, str) or not all(isinstance(word, str) for word in self.command):
+        words: Any = self.command
+        if isinstance(words, str) or not all(isinstance(word, str) for word in words):
             raise BadInput(
                 f"MCP server {self.name!r}: its command is a tuple of words, "
                 f"as ('python', '-m', 'search_server'), not {self.command!r}"
