@@ -12,12 +12,12 @@ workflows' coroutines run in the caller's thread, where a debugger stops.
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -31,6 +31,7 @@ from streams.rehearsal.played import Call, Played
 from streams.rehearsal.stages import START_MS
 from streams.rehearsal.stand_ins import StandIns
 from streams.settings import Settings
+from streams.user_code import WorkerLoop
 from topics import codec
 from topics.errors import BadInput, NoResult, TaskFailed, UnknownName
 from topics.flow import Received
@@ -47,6 +48,11 @@ class DeadLetter(NamedTuple):
     reason: str
     topic: str
     value: str
+
+
+def _portal() -> AbstractContextManager[BlockingPortal]:
+    """A loop that runs on where a task that a tool has started exits."""
+    return start_blocking_portal(name="segue-rehearsal", backend_options={"loop_factory": WorkerLoop})
 
 
 class Rehearsal:
@@ -84,7 +90,7 @@ class Rehearsal:
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
-            portal = opening.enter_context(start_blocking_portal(name="segue-rehearsal"))
+            portal = opening.enter_context(_portal())
             folder = opening.enter_context(tempfile.TemporaryDirectory(prefix="segue-rehearsal-"))
             objects = Objects(Settings.model_construct(objects=folder))  # nothing of the environment
             played = Played(self._app, self._stand_ins, portal, objects, **self._options)

@@ -161,11 +161,9 @@ CALLS: dict[str, Callable[[Task], Coroutine[Any, Any, Any]]] = {
 }
 
 
+@pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("where", CALLS)
-def test_a_step_fails_by_it(where: str, kind: type[BaseException]) -> None:
-    if where == "task of a tool" and issubclass(kind, KeyboardInterrupt | SystemExit):
-        return  # it goes through the loop: see tests/streams/test_user_code.py
-
+def test_a_step_fails_by_it(where: str) -> None:
     async def run(task: Task) -> str:
         try:
             await CALLS[where](task)

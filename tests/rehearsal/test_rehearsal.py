@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import pytest
 from pydantic_ai.messages import ModelResponse, TextPart
 from pydantic_ai.usage import RequestUsage
 
-from segue import App, BadInput, Budget, Permanent, Task, UnknownName, tool, workflow
+from segue import App, BadInput, Budget, Permanent, StepError, Task, UnknownName, tool, workflow
 from segue.testing import Call, NoResult, Rehearsal, in_turn
 from tests.rehearsal.trips import RANKED, app, book, trip
 
@@ -414,3 +415,30 @@ def test_a_bug_of_the_workflow_is_shown_whatever_is_looked_for(look: str) -> Non
         with pytest.raises(NoResult, match=r"task 't' is parked: KeyError: 'room'") as told:
             getattr(play, look)()
     assert 'return {"place": "Faro"}["room"]' in str(told.value)
+
+
+async def leave() -> None:
+    sys.exit("in a task of its own")
+
+
+@tool(retries=0)
+async def exits() -> None:
+    await asyncio.gather(leave(), asyncio.sleep(0.01))
+
+
+@tool
+async def goes_on() -> str:
+    return "on"
+
+
+def test_a_task_of_a_tool_that_exits_ends_its_step_alone() -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        try:
+            await task.tool("exits")
+        except StepError as error:
+            return f"{error.problem.message}: {await task.tool(goes_on)}"
+        return "nothing"
+
+    with Rehearsal(App("x", workflows=[run], tools=[exits, goes_on])) as play:
+        assert play.result(play.start(run)) == "SystemExit: in a task of its own: on"
