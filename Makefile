@@ -81,6 +81,10 @@ benchmark-restore: $(VENV)/run ## measure how fast a worker takes over 100,000 o
 benchmark-churn: $(VENV)/run ## measure that what ended tasks leave on disk does not grow
 	@$(BIN)/python -m benchmarks.churn
 
+.PHONY: benchmark-page
+benchmark-page: $(VENV)/run ## measure the page while 1,500 tasks run, and beside 500 MB of dead letters
+	@$(BIN)/python -m benchmarks.page
+
 TASKS ?= 200000
 
 .PHONY: flood

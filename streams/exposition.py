@@ -4,24 +4,25 @@
     /healthz   200 while the worker's event loop turns: if not, restart the worker
     /readyz    200 once its stages hold their partitions, restored
 
-It answers on threads of its own, so that a large scrape does not hold up the stages. `healthz` and `readyz`
-ask the event loop, and a loop that does not answer is what a restart is for.
+It answers on one thread with an event loop of its own, so that a large scrape does not hold up the stages.
+`healthz` and `readyz` ask the worker's event loop, and a loop that does not answer is what a restart is for.
+Connections, and what each may take, are bounded by `streams.serving`.
 """
 
 import asyncio
-import errno
 import logging
+import socket
 import threading
-from collections.abc import Callable, Iterable
-from functools import partial
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any, cast
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
 
-from prometheus_client import CollectorRegistry, make_wsgi_app  # pyright: ignore[reportUnknownVariableType]
+from prometheus_client import CollectorRegistry, make_asgi_app  # pyright: ignore[reportUnknownVariableType]
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from streams.serving import listen_at, serve
+from topics.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,75 +32,81 @@ PORTS_TRIED_MAX = 100
 LOOP_ANSWERS_S = 5.0
 """A stage computes for milliseconds at a time; a loop that is silent for longer is stuck."""
 
+CONNECTIONS_MAX = 64
+"""Prometheus keeps one open, an orchestrator opens one for each probe."""
+
+DRAIN_S = 1
+
 
 class Exposition:
     """Serves one registry. `ready` is called on the event loop that `start` ran on."""
 
     def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
-        self._metrics = cast("WSGIApplication", make_wsgi_app(registry))
+        self._metrics = cast("ASGIApp", make_asgi_app(registry))
         self._ready = ready
-        self._server: WSGIServer | None = None
+        self._thread: threading.Thread | None = None
 
-    async def start(self, wanted: int) -> int:
-        """Listen on all interfaces at the port `wanted`, or the next free one above it; returns which."""
+    async def start(self, host: str, wanted: int) -> int:
+        """Listen at `host` and the port `wanted`, or the next free one above it; returns which."""
         self._loop = asyncio.get_running_loop()
-        self._server = await asyncio.to_thread(self._bind, wanted)
-        port = self._server.server_port
+        self._ending = asyncio.Event()
+        listening = _listening(host, wanted)
+        port: int = listening.getsockname()[1]
         if wanted and port != wanted:
             log.warning("port %d is taken: metrics are on http://localhost:%d/metrics", wanted, port)
-        serve = partial(self._server.serve_forever, poll_interval=0.1)
-        threading.Thread(target=serve, name="segue-exposition", daemon=True).start()
+        begun = threading.Event()
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(self._serve(listening, begun),), name="segue-exposition", daemon=True
+        )
+        self._thread.start()
+        await asyncio.to_thread(begun.wait)
         return port
 
     async def stop(self) -> None:
-        if self._server is not None:
-            await asyncio.to_thread(self._server.shutdown)
-            self._server.server_close()
-            self._server = None
+        if self._thread is not None:
+            self._own_loop.call_soon_threadsafe(self._ending.set)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
 
-    def _bind(self, wanted: int) -> WSGIServer:
-        last = min(wanted + PORTS_TRIED_MAX, 65_535)
-        for port in range(wanted, last):
-            try:
-                return make_server("", port, self._answer, _Server, handler_class=_Quiet)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-        return make_server("", 0, self._answer, _Server, handler_class=_Quiet)
+    async def _serve(self, listening: socket.socket, begun: threading.Event) -> None:
+        self._own_loop = asyncio.get_running_loop()
+        begun.set()
+        serving = asyncio.create_task(
+            serve(self._answer, listening, DRAIN_S, connections_max=CONNECTIONS_MAX)
+        )
+        await self._ending.wait()
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
 
-    def _answer(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        match environ["PATH_INFO"]:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"  # the server takes that for an answer to its lifespan events
+        match scope["path"]:
             case "/metrics":
-                return self._metrics(environ, start)
+                app = self._metrics
             case "/healthz":
-                return _say(start, *self._asked(lambda: True, "the event loop is stuck"))
+                app = await self._asked(lambda: True, "the event loop is stuck")
             case "/readyz":
-                return _say(start, *self._asked(self._ready, "not all partitions are restored yet"))
+                app = await self._asked(self._ready, "not all partitions are restored yet")
             case _:
-                return _say(start, "404 Not Found", "there are /metrics, /healthz and /readyz")
+                app = PlainTextResponse("there are /metrics, /healthz and /readyz\n", 404)
+        await app(scope, receive, send)
 
-    def _asked(self, question: Callable[[], bool], otherwise: str) -> tuple[str, str]:
+    async def _asked(self, question: Callable[[], bool], otherwise: str) -> ASGIApp:
         async def ask() -> bool:
             return question()
 
-        answer = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+        answer = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ask(), self._loop))
         try:
-            good = answer.result(LOOP_ANSWERS_S)
+            async with asyncio.timeout(LOOP_ANSWERS_S):
+                good = await answer
         except TimeoutError:
-            answer.cancel()
             good, otherwise = False, f"the event loop did not answer within {LOOP_ANSWERS_S:g} s"
-        return ("200 OK", "ok") if good else ("503 Service Unavailable", otherwise)
+        return PlainTextResponse("ok\n" if good else f"{otherwise}\n", 200 if good else 503)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the overridden name
-        """Say nothing: a scrape every few seconds is no news."""
-
-
-def _say(start: "StartResponse", status: str, text: str) -> Iterable[bytes]:
-    start(status, [("Content-Type", "text/plain; charset=utf-8")])
-    return [text.encode() + b"\n"]
+def _listening(host: str, wanted: int) -> socket.socket:
+    for port in range(wanted, min(wanted + PORTS_TRIED_MAX, 65_535)):
+        with suppress(Unavailable):
+            return listen_at(host, port)
+    return listen_at(host, 0)

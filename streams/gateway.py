@@ -297,8 +297,8 @@ class Client:
                 timeout_s = min(timeout_s or CLOCK_SKEW_MS / 1000, CLOCK_SKEW_MS / 1000)
             try:
                 async with asyncio.timeout(timeout_s):
-                    async for record in reader.tail(starts):
-                        if record.key == key and _ends(record, status):
+                    async for record in reader.tail(starts, key):
+                        if _ends(record, status):
                             result: Result = codec.decode("results", record.value)
                             value = await whole(result.result, self._objects.shelf(task))
                             return result.model_copy(update={"result": value})
@@ -338,11 +338,10 @@ class Client:
                 yield record
                 if _ends(record, status):
                     return
-            async for record in reader.tail(ends):
-                if record.key == key:
-                    yield record
-                    if _ends(record, status):
-                        return
+            async for record in reader.tail(ends, key):
+                yield record
+                if _ends(record, status):
+                    return
 
     async def tokens(self, task: str, after: int | None = None) -> AsyncIterator[Piece]:
         """What the task's models write, while they write it, up to the task's end.

@@ -146,8 +146,7 @@ def _is_between(received: Received, run: Submitted, after: Submitted) -> bool:
 
 
 async def records_of(task: str, reader: Reader, starts: Offsets, ends: Offsets) -> list[Received]:
-    key = task.encode()
-    return in_order([record async for record in reader.read(starts, ends) if record.key == key])
+    return in_order([record async for record in reader.read(starts, ends, task.encode())])
 
 
 def ended_how(status: Status) -> str:

@@ -243,10 +243,13 @@ class Metrics(Families):
 
     # ------------------------------------------------------------ exposition
 
-    async def serve(self, port: int, ready: Callable[[], bool]) -> int:
-        """Answer on `port`, or the next free one, until `close`; gives the port. `ready` answers /readyz."""
+    async def serve(self, host: str, port: int, ready: Callable[[], bool]) -> int:
+        """Answer at `host` on `port`, or the next free one, until `close`; return the port.
+
+        `ready` answers /readyz. Raises `Unavailable` if this machine does not have that address.
+        """
         self._exposition = Exposition(self.registry, ready)
-        return await self._exposition.start(port)
+        return await self._exposition.start(host, port)
 
     async def close(self) -> None:
         if self._exposition is not None:

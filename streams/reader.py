@@ -134,8 +134,8 @@ class Reader:
             ends = await self._consumer.end_offsets(asked)
         return {p: found[p].offset if found.get(p) else ends[p] for p in asked}
 
-    async def read(self, starts: Offsets, ends: Offsets) -> AsyncIterator[Received]:
-        """The records of each partition from its start up to, not including, its end."""
+    async def read(self, starts: Offsets, ends: Offsets, key: bytes | None = None) -> AsyncIterator[Received]:
+        """The records of each partition from its start up to, not including, its end; of one key if given."""
         left = {p for p, start in starts.items() if start < ends[p]}
         if not left:
             return
@@ -147,27 +147,28 @@ class Reader:
                 fetched = await self._consumer.getmany(*left, timeout_ms=CATCH_UP_WAIT_MS)
                 for partition, records in fetched.items():
                     for record in records:
-                        if record.offset < ends[partition]:
+                        if record.offset < ends[partition] and key in (None, record.key):
                             yield self._received(record)
                 left -= {p for p in left if await self._consumer.position(p) >= ends[p]}
 
-    async def tail(self, starts: Offsets) -> AsyncIterator[Received]:
+    async def tail(self, starts: Offsets, key: bytes | None = None) -> AsyncIterator[Received]:
         """The records from each partition's start on, without end; nearly in the order of their time."""
         self._assign(starts)
         with broker_errors(self._settings):
             for partition, start in starts.items():
                 self._consumer.seek(partition, start)
             while True:
-                records = await self._batch(timeout_ms=1000)
+                records = await self._batch(key, timeout_ms=1000)
                 if records:
                     await asyncio.sleep(TOGETHER_S)
-                    records += await self._batch(timeout_ms=0)
+                    records += await self._batch(key, timeout_ms=0)
                 for record in in_order(records):
                     yield record
 
-    async def _batch(self, timeout_ms: int) -> list[Received]:
+    async def _batch(self, key: bytes | None, timeout_ms: int) -> list[Received]:
         fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
-        return [self._received(record) for records in fetched.values() for record in records]
+        records = (record for records in fetched.values() for record in records)
+        return [self._received(record) for record in records if key in (None, record.key)]
 
     def _assign(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
         wanted = list(partitions)

@@ -41,9 +41,11 @@ exec). In a process of its own: `preexec_fn` would run Python between fork and e
 class Services:
     """`stop` must be called whether `start` returned or raised: some may run."""
 
-    def __init__(self, declared: Iterable[Service], folder: Path) -> None:
+    def __init__(self, declared: Iterable[Service], folder: Path, pass_fds: tuple[int, ...] = ()) -> None:
+        """`pass_fds`: open files that they inherit, each under its number here."""
         self._declared = tuple(declared)
         self._folder = folder
+        self._pass_fds = pass_fds
         self._running: list[Process] = []
 
     async def start(self) -> None:
@@ -61,7 +63,7 @@ class Services:
                 f"something answers at {service.ready} already: stop it, {service.name!r} runs there"
             )
         log = self._folder / f"{service.name}.log"
-        process = await _spawn(service, log)
+        process = await _spawn(service, log, self._pass_fds)
         self._running.append(process)
         if not await _becomes_ready(process, service, client):
             ended = process.returncode is not None
@@ -69,7 +71,7 @@ class Services:
             raise Unavailable(f"service {service.name!r} {how}; {log} ends with:\n{_last_words(log)}")
 
 
-async def _spawn(service: Service, log: Path) -> Process:
+async def _spawn(service: Service, log: Path, pass_fds: tuple[int, ...]) -> Process:
     """In a session of its own: Ctrl-C at the terminal is for us, who then stop it in order."""
     with log.open("wb") as output:
         try:
@@ -80,6 +82,7 @@ async def _spawn(service: Service, log: Path) -> Process:
                 stderr=output,
                 env=_environment(service),
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         except OSError as error:
             raise Unavailable(f"service {service.name!r} can't be started: {error}") from None

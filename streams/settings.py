@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     """Prometheus reads from here; 0 is off. Where it is taken, a free one is chosen and logged."""
 
+    metrics_host: str = Field(default="127.0.0.1", min_length=1)
+    """Where a worker serves metrics and health: in a container `0.0.0.0`, so that Prometheus and the probes
+    reach it from outside."""
+
     page_port: int = Field(default=9465, ge=0, le=65_535)
     """Where `segue page` serves the tasks, and `segue dev` too, for which 0 is off."""
 

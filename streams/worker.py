@@ -90,7 +90,8 @@ class Worker(Service):
             log.warning(intruded)
         await provision(self.settings)
         if self.settings.metrics_port:
-            await self.metrics.serve(self.settings.metrics_port, lambda: self.is_ready)
+            host, port = self.settings.metrics_host, self.settings.metrics_port
+            await self.metrics.serve(host, port, lambda: self.is_ready)
         await self.add_runtime_dependency(Watchdog())
         settings = self.settings.model_copy(update={"worker": self.slot.name})
         beside = await self._beside(settings)

@@ -1,15 +1,17 @@
 """Command: page."""
 
-import asyncio
 import logging
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import click
 
+from processors.app import Service
 from streams.cli.output import asynchronous
 from streams.cli.terminal import say
 from streams.problems import Redacting
+from streams.services import Services
 from streams.settings import Settings
 from topics.errors import Unavailable
 
@@ -21,8 +23,11 @@ HOST = "127.0.0.1"
 @click.option("--port", type=click.IntRange(0, 65_535), help="9465 if not given; 0 is any that is free.")
 @click.option("--name", "names", multiple=True, help="Another name that it is reached by; may be repeated.")
 @click.option("--read-only", is_flag=True, help="Without answers, signals and cancellations.")
+@click.option("--inherited", type=int, hidden=True, help="The number of a socket that listens there already.")
 @asynchronous
-async def page(host: str, port: int | None, names: tuple[str, ...], read_only: bool) -> None:
+async def page(
+    host: str, port: int | None, names: tuple[str, ...], read_only: bool, inherited: int | None
+) -> None:
     """Serve a page of the tasks: what they do, and what they ask, to answer there. Needs no worker.
 
     It has no login: whoever reaches its address may do what it can.
@@ -36,7 +41,7 @@ async def page(host: str, port: int | None, names: tuple[str, ...], read_only: b
     settings = Settings.load()
     async with Reader(settings):
         pass  # without a broker there is nothing to serve
-    place, listening = opened(host, settings.page_port if port is None else port, names)
+    place, listening = opened(host, settings.page_port if port is None else port, names, inherited)
     if not place.is_loopback:
         may = "see every task" if read_only else "see every task, answer, signal and cancel"
         say(f"there is no login: whoever reaches {host}:{place.port} may {may}", err=True)
@@ -47,8 +52,12 @@ async def page(host: str, port: int | None, names: tuple[str, ...], read_only: b
 
 @asynccontextmanager
 async def page_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGenerator[None]:
-    """The page while the block runs; without it where its port is taken."""
-    from streams.page import KafkaSource, opened, serve_page
+    """The page while the block runs; without it if its port is taken.
+
+    In a process of its own: a worker with many calls in flight keeps its event loop busy, and with it whoever
+    would read there.
+    """
+    from streams.page import opened
 
     try:
         place, listening = opened(HOST, settings.page_port)
@@ -56,11 +65,13 @@ async def page_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGe
         say(f"no page of the tasks: {error}; SEGUE_PAGE_PORT names another port")
         yield
         return
-    async with KafkaSource(settings) as source:
-        serving = asyncio.create_task(serve_page(source, place, listening))
+    number = listening.fileno()
+    command = (sys.executable, "-P", "-m", "streams.cli", "page", "--inherited", str(number))
+    served = Services([Service("page", command)], settings.state_dir / "services", pass_fds=(number,))
+    try:
+        with listening:
+            await served.start()
         say(f"the tasks are at {place.url}")
-        try:
-            yield
-        finally:
-            serving.cancel()
-            await asyncio.wait([serving])
+        yield
+    finally:
+        await served.stop()

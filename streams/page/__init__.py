@@ -22,9 +22,15 @@ __all__ = ["Guard", "KafkaSource", "Page", "Place", "opened", "serve_page"]
 DRAIN_S = 5
 
 
-def opened(host: str, port: int, names: Iterable[str] = ()) -> tuple[Place, socket.socket]:
-    """Raises `Unavailable` if the port is taken."""
-    listening = listen_at(host.strip("[]"), port)
+def opened(
+    host: str, port: int, names: Iterable[str] = (), inherited: int | None = None
+) -> tuple[Place, socket.socket]:
+    """Where the page is served. Raises `Unavailable` if the port is taken.
+
+    `inherited` is the number of the socket where the process that started this one listens there already.
+    """
+    address = host.strip("[]")
+    listening = listen_at(address, port) if inherited is None else socket.socket(fileno=inherited)
     known = frozenset(name.lower() for name in names)
     return Place(host.strip("[]"), listening.getsockname()[1], known), listening
 

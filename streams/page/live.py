@@ -4,13 +4,20 @@
     what its models write ┴▶ one line ─▶ gathered for a moment ─▶ HTML of the parts that are not as they were
 
 The first event has all that the page shows, so nothing that happened while it was loaded is missed. A browser
-that lost its connection begins anew.
+that lost its connection begins anew; so does one whose connection is closed after `FOLLOWED_S_MAX`.
+
+Each stream costs two consumers and renders its task again and again. So there are at most `FOLLOWED_MAX`, and
+all of them together render for a third of the time at most: the more there are, the longer each gathers.
 """
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from processors.timeline import Timeline
 from processors.writing import Piece
@@ -24,6 +31,12 @@ GATHERED_S = 0.1
 ALIVE_EVERY_S = 15.0
 """Proxies close a connection that says nothing."""
 
+FOLLOWED_MAX = 32
+FOLLOWED_S_MAX = 600.0
+
+LINE_MAX = 1_000
+"""Records that were read and not yet shown: whoever takes no more of them keeps no more from being read."""
+
 WRITTEN_CHARS_MAX = 4_000
 """Of a text that a model is writing: its end."""
 
@@ -31,33 +44,67 @@ Happened = Received | Piece | SegueError | None
 Parts = dict[str, str]
 
 
+class Followed:
+    """The streams that are open."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.closing = asyncio.Event()
+
+    def rest_s(self, rendering_s: float) -> float:
+        """How long a stream gathers whose last rendering took so long."""
+        return max(GATHERED_S, 3 * self.open * rendering_s)
+
+
+class Stream(StreamingResponse):
+    """Server-sent events, counted among those that are open. Raises `Unavailable` if there are too many."""
+
+    def __init__(self, events: AsyncGenerator[bytes], followed: Followed) -> None:
+        if followed.open >= FOLLOWED_MAX:
+            raise Unavailable(f"{FOLLOWED_MAX} tasks are followed live, as many as may be: close some tabs")
+        fresh = {"Cache-Control": "no-store"}
+        super().__init__(events, media_type="text/event-stream", headers=fresh)
+        followed.open += 1
+        self._events, self._followed = events, followed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._followed.open -= 1
+            await self._events.aclose()  # else it would hold its consumers until it is collected
+
+
 async def following(
     source: Source,
     timeline: Timeline,
     written: dict[int, str],
     parts: Callable[[], Awaitable[Parts]],
-    closing: asyncio.Event,
+    followed: Followed,
 ) -> AsyncGenerator[bytes]:
     """`parts` are the elements of the page by their ids, as `timeline` and `written` have them then."""
-    line: asyncio.Queue[Happened] = asyncio.Queue()
+    line: asyncio.Queue[Happened] = asyncio.Queue(LINE_MAX)
     pumps = [
         asyncio.create_task(_pump(source.follow(timeline.task), line)),
         asyncio.create_task(_listen(source.tokens(timeline.task), line)),
-        asyncio.create_task(_close(closing, line)),
+        asyncio.create_task(_close(followed.closing, line)),
     ]
     shown: Parts = {}
+    until_s, rendering_s = time.monotonic() + FOLLOWED_S_MAX, 0.0
     try:
-        while True:
-            batch = await _batch(line)
+        while time.monotonic() < until_s:
+            batch = await _batch(line, followed.rest_s(rendering_s))
             if not batch:
                 yield b": still there\n\n"
                 continue
             for happened in batch:
                 _fold(happened, timeline, written)
+            begun_s = time.monotonic()
             try:
                 now = await parts()
             except SegueError:  # the browser comes again, and is told then
                 return
+            rendering_s = time.monotonic() - begun_s
             if changed := [html for key, html in now.items() if shown.get(key) != html]:
                 yield _event("parts", "".join(changed))
             shown = now
@@ -76,33 +123,33 @@ async def _pump(records: AsyncIterator[Received], line: "asyncio.Queue[Happened]
     """None follows the last record, an error whatever was there before it."""
     try:
         async for record in records:
-            line.put_nowait(record)
+            await line.put(record)
     except SegueError as error:
-        line.put_nowait(error)
+        await line.put(error)
     else:
-        line.put_nowait(None)
+        await line.put(None)
 
 
 async def _listen(pieces: AsyncIterator[Piece], line: "asyncio.Queue[Happened]") -> None:
     """Beside the task's course: that ends, or fails, for both."""
     with suppress(SegueError):
         async for piece in pieces:
-            line.put_nowait(piece)
+            await line.put(piece)
 
 
 async def _close(closing: asyncio.Event, line: "asyncio.Queue[Happened]") -> None:
     await closing.wait()
-    line.put_nowait(Unavailable("the page closes"))
+    await line.put(Unavailable("the page closes"))
 
 
-async def _batch(line: "asyncio.Queue[Happened]") -> list[Happened]:
+async def _batch(line: "asyncio.Queue[Happened]", rest_s: float) -> list[Happened]:
     """All that happens within a moment; nothing if nothing does for long. An end stands last."""
     try:
         async with asyncio.timeout(ALIVE_EVERY_S):
             batch = [await line.get()]
     except TimeoutError:
         return []
-    await asyncio.sleep(GATHERED_S)
+    await asyncio.sleep(rest_s)
     while not line.empty():
         batch.append(line.get_nowait())
     return sorted(batch, key=lambda happened: happened is None or isinstance(happened, SegueError))

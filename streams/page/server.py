@@ -4,7 +4,6 @@ A form is answered by a page: the one that it stood on with what was said of it,
 wrong. So it works without JavaScript, and with it the same answer is put into the page that is open.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import ceil
@@ -15,27 +14,25 @@ from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from processors.timeline import Timeline
 from streams.answers import json_or_text
 from streams.history import STATES
-from streams.letters import document, traceback_of
+from streams.newest import Position
 from streams.page.answering import Outcome, answered, tried
 from streams.page.forms import form_of
 from streams.page.index import Wanted
-from streams.page.live import Parts, following
+from streams.page.live import Followed, Parts, Stream, following
 from streams.page.rendering import Refused, TaskView, environment, refused_here, task_url
 from streams.page.source import Source
 from topics.errors import BadInput, Unavailable, UnknownName
-from topics.flow import Received
 from topics.records import Question
 
 ROWS_MAX = 50
 QUESTIONS_MAX = 200
-LETTERS_MAX = 100
 CHILDREN_MAX = 100
 
 NAME = "segue-name"
@@ -58,7 +55,7 @@ class Page:
     def __init__(self, source: Source, *, read_only: bool = False) -> None:
         self._source = source
         self._templates = environment(read_only=read_only)
-        self._closing = asyncio.Event()
+        self._followed = Followed()
         looks: list[BaseRoute] = [
             Route("/", self._tasks),
             Route("/questions", self._questions),
@@ -84,7 +81,7 @@ class Page:
 
     def close(self) -> None:
         """Ends what is being followed, which may have no end of its own."""
-        self._closing.set()
+        self._followed.closing.set()
 
     # ------------------------------------------------------------ what is looked at
 
@@ -138,10 +135,9 @@ class Page:
         )
 
     async def _letters(self, request: Request) -> Response:
-        letters, index = await self._source.letters(), await self._source.index()
-        told = [_letter(letter) for letter in letters[:LETTERS_MAX]]
-        left_out = len(letters) - len(told)
-        return self._html(request, "letters.html", letters=told, left_out=left_out, asking=index.asking)
+        before = Position.parsed(request.query_params.get("before", ""))
+        found, index = await self._source.letters(before), await self._source.index()
+        return self._html(request, "letters.html", found=found, turned=before, asking=index.asking)
 
     async def _task(self, request: Request) -> Response:
         task = request.path_params["task"] or request.query_params.get("id", "")
@@ -168,9 +164,7 @@ class Page:
         async def parts() -> Parts:
             return self._parts(await self._view(timeline, written=written))
 
-        events = following(self._source, timeline, written, parts, self._closing)
-        fresh = {"Cache-Control": "no-store"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=fresh)
+        return Stream(following(self._source, timeline, written, parts, self._followed), self._followed)
 
     def _parts(self, view: TaskView) -> Parts:
         """In the order of the page."""
@@ -262,12 +256,6 @@ def _told_nowhere(refused: Refused | None, questions: Sequence[Question]) -> str
 
 def _redirect(path: str, query: dict[str, str], said: str) -> Response:
     return RedirectResponse(f"{path}?{urlencode(query | {'said': said})}", 303)
-
-
-def _letter(letter: Received) -> dict[str, Any]:
-    told = document(letter)
-    traceback = traceback_of(told["topic"], letter.value)
-    return told | {"at_ms": letter.timestamp_ms, "traceback": traceback}
 
 
 def _wanted(query: QueryParams) -> Wanted:

@@ -1,24 +1,26 @@
 """What the page shows and who it tells: a `Client`, an index over its table of statuses, and dead letters."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from processors.writing import Piece
 from streams.gateway import Client
+from streams.newest import Position
 from streams.page.index import Index
-from streams.reader import Reader
+from streams.page.letters import Letters, LetterTable
 from streams.settings import Settings
 from streams.status_table import StatusTable
 from topics.flow import Received
 from topics.records import Status
 
-LETTERS_READ_MAX = 1_000
-"""Of each partition of the dead letters, from its end: older ones are for `segue dead-letters`."""
+HISTORIES_MAX = 4
+"""That are read at once: each holds some megabytes of what was fetched."""
 
 
 class Source(Protocol):
     async def index(self) -> Index: ...
-    async def letters(self) -> list[Received]: ...
+    async def letters(self, before: Position | None = None) -> Letters: ...
     async def status(self, task: str) -> Status: ...
     async def history(self, task: str, run: int | None = None) -> list[Received]: ...
     def follow(self, task: str) -> AsyncIterator[Received]: ...
@@ -40,19 +42,26 @@ class KafkaSource(Client):
 
     def __init__(self, settings: Settings) -> None:
         self._indexed = _IndexedTable(settings)
+        self._letters = LetterTable(settings)
+        self._reading = asyncio.Semaphore(HISTORIES_MAX)
         super().__init__(settings, self._indexed)
+
+    async def __aexit__(self, *error: Any) -> None:
+        try:
+            await self._letters.close()
+        finally:
+            await super().__aexit__(*error)
 
     async def index(self) -> Index:
         return await self._indexed.looked_at()
 
-    async def letters(self) -> list[Received]:
-        """The newest first."""
-        async with Reader(self._settings) as reader:
-            places = reader.partitions("dead-letters")
-            firsts, ends = await reader.beginnings(places), await reader.ends(places)
-            starts = {place: max(firsts[place], ends[place] - LETTERS_READ_MAX) for place in places}
-            found = [record async for record in reader.read(starts, ends)]
-        return sorted(found, key=lambda letter: letter.timestamp_ms, reverse=True)
+    async def letters(self, before: Position | None = None) -> Letters:
+        """The newest, or the newest of those before a position."""
+        return await self._letters.look(before)
+
+    async def history(self, task: str, run: int | None = None) -> list[Received]:
+        async with self._reading:
+            return await super().history(task, run)
 
 
 class _IndexedTable(StatusTable):

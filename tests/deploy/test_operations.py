@@ -59,6 +59,7 @@ def test_the_defaults_that_are_told_are_the_settings_own() -> None:
     }
     for name in (
         "partitions",
+        "metrics_host",
         "metrics_port",
         "page_port",
         "session_timeout_ms",

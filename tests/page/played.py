@@ -10,8 +10,10 @@ from processors.writing import Piece
 from streams.answers import check_answer, question_for
 from streams.history import ENDED, LOG_TOPICS, ended_how
 from streams.ids import new_id
+from streams.newest import Position
 from streams.page import Guard, Page, Place
 from streams.page.index import Index
+from streams.page.letters import Letters, letter_of, part
 from streams.reader import in_order
 from streams.verdicts import has_counted
 from tests.driver import Driver
@@ -48,8 +50,11 @@ class Played:
             index.put(record.key.decode(), record.value)
         return index
 
-    async def letters(self) -> list[Received]:
-        return list(reversed(self.driver.logs["dead-letters"]))
+    async def letters(self, before: Position | None = None) -> Letters:
+        placed = sorted(
+            ((Position.of(each), each) for each in self.driver.logs["dead-letters"]), reverse=True
+        )
+        return part([(at, letter_of(each)) for at, each in placed if before is None or at < before])
 
     async def status(self, task: str) -> Status:
         status = (await self.index()).status(task)

@@ -186,7 +186,7 @@ async def worker() -> Worker:
 @pytest.fixture
 async def http(worker: Worker) -> AsyncIterator[httpx.AsyncClient]:
     metrics = worked()
-    port = await metrics.serve(0, worker.ready)
+    port = await metrics.serve("127.0.0.1", 0, worker.ready)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         yield client
     await metrics.close()
@@ -244,9 +244,9 @@ async def test_where_the_port_is_taken_the_next_one_is_chosen_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first, second = worked(), worked()
-    taken = await first.serve(0, lambda: True)
+    taken = await first.serve("127.0.0.1", 0, lambda: True)
     with caplog.at_level(logging.WARNING, "streams.exposition"):
-        port = await second.serve(taken, lambda: True)
+        port = await second.serve("127.0.0.1", taken, lambda: True)
     assert taken < port
     assert caplog.messages == [f"port {taken} is taken: metrics are on http://localhost:{port}/metrics"]
     await asyncio.gather(first.close(), second.close())

@@ -58,7 +58,7 @@ async function poll() {
     if (answer.ok && "failed" in document.body.dataset) location.reload(); // it is there now
     lost(answer.status >= 500);
     if (answer.ok) tag = answer.headers.get("ETag");
-    if (answer.ok) show(await answer.text());
+    if (answer.ok && !show(await answer.text()).body.dataset.follow) byId("acts")?.remove();
   } catch {
     lost(true);
   }
@@ -71,7 +71,13 @@ function follow() {
   if (document.hidden || !document.body.dataset.follow) return; // a browser has six connections to a place
   source = new EventSource(document.body.dataset.follow);
   source.onopen = () => lost(false);
-  source.onerror = () => lost(true);
+  source.onerror = () => {
+    lost(true);
+    if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself
+    delete document.body.dataset.follow; // refused, because as many are followed as may be, say
+    document.body.dataset.poll = 5000;
+    poll();
+  };
   source.addEventListener("parts", (event) => {
     const parts = document.createElement("template");
     parts.innerHTML = event.data;
