@@ -28,6 +28,7 @@ from pydantic_ai.toolsets.function import FunctionToolsetTool
 
 from processors.agent_parameters import Body, Transports
 from processors.agent_requests import ModelParams, shape_of
+from processors.blob import as_data
 from processors.budget import within_budget
 from processors.fingerprint import fits
 from processors.misuse import Asking
@@ -139,7 +140,7 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
     def _call(self, performance: Performance, params: Any) -> Step:
         of = self._operation.operation_id
         body = self._body(params)
-        arguments = body.pop("arguments", {})
+        arguments = as_data(body.pop("arguments", {}))  # what a model wrote holds no reference
         place, tool = _place(of), getattr(params, "name", None)
         name = ".".join(filter(None, (place, tool or _listing(of))))
         declared = place or _declared_name(getattr(params, "tool", None), str(tool))

@@ -14,9 +14,15 @@ that the shell puts there.
 
 A result that is no blob but does not fit into a record becomes one by itself, a blob that is a *value*: the
 workflow holds its reference, and a tool or check that it is passed to gets the value again.
+
+Data is never taken for such a reference, whatever it looks like. Only Segue writes one: in place of a result
+or an input that did not fit, and for a `Blob` that a workflow passes on. What comes from outside or out of
+user code and looks like a reference is marked as data (`as_data`) before it stands in a record, and loses the
+mark (`unmarked`) where user code gets it.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Set
 from contextvars import ContextVar
 from typing import (
     TYPE_CHECKING,
@@ -43,8 +49,11 @@ ANYTHING = "application/octet-stream"
 
 Kind = Literal["blob", "value"]
 
-ObjectName = Annotated[str, Field(pattern=r"^\d+/(\+[^/\\]+/)*@[^/\\]+/[0-9a-f]{64}$")]
-"""Below the store's root: the partition, the task's id, quoted, and a hash. It never leads out of there."""
+ObjectName = Annotated[str, Field(pattern=r"^\d+/(\+[^/\\]+/)*@[^/\\]+/[0-9a-f]{64}(\.[0-9a-f]{32})?$")]
+"""Below the store's root: the partition, the task's id, quoted, a hash of the content, and one of the tenant.
+
+It never leads out of there.
+"""
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -117,7 +126,7 @@ class Blob:
 
 def taken(given: Any) -> Any:
     """A JSON value as a workflow gets it, or its reference. Raises `ValidationError`."""
-    return reference(given) if is_value(given) else given
+    return reference(given) if is_value(given) else unmarked(given)
 
 
 def is_value(given: Any) -> TypeGuard[dict[str, Any]]:
@@ -130,12 +139,73 @@ def reference(given: dict[str, Any]) -> Blob:
     return _REFERENCE.validate_python(given)
 
 
+DATA = "segue:data"
+"""The one key of an object that holds another, which only looks like a reference, or like such an object."""
+
+
+def as_data(given: Any, source: Any = None) -> Any:
+    """JSON for a record, in which only the blobs in `source`, of which it was made, are references."""
+    return _marked(given, set(_objects_in(source))) if _is_mistakable(given) else given
+
+
+def unmarked(given: Any) -> Any:
+    """JSON as it was before `as_data`."""
+    if isinstance(given, dict):
+        fields = cast("dict[str, Any]", given)
+        inner = fields[DATA] if _is_marked(fields) else fields
+        return {name: unmarked(value) for name, value in inner.items()}
+    return [unmarked(each) for each in cast("Any", given)] if isinstance(given, list) else given
+
+
+def _is_marked(given: dict[str, Any]) -> bool:
+    return given.keys() == {DATA} and isinstance(given[DATA], dict)
+
+
+def _is_mistakable(given: Any) -> bool:
+    if isinstance(given, dict):
+        fields = cast("dict[str, Any]", given)
+        return is_value(fields) or DATA in fields or any(map(_is_mistakable, fields.values()))
+    return isinstance(given, list) and any(map(_is_mistakable, cast("Any", given)))
+
+
+def _marked(given: Any, objects: set[str]) -> Any:
+    if isinstance(given, list):
+        return [_marked(each, objects) for each in cast("Any", given)]
+    if not isinstance(given, dict):
+        return given
+    fields = cast("dict[str, Any]", given)
+    if is_value(fields) and fields.get("object") in objects:
+        return fields
+    inner = {name: _marked(value, objects) for name, value in fields.items()}
+    return {DATA: inner} if is_value(fields) or DATA in fields else inner
+
+
+def _objects_in(source: Any, seen: set[int] | None = None) -> Iterator[str]:
+    """The names of all objects that a Python value has a `Blob` of."""
+    seen = set() if seen is None else seen
+    if isinstance(source, Blob):
+        yield source.object
+    if isinstance(source, Blob | str | bytes) or id(source) in seen:
+        return
+    seen.add(id(source))
+    if isinstance(source, Mapping):
+        within: Iterable[Any] = cast("Mapping[Any, Any]", source).values()
+    elif isinstance(source, list | tuple | Set | deque):
+        within = cast("Iterable[Any]", source)
+    else:
+        within = getattr(source, "__dict__", {}).values()
+    for each in within:
+        yield from _objects_in(each, seen)
+
+
 async def whole(given: Any, shelf: "Shelf") -> Any:
-    """A JSON value with all values in it, at any depth, that stand in the object store."""
+    """A JSON value as user code gets it, with all values in it that stand in the object store."""
     if is_value(given):
         pieces = [chunk async for chunk in shelf.chunks(reference(given))]
         return from_json(b"".join(pieces))
     if isinstance(given, dict):
+        if _is_marked(cast("dict[str, Any]", given)):
+            return unmarked(given)
         return {name: await whole(value, shelf) for name, value in cast("dict[str, Any]", given).items()}
     if isinstance(given, list):
         return [await whole(value, shelf) for value in cast("Any", given)]

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from processors.again import Again
-from processors.blob import Blob
+from processors.blob import Blob, as_data
 from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.descriptions import attribute_of, is_ctrl_c, kind_of, text_of, traceback_of
@@ -65,7 +65,7 @@ def as_json(result: Any, output: TypeAdapter[Any]) -> Any:
             f"the workflow returned {size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
             "let a tool write a Blob, and return that"
         )
-    return value
+    return as_data(value, result)
 
 
 def problem_by(error: BaseException) -> Problem:

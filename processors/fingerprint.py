@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from processors.blob import as_data
 from topics.codec import DEPTH_MAX, json_of, too_deep, why_no_json
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput
@@ -39,6 +40,6 @@ def fits(kind: str, name: str, asked: Any) -> bytes:
 def jsonable(value: Any) -> Any:
     """The value in JSON's types. Raises `BadInput` if it is of another."""
     try:
-        return to_jsonable_python(value)
+        return as_data(to_jsonable_python(value), value)
     except ValueError as error:
         raise BadInput(f"JSON can't hold {type(value).__name__}: {why_no_json(error)}") from None

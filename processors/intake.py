@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from processors.app import App
+from processors.blob import as_data
 from processors.budget import BUDGET_SIGNAL, budget_in, strictest
 from processors.limits import LIMITS, Limits
 from topics import codec
@@ -67,7 +68,8 @@ class Intake(Stage):
         try:
             workflow = self._app.workflow(request.workflow, request.version)
             codec.json_of(request.input)
-            workflow.arguments(request.input)
+            given = request.input if request.by_reference else as_data(request.input)
+            workflow.arguments(given)
         except (UnknownName, ValidationError, BadInput) as error:
             why = _why_not(request, error)
             problem = Problem(type="BadInput", message=why, retryable=False)
@@ -76,7 +78,7 @@ class Intake(Stage):
         submitted = Submitted(
             **facts,
             version=workflow.version,
-            input=request.input,
+            input=given,
             tenant=request.tenant,
             priority=request.priority,
             steps_max=self._limits.steps_max,
@@ -112,11 +114,11 @@ def _signal(signal: SignalRecord, record: Received, now_ms: int) -> Decision:
     event: Answered | CancelRequested | SignalReceived
     _check_value(signal)
     if isinstance(signal, Answer):
-        event = Answered(**facts, step=signal.step, value=signal.value, by=signal.by)
+        event = Answered(**facts, step=signal.step, value=as_data(signal.value), by=signal.by)
     elif isinstance(signal, Cancel):
         event = CancelRequested(**facts, reason=signal.reason, force=signal.force)
     else:
-        event = SignalReceived(**facts, name=signal.name, value=signal.value)
+        event = SignalReceived(**facts, name=signal.name, value=as_data(signal.value))
     return Decision([Publish("events", signal.task, event)])
 
 

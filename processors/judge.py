@@ -50,7 +50,8 @@ def judge(question: str, *, route: "ModelRoute | str", **given: Any) -> "BoundCh
     from processors.task import BoundCheck  # noqa: PLC0415 - it imports routes, which import this
 
     name = route if isinstance(route, str) else route.name
-    arguments: Mapping[str, Any] = {"question": question, "given": jsonable(given)}
+    jsonable(given)  # what JSON can't hold is told here, where it is written
+    arguments: Mapping[str, Any] = {"question": question, "given": given}
     return BoundCheck(name, arguments, judge=name)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from processors.blob import unmarked
 from processors.step import Step
 from topics import codec
 from topics.errors import BadInput
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 
 
 def option_with(value: Any, options: Iterable[Option]) -> Option | None:
-    """The option with that value, if there is one."""
-    return next((option for option in options if is_same(option.value, value)), None)
+    """The option with that value, if there is one, as it stands in the record or as it was before."""
+    return next((each for each in options if _offers(each.value, value)), None)
+
+
+def _offers(offered: Any, value: Any) -> bool:
+    return is_same(offered, value) or is_same(unmarked(offered), value)
 
 
 def is_same(one: Any, other: Any) -> bool:

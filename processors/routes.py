@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from processors.annotations import adapter_of, parameters_of
-from processors.blob import Blob
+from processors.blob import Blob, as_data
 from processors.choice import Chooser
 from processors.loop import WorkflowLoop
 from processors.openapi import OpenApiTool
@@ -146,7 +146,7 @@ def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
     if isinstance(value, Blob):
         return to_jsonable_python(value)
     try:
-        return adapter.dump_python(value, mode="json")
+        return as_data(adapter.dump_python(value, mode="json"), value)
     except ValueError as error:
         raise BadInput(f"JSON can't hold the argument: {why_no_json(error)}") from None
 

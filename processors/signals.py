@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from processors.blob import taken, unmarked
 from processors.step import Step
 from topics import codec
 from topics.errors import BadInput
@@ -69,7 +70,7 @@ class Signals:
 def fitted(step: Step, signal: SignalReceived) -> Any:
     """The value as the step takes it. Raises `BadInput`, in words for the one who sent it."""
     try:
-        return signal.value if step.accept is None else step.accept(signal.value)
+        return (step.accept or taken)(signal.value)
     except (ValidationError, BadInput) as error:
         told = f"signal {signal.name!r} does not fit what the task waits for: {codec.explain(error)}"
         raise BadInput(told) from None
@@ -77,7 +78,7 @@ def fitted(step: Step, signal: SignalReceived) -> Any:
 
 def refused(signal: SignalReceived, reason: str, now_ms: int) -> Publish:
     """The dead letter of a signal that was kept, as it stood where it came from."""
-    sent = Signal(id=signal.id, task=signal.task, name=signal.name, value=signal.value)
+    sent = Signal(id=signal.id, task=signal.task, name=signal.name, value=unmarked(signal.value))
     key, value = signal.task.encode(), codec.encode(sent)
     stood = Received(**signal.origin.model_dump(), key=key, value=value, headers=(), timestamp_ms=now_ms)
     return dead_letter(stood, "conduct", reason, now_ms, signal.task)

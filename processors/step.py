@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from processors.blob import is_value, reference
+from processors.blob import is_value, reference, unmarked
 from topics.descriptions import is_ctrl_c, kind_of, text_of
 from topics.errors import BadInput
 from topics.records import CallModel, Question
@@ -50,8 +50,11 @@ def read(adapter: TypeAdapter[Any], value: Any) -> Any:
 
     Raises `ValidationError`, or `BadInput` where a user's validator errs.
     """
-    if is_value(value):
-        return reference(value)
+    return reference(value) if is_value(value) else parse(adapter, unmarked(value))
+
+
+def parse(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """The same of a value that is no record's: whatever it looks like, it is data."""
     try:
         return adapter.validate_json(to_json(value))
     except ValidationError:

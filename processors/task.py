@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from processors.again import Again, called_off
+from processors.blob import taken, unmarked
 from processors.budget import strictest, within_budget
 from processors.fingerprint import fits, jsonable
 from processors.misuse import (
@@ -576,10 +577,6 @@ def _shape(output: Any) -> tuple[Callable[[Any], Any] | None, dict[str, Any]]:
     return reader(adapter), schema_of(adapter)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 def _answer(
     offered: tuple[Option, ...], options: Mapping[str, Any] | None, answer: Any
 ) -> tuple[Callable[[Any], Any], dict[str, Any] | None]:
@@ -587,7 +584,7 @@ def _answer(
     if options and answer is None:
         return _choice(offered, list(options.values())), None
     accept, schema = _shape(str if answer is None else answer)
-    accept = accept or _as_it_is
+    accept = accept or taken
     return (_choice(offered, list(options.values()), accept) if options else accept), schema
 
 
@@ -598,7 +595,7 @@ def _choice(
     by_label = {option.label: value for option, value in zip(options, values, strict=True)}
 
     def choose(answer: Any) -> Any:
-        if option := option_with(answer, options):
+        if option := option_with(unmarked(answer), options):
             return by_label[option.label]
         if isinstance(answer, str) and answer in by_label:
             return by_label[answer]

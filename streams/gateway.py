@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 from processors.app import Workflow
 from processors.blob import ANYTHING, JSON, Blob, Source, whole
 from processors.budget import BUDGET_SIGNAL
-from processors.step import read
+from processors.step import parse
 from processors.writing import Piece
 from streams.answers import check_answer, question_for
 from streams.encryption import enveloped, keys_of
@@ -91,8 +91,10 @@ class Client:
         if isinstance(workflow, Workflow):
             version = version or workflow.version
             workflow = workflow.name
-        given = await self._fitting(task, _json(input), tenant)
-        asked = {"id": task, "workflow": workflow, "version": version, "input": given}
+        given = _json(input)
+        fitting = await self._fitting(task, given, tenant)
+        asked = {"id": task, "workflow": workflow, "version": version, "input": fitting}
+        asked["by_reference"] = fitting is not given
         request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority, budget=budget)
         sent = await self._send("tasks", task, request, tenant)
         self._requests.sent(request, task, sent.partition, sent.timestamp)
@@ -139,7 +141,7 @@ class Client:
         result = await self.result(task)
         if result.outcome != "succeeded":
             raise TaskFailed(result)
-        return read(workflow.output, result.result) if isinstance(workflow, Workflow) else result.result
+        return parse(workflow.output, result.result) if isinstance(workflow, Workflow) else result.result
 
     async def answer(
         self,
@@ -300,7 +302,7 @@ class Client:
                     async for record in reader.tail(starts, key):
                         if _ends(record, status):
                             result: Result = codec.decode("results", record.value)
-                            value = await whole(result.result, self._objects.shelf(task))
+                            value = await whole(result.result, self._objects.shelf(task, result.tenant))
                             return result.model_copy(update={"result": value})
             except TimeoutError:
                 raise _no_result(task, status, timeout_s) from None

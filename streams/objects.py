@@ -1,6 +1,6 @@
 """The object store: what is too large for a record, in a folder or whatever else fsspec reaches by URL.
 
-    ROOT / PREFIXobjects / partition / @task / hash
+    ROOT / PREFIXobjects / partition / @task / hash[.tenant]
 
 Bytes are spooled to a file while they are hashed, then kept under their hash: written twice they are the same
 object, and whoever writes other bytes, a zombie say, writes another. A crash before the record that refers to
@@ -45,6 +45,8 @@ NAME_CHARS_MAX = 200
 
 SPOOL = "spool"
 
+HASH_CHARS = 64
+
 
 class Objects:
     """The store of these settings. Opened when it is first used: until then it costs nothing."""
@@ -66,7 +68,7 @@ class Objects:
         """Raises `Retryable`, `BadInput` for what can't be kept."""
         folder = folder_of(task, self._settings.partitions)
         seal = Seal(self._keys, self._keys.newest(tenant), folder) if self._keys is not None else None
-        spool = await self._in_thread(self._spool, seal)
+        spool = await self._in_thread(self._spool, seal, tenant)
         try:
             async for piece in _pieces(source):
                 await self._in_thread(spool.write, piece)
@@ -82,14 +84,14 @@ class Objects:
             kind=kind,
         )
 
-    def _spool(self, seal: "Seal | None") -> "Spool":
+    def _spool(self, seal: "Seal | None", tenant: str | None) -> "Spool":
         """Where the store is a folder the spool is in it, and is moved to its place, never copied."""
         fs, base = self._store()
         if not _is_folder(fs):
-            return Spool(tempfile.TemporaryFile(), None, seal)
+            return Spool(tempfile.TemporaryFile(), None, seal, tenant)
         (Path(base) / SPOOL).mkdir(parents=True, exist_ok=True)
         file = tempfile.NamedTemporaryFile(dir=Path(base) / SPOOL, delete=False)  # noqa: SIM115
-        return Spool(file, Path(file.name), seal)
+        return Spool(file, Path(file.name), seal, tenant)
 
     def _keep(self, spool: "Spool", folder: str) -> str:
         spool.finish()
@@ -227,7 +229,10 @@ class Objects:
 
 
 class TaskShelf:
-    """Implements `processors.blob.Shelf`: writes below the task, reads what it is given a reference to."""
+    """Implements `processors.blob.Shelf`: writes below the task, reads what belongs to the task's tenant.
+
+    A reference is data that anybody may have seen, or made up: it opens nothing of another tenant.
+    """
 
     def __init__(self, objects: Objects, task: str, tenant: str | None) -> None:
         self._objects = objects
@@ -242,6 +247,12 @@ class TaskShelf:
         return await self._objects.put(self._task, self._tenant, source, media_type, kind)
 
     def chunks(self, blob: Blob) -> AsyncIterator[bytes]:
+        if blob.object.rpartition("/")[2][HASH_CHARS:] != _owner(self._tenant):
+            whose = f"of tenant {self._tenant!r}" if self._tenant else "without a tenant"
+            raise Permanent(
+                f"object {blob.object} belongs to another tenant than task {self._task!r}, {whose}: "
+                "a task reads objects of its own tenant only; upload it for that tenant"
+            )
         return self._objects.chunks(blob)
 
 
@@ -270,8 +281,11 @@ class Seal:
 class Spool:
     """The file that an object is collected in, sealed if it is to be, while it is hashed and measured."""
 
-    def __init__(self, file: IO[bytes], path: Path | None, seal: Seal | None) -> None:
+    def __init__(
+        self, file: IO[bytes], path: Path | None, seal: Seal | None, tenant: str | None = None
+    ) -> None:
         self.file = file
+        self._tenant = tenant
         self.path = path
         self.sha256 = hashlib.sha256()
         self.size_bytes = 0
@@ -297,7 +311,9 @@ class Spool:
         self.file.flush()
 
     def name(self) -> str:
-        return self._seal.name(self.sha256.digest()) if self._seal else self.sha256.hexdigest()
+        """A hash of the content; with it one of the tenant, which says whose the object is."""
+        content = self._seal.name(self.sha256.digest()) if self._seal else self.sha256.hexdigest()
+        return content + _owner(self._tenant)
 
     def close(self) -> None:
         self.file.close()
@@ -351,6 +367,11 @@ def folder_of(task: str, partitions: int) -> str:
     return "/".join(
         (str(partition_of(task.encode(), partitions)), *(f"+{part}" for part in first), f"@{last}")
     )
+
+
+def _owner(tenant: str | None) -> str:
+    """What an object's name ends with: of a hash, since a tenant's name may be longer than a file's."""
+    return f".{hashlib.sha256(tenant.encode()).hexdigest()[:32]}" if tenant else ""
 
 
 def task_of(folder: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pydantic_core import to_jsonable_python
 
-from processors.blob import JSON, SHELF, whole
+from processors.blob import DATA, JSON, SHELF, as_data, whole
 from processors.reply import Reply
 from streams.objects import Objects, TaskShelf
 from topics.codec import DEPTH_MAX, json_of, too_deep
@@ -21,9 +21,12 @@ AGENT_DEPTH_MAX = DEPTH_MAX - 10
 REFERENCE = b'"kind":"value"'
 """Stands in a record that refers to a value; looking for it costs less than walking through the arguments."""
 
+MARK = f'"{DATA}"'.encode()
+
 
 def may_refer(record: bytes | None) -> bool:
-    return REFERENCE in (record or b"")
+    """Whether the record may hold a reference, or data that is marked because it looks like one."""
+    return REFERENCE in (record or b"") or MARK in (record or b"")
 
 
 class Serves(Protocol):
@@ -95,7 +98,7 @@ def _body(reply: Reply, depth_max: int) -> bytes:
 
 async def _kept(reply: Reply, body: bytes, shelf: TaskShelf, bytes_max: int | None) -> Reply:
     if len(body) <= shelf.payload_bytes_max:
-        return reply
+        return reply._replace(result=as_data(reply.result))
     if bytes_max is not None and len(body) > bytes_max:
         raise Permanent(
             f"{reply.by} answered with {len(body):,} bytes, "

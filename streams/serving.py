@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.exceptions import HTTPException
@@ -63,7 +63,7 @@ async def serve(
     """Until it is cancelled; then, after `closing`, what is being answered has `drain_s` to end."""
     config = uvicorn.Config(
         _BoundedBody(app),
-        http=partial(_Connection, connections_max, {}),  # pyright: ignore[reportArgumentType] # any factory
+        http=cast("Any", partial(_Connection, connections_max, {})),  # any factory will do
         ws="none",
         log_config=None,
         log_level="warning",
@@ -110,7 +110,8 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is None or self.cycle.response_complete:
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is None or cycle.response_complete:
             self._wait()
         else:
             self._wait_no_more()

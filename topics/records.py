@@ -129,13 +129,17 @@ class Option(Part):
 
 
 class TaskRequest(Record):
-    """Topic `tasks`: starts a task. Without an `id` the record's key is it; the same id twice starts one."""
+    """Topic `tasks`: starts a task. Without an `id` the record's key is it; the same id twice starts one.
+
+    `by_reference` says that `input` stands for a larger one, which a client has put into the object store.
+    """
 
     kind: Literal["task"] = "task"
     id: TaskId | None = None
     workflow: str
     version: int | None = None
     input: Any = None
+    by_reference: bool = False
     tenant: Tenant | None = None
     priority: Priority = 0
     budget: Budget | None = None

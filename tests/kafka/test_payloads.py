@@ -27,7 +27,7 @@ from tests.streams.keyfiles import key_file
 from topics import codec
 from topics.envelope import is_sealed
 from topics.errors import UnknownName
-from topics.records import Status
+from topics.records import Status, TaskRequest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -146,9 +146,10 @@ async def test_a_changed_object_fails_its_step_and_one_that_is_gone_too(place: P
     file.write_bytes(b"z" + file.read_bytes()[1:])
     Objects(place.settings).remove("gone")
     for task, blob in (("changed", changed), ("gone", gone)):
-        await place.client.start(
-            "measuring", TypeAdapter(Blob).dump_python(replace(blob, kind="value")), task
-        )
+        value = TypeAdapter(Blob).dump_python(replace(blob, kind="value"))
+        request = TaskRequest(id=task, workflow="measuring", input=value, by_reference=True)
+        copy = Copy("tasks", None, task.encode(), codec.encode(request), ())
+        await feed(place.settings, [copy])
     wrong, missing = [await place.client.result(task, PATIENCE_S) for task in ("changed", "gone")]
     assert (wrong.outcome, missing.outcome) == ("failed", "failed")
     assert wrong.problem is not None
