@@ -189,7 +189,7 @@ def _objects_in(source: Any, seen: set[int] | None = None) -> Iterator[str]:
         return
     seen.add(id(source))
     if isinstance(source, Mapping):
-        within: Iterable[Any] = cast("Mapping[Any, Any]", source).values()
+        within: Iterable[Any] = cast("Any", source).values()
     elif isinstance(source, list | tuple | Set | deque):
         within = cast("Iterable[Any]", source)
     else:
