@@ -437,7 +437,8 @@ def test_a_task_of_a_tool_that_exits_ends_its_step_alone() -> None:
         try:
             await task.tool("exits")
         except StepError as error:
-            return f"{error.problem.message}: {await task.tool(goes_on)}"
+            after: str = await task.tool("goes_on")
+            return f"{error.problem.message}: {after}"
         return "nothing"
 
     with Rehearsal(App("x", workflows=[run], tools=[exits, goes_on])) as play:
