@@ -21,6 +21,7 @@ from pydantic_ai.capabilities.abstract import WrapRunHandler
 from pydantic_ai.durable_exec import BaseDurabilityCapability, conversation_id_from_run_id
 from pydantic_ai.messages import ToolCallPart
 from pydantic_ai.models import Model, ModelResolutionContext
+from pydantic_ai.models.instrumented import InstrumentedModel
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 
@@ -85,6 +86,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     def _bind_to_agent(self, agent: AbstractAgent[AgentDepsT, Any]) -> None:
         self._operations = Operations(self.name, self.inline, lambda: self.agent)
+        self._models_by_id = {name: _asked(model) for name, model in self._models_by_id.items()}
         super()._bind_to_agent(agent)
 
     def get_durable_operation_backend(self) -> "Operations":
@@ -168,6 +170,13 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         assert self.approver is not None
         text = f"May {self.name} call {call.tool_name} with {preview(call.args_as_dict())}?"
         return await PLAYING.get().task.ask(self.approver, text, options={"approve": True, "refuse": False})
+
+
+def _asked(model: Model) -> Model:
+    """The model as a run asks it: a run takes off the instrumentation, and puts on its own."""
+    while isinstance(model, InstrumentedModel):
+        model = model.wrapped
+    return model
 
 
 def durable_of(agent: Any) -> Durable[Any]:
