@@ -8,12 +8,14 @@ comes too late is seen to be of a step of an earlier run. What was open ends: qu
 cancelled, calls are no longer waited for, and what was owed to be undone counts as done well.
 """
 
+from asyncio import CancelledError
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
 from topics.contracts import PAYLOAD_BYTES_MAX
+from topics.errors import leaves
 from topics.flow import Publish
 from topics.records import (
     Answered,
@@ -43,6 +45,16 @@ class Again(BaseException):
         super().__init__("the task goes on with a new run")
         self.given = given
         self.version = version
+
+
+def again_by(error: BaseException) -> Again | None:
+    """Which run follows, if that is what the error says: it, or a group as task groups raise it.
+
+    In a group with another error that one counts: a failure is not lost because a run ends beside it.
+    """
+    raised = [each for each in leaves(error) if not isinstance(each, CancelledError)]
+    found = [each for each in raised if isinstance(each, Again)]
+    return found[0] if found and len(found) == len(raised) else None
 
 
 def next_run(performance: "Performance") -> Submitted | None:

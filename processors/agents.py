@@ -97,7 +97,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     def routes(self) -> list[AnyRoute]:
         """Its model, each of its function tools, each of its other toolsets."""
-        asked = cast("list[ModelCandidate]", [self._own_model(), *self.spares])
+        asked = cast("list[ModelCandidate]", [self.own_model, *self.spares])
         routes: list[AnyRoute] = [
             ModelRoute(self.name, asked, policy=self.policy, choose=self.choose, stream=self.stream)
         ]
@@ -106,7 +106,8 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
             routes.append(ToolRoute(f"{self.name}.{name}", [AgentTool(f"{self.name}.{name}")], policy=policy))
         return routes
 
-    def _own_model(self) -> str:
+    @property
+    def own_model(self) -> str:
         own = self._models_by_id.get("default")
         return self.default_model_id or (own.model_id if own is not None else "default")
 
@@ -184,6 +185,12 @@ def durable_of(agent: Any) -> Durable[Any]:
     durable = Durable[Any].from_agent(agent)
     if durable is None:
         raise BadInput(f"agent {agent.name!r} is not durable: build it with capabilities=[Durable()]")
+    if getattr(agent, "_concurrency_limiter", None) is not None:
+        raise BadInput(
+            f"agent {agent.name!r} has max_concurrency: its runs would wait for each other in a worker's "
+            "memory, where no replay finds the same; leave it out, and limit its model over all workers: "
+            f"App(…, limits={{{durable.own_model!r}: Limit(concurrent=2)}})"
+        )
     return durable
 
 

@@ -48,7 +48,7 @@ class Delays(Stage):
         trace = trace_of(record)
         if delay.due_ms <= now_ms:
             return Decision([_fire(delay, trace)])
-        self._first_ms = min(self._first_ms or delay.due_ms, delay.due_ms)
+        self._first_ms = delay.due_ms if self._first_ms is None else min(self._first_ms, delay.due_ms)
         self._from_ms = min(self._from_ms, delay.due_ms)
         return Decision(write=[Write(_key(delay), _held(delay, trace))])
 
@@ -89,7 +89,7 @@ class Delays(Stage):
             self._most = FIRED_AT_ONCE_MAX
         if sealed_ms is not None:
             again_ms = now_ms + SEALED_AGAIN_MS
-            self._first_ms = min(self._first_ms or again_ms, again_ms)
+            self._first_ms = again_ms if self._first_ms is None else min(self._first_ms, again_ms)
         return decision
 
 

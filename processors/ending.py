@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from processors.again import Again
+from processors.again import Again, again_by
 from processors.blob import Blob, as_data
 from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
@@ -38,11 +38,11 @@ def ending_of(task: asyncio.Task[Any]) -> Ending:
         return Ending("succeeded", task.result())
     except asyncio.CancelledError as request:
         return cancelled(text_of(request) or "cancelled")
-    except Again as again:
-        return Ending("succeeded", again=again.with_traceback(None))
     except BaseException as error:
         if is_ctrl_c(error):
             raise
+        if (again := again_by(error)) is not None:
+            return Ending("succeeded", again=again.with_traceback(None))
         return Ending("failed", problem=problem_by(error))
 
 

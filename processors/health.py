@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from processors.durations import rounded_up_ms
 from topics.errors import BadInput
 from topics.health import STEPS_PER_DOUBLING, Health, State, Tally
 
@@ -113,7 +114,7 @@ def judged(before: Health | None, window: Window, tally: Tally, at_ms: int, poli
         latency_p50_ms=quantile(latencies, 0.5),
         latency_p95_ms=quantile(latencies, 0.95),
         at_ms=at_ms,
-        good_until_ms=at_ms + round((policy.open_s + GOOD_S) * 1000),
+        good_until_ms=at_ms + rounded_up_ms(policy.open_s + GOOD_S),
     )
 
 
@@ -123,7 +124,7 @@ Circuit = tuple[State, int, int | None, int]
 
 def _circuit(before: Health | None, window: Window, tally: Tally, at_ms: int, policy: Circuits) -> Circuit:
     """All transitions."""
-    opened: Circuit = ("open", at_ms, at_ms + round(policy.open_s * 1000), 0)
+    opened: Circuit = ("open", at_ms, at_ms + rounded_up_ms(policy.open_s), 0)
     match before:
         case Health(state="open", until_ms=int(until_ms)) if at_ms < until_ms:
             return "open", before.since_ms, until_ms, 0

@@ -6,6 +6,9 @@ never waits. Its time is the task's: it moves only when an event of the task's l
 when it is due.
 Whatever would touch the world (sockets, threads, processes, signals) raises and says what to do instead.
 
+Sets of its tasks and futures iterate in the same order in each replay (`processors.ordered`), async
+generators are closed at the same times (`processors.generators`), and nothing else can wake what it runs.
+
 The loop is nested inside the running one: `drain` puts it in the other's place and back. Works on
 CPython 3.11 to 3.14; since 3.12 the current task is set aside as well, because 3.14 keeps it per thread.
 """
@@ -14,14 +17,19 @@ import asyncio
 import contextvars
 import sys
 from asyncio import events
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Generator
 from itertools import count
 from math import isnan
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakSet
 from zlib import crc32
 
+from anyio._backends import _asyncio as anyio_tasks
+
+from processors.generators import Generators, close_now
+from processors.ordered import keep_order_in
+from processors.parking import SHARED
 from topics.descriptions import is_ctrl_c
 from topics.errors import BadInput, Suspended
 
@@ -29,11 +37,15 @@ T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")
 
-CALLBACKS_MAX = 1_000_000
-"""So many callbacks between two events (about 2 s) never end: the coroutine would hold its worker."""
+CALLBACKS_MAX = 200_000
+"""So many callbacks between two events (about 0.3 s) never end: the coroutine would hold its worker."""
 
-CLOSED_AT_MOST = 10
-"""A coroutine that awaits while it is closed is closed again, so often."""
+DELIVERIES_MAX = 500
+"""So often a cancelled scope of anyio cancels what waits in it, between two events.
+
+It does so in each cycle of the loop until the scope is left. What waits there for a step to end, in spite of
+being cancelled, is cancelled again after the next event.
+"""
 
 UNWINDING_MAX = 10_000
 """So many callbacks are run while coroutines are let go."""
@@ -41,11 +53,30 @@ UNWINDING_MAX = 10_000
 TASK_NUMBER_BITS = 32
 """Of a hash of 63 bits."""
 
+TASK_NUMBER_MASK = 2**TASK_NUMBER_BITS - 1
+
+_DELIVER = anyio_tasks.CancelScope._deliver_cancellation
+_BY_SCOPE = "Cancelled via cancel scope "
+"""How anyio knows its own cancellations."""
+
 _ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class NoTime(BadInput, ValueError):
     """A `ValueError` as asyncio has it, and a misuse that parks the task."""
+
+
+class WorkflowFuture(asyncio.Future[T]):
+    """A future that hashes by a number, which it gets when it is hashed first."""
+
+    def __hash__(self) -> int:
+        return _hash_of(self)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        _ensure_own(self)
+        return super().__await__()
+
+    __iter__ = __await__
 
 
 class WorkflowTask(asyncio.Task[T]):
@@ -66,6 +97,13 @@ class WorkflowTask(asyncio.Task[T]):
     def __hash__(self) -> int:
         return self._hashed
 
+    def __await__(self) -> Generator[Any, None, T]:
+        _ensure_own(self)
+        return super().__await__()
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        return super().cancel(without_address(msg))
+
 
 class WorkflowLoop(asyncio.AbstractEventLoop):
     """`arm` is called with each timer that is set for later than now. `name` is the same in each replay."""
@@ -75,10 +113,26 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._hashes = count(crc32(name.encode()) >> 1 << TASK_NUMBER_BITS)
         self._tasks: WeakSet[WorkflowTask[Any]] = WeakSet()
+        self._deliveries: Counter[anyio_tasks.CancelScope] = Counter()
+        self._postponed: list[asyncio.Handle] = []
+        self.generators = Generators()
+        self.woken_from_outside = False
+        """Something else than its own callbacks and the task's events tried to wake it, and was ignored."""
         self.now_s = 0.0
+
+    @property
+    def tasks(self) -> list[WorkflowTask[Any]]:
+        """Those that are not done, in the order in which they began."""
+        return sorted((task for task in self._tasks if not task.done()), key=hash)
+
+    def next_hash(self) -> int:
+        return next(self._hashes)
 
     def drain(self) -> bool:
         """Run until nothing is ready. False if that does not come to an end by itself."""
+        self._deliveries.clear()
+        self._ready.extend(self._postponed)
+        self._postponed.clear()
         return _in_place_of_the_running_loop(self, self._run_ready, CALLBACKS_MAX)
 
     def _run_ready(self, most: int) -> bool:
@@ -96,12 +150,16 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         What one waits for ends with `Suspended`, so that its own clean-up runs, and async generators and
         cancel scopes are left by the task that entered them. Those that still wait after that are closed.
         """
-        left = [task for task in sorted(self._tasks, key=hash) if not task.done()]
-        if left:
+        self.generators.unwind()
+        if left := self.tasks:
             _in_place_of_the_running_loop(self, self._unwind, left)
         for task in self._tasks:
             forget(task)
+        for handle in (*self._ready, *self._postponed):
+            handle.cancel()
         self._ready.clear()
+        self._postponed.clear()
+        self._deliveries.clear()
         self._arm = _forgotten
 
     def _unwind(self, left: list[WorkflowTask[Any]]) -> None:
@@ -112,7 +170,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._run_ready(UNWINDING_MAX)
         for task in left:
             if not task.done():
-                task.context.run(_close, task)
+                task.context.run(close_now, task.get_coro())
                 task.cancel()
         self._run_ready(UNWINDING_MAX)
         for future in suspended:
@@ -122,10 +180,28 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
+        running = events._get_running_loop()
+        if running is not self and isinstance(running, WorkflowLoop):
+            self.woken_from_outside = True
+        elif getattr(callback, "__func__", None) is _DELIVER and self._delivers_too_often(callback):
+            self._postponed.append(handle)
+        else:
+            self._ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """The same, but from another thread: nothing says when that would be in a replay."""
+        if events._get_running_loop() is self:
+            return self.call_soon(callback, *args, context=context)
+        self.woken_from_outside = True
+        return asyncio.Handle(callback, args, self, context)
+
+    def _delivers_too_often(self, callback: Any) -> bool:
+        scope = callback.__self__
+        self._deliveries[scope] += 1
+        return self._deliveries[scope] > DELIVERIES_MAX
 
     def call_at(  # type: ignore[override]
         self,
@@ -153,14 +229,19 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return self.call_at(self.now_s + delay, callback, *args, context=context)
 
     def fire(self, handle: asyncio.TimerHandle) -> None:
-        """The timer is due: run it in the next `drain`, unless it was cancelled meanwhile."""
+        """The timer is due: run it in the next `drain`, unless it was cancelled meanwhile.
+
+        By this clock too, whose seconds are a float: whoever looks whether it is time yet finds that it is.
+        """
+        if handle.when() < self.now_s + 0.001:
+            self.now_s = max(self.now_s, handle.when())
         self._ready.append(handle)
 
     def time(self) -> float:
         return self.now_s
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        return WorkflowFuture(loop=self)
 
     def create_task(  # type: ignore[override]
         self,
@@ -171,7 +252,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         **options: Any,
     ) -> asyncio.Task[T]:
         context = context or contextvars.copy_context()
-        task = WorkflowTask(next(self._hashes), coro, context, loop=self, name=name, **options)
+        hashed = self.next_hash()
+        name = name or f"Task-{hashed & TASK_NUMBER_MASK}"
+        task = WorkflowTask(hashed, coro, context, loop=self, name=name, **options)
         self._tasks.add(task)
         return task
 
@@ -211,6 +294,14 @@ def forget(future: asyncio.Future[Any]) -> None:
         error.__traceback__ = error.__context__ = None
 
 
+def without_address(message: Any) -> Any:
+    """The message of a cancellation; anyio's tells addresses, which differ in a replay."""
+    if not (isinstance(message, str) and message.startswith(_BY_SCOPE)):
+        return message
+    _, reason, why = message.partition("; reason: ")
+    return f"{_BY_SCOPE}of anyio{reason}{why}"
+
+
 def _run(handle: asyncio.Handle) -> None:
     """A workflow that exits ends itself, not its worker: the exception is its task's by now."""
     try:
@@ -227,23 +318,10 @@ def _forgotten(_: asyncio.TimerHandle) -> None:
 def _suspended(task: WorkflowTask[Any]) -> list[asyncio.Future[Any]]:
     """What it waited for, if that is no other task: then it hears of it from that one."""
     waits_for: Any = getattr(task, "_fut_waiter", None)
-    if type(waits_for) is not asyncio.Future or waits_for.done():
+    if type(waits_for) not in (WorkflowFuture, asyncio.Future) or waits_for.done():
         return []
     waits_for.set_exception(Suspended())
     return [waits_for]
-
-
-def _close(task: WorkflowTask[Any]) -> None:
-    coroutine = cast("Coroutine[Any, Any, Any]", task.get_coro())
-    for _ in range(CLOSED_AT_MOST):
-        try:
-            coroutine.close()
-        except RuntimeError:
-            continue
-        except BaseException as error:  # whatever clean-up code raises
-            if is_ctrl_c(error):
-                raise
-        return
 
 
 def _forbid(name: str) -> Callable[..., NoReturn]:
@@ -261,12 +339,43 @@ for _name in dir(asyncio.AbstractEventLoop):
         setattr(WorkflowLoop, _name, _forbid(_name))
 
 
+def _ensure_own(future: asyncio.Future[Any]) -> None:
+    """One that belongs to another task's loop must not be touched: its waiter would hear nothing any more."""
+    if future.get_loop() is not events._get_running_loop():
+        raise BadInput(SHARED)
+
+
+def _hash_of(future: Any) -> int:
+    hashed: int | None = getattr(future, "_hashed", None)
+    if hashed is None:
+        loop = future.get_loop()
+        hashed = loop.next_hash() if isinstance(loop, WorkflowLoop) else object.__hash__(future)
+        future._hashed = hashed
+    return hashed
+
+
+def _without_threads(start: Callable[..., T]) -> Callable[..., T]:
+    def start_outside(*args: Any, **options: Any) -> T:
+        if isinstance(events._get_running_loop(), WorkflowLoop):
+            raise BadInput(
+                "a workflow can't use a thread: threads belong in a tool; await it with task.tool(...)"
+            )
+        return start(*args, **options)
+
+    return start_outside
+
+
+vars(anyio_tasks)["WorkerThread"] = _without_threads(anyio_tasks.WorkerThread)  # `anyio.to_thread.run_sync`
+keep_order_in(lambda loop: isinstance(loop, WorkflowLoop), lambda loop: loop.tasks)
+vars(asyncio.tasks)["_GatheringFuture"].__hash__ = _hash_of  # what `asyncio.gather` returns
+
+
 def _in_place_of_the_running_loop(loop: WorkflowLoop, run: Callable[[A], R], argument: A) -> R:
     """`run(argument)`. A function and no context manager, for it is called at every event."""
     outer = events._get_running_loop()
     task = _swap_task(outer, None)
     hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
+    sys.set_asyncgen_hooks(loop.generators.begin, loop.generators.drop)
     events._set_running_loop(loop)
     try:
         return run(argument)

@@ -10,9 +10,11 @@ mistake of whoever wrote the workflow, which more tries do not mend but a deploy
 for since that event is held back, so that for all others the event has not happened.
 """
 
+import re
+
 from processors.ending import problem_by
-from topics.descriptions import kind_of, members_of, traceback_of
-from topics.errors import BadInput, Permanent, StepError, UnknownName, in_words
+from topics.descriptions import kind_of, text_of, traceback_of
+from topics.errors import BadInput, Permanent, StepError, UnknownName, in_words, leaves
 from topics.records import Event, Problem, StepFailed, StepSucceeded, TimerFired
 
 BUGS: tuple[type[Exception], ...] = (
@@ -49,14 +51,35 @@ FORCE = "or end the task now by `segue cancel --force`"
 
 FIT = f"deploy the code that this task began with, or give the new workflow a new version; {FORCE}"
 
+ENDLESS = "it runs on and on without waiting for a step"
+
+_OWN = (
+    "a lock, semaphore, queue, event or future belongs to one task, so make it in the workflow; "
+    "what limits many tasks is App(…, limits={route: Limit(…)})"
+)
+
+DEADLOCKED = f"it waits for something that no step of it will bring: {_OWN}"
+
+SHARED = f"it shares something with another task or a thread: {_OWN}"
+
+_OTHER_LOOP = re.compile(r"\bdifferent (event )?loop\b|^await wasn't used with future$")
+
 
 def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
     """Of several at once, as a task group raises them, one is enough."""
-    if within := members_of(error):
-        return any(is_bug(each, bugs) for each in within)
+    return any(_is_bug(each, bugs) for each in leaves(error))
+
+
+def _is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
     if _is_usage_error(error):
         return BadInput in bugs
     return issubclass(type(error), bugs) and not issubclass(type(error), ON_PURPOSE)
+
+
+def is_of_another_loop(error: BaseException) -> bool:
+    """Whether asyncio says of a lock or a future that another task has it, in a text that tells addresses."""
+    said = (text_of(each) for each in leaves(error) if type(each) in (RuntimeError, ValueError))
+    return any(map(_OTHER_LOOP.search, said))
 
 
 def _is_usage_error(error: BaseException) -> bool:

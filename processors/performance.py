@@ -16,20 +16,20 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from pydantic import ValidationError
 
-from processors import outcomes
+from processors import outcomes, parking
 from processors.again import abandoned, heard_as, of_an_earlier_run, too_much_held
 from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
+from processors.durations import EPOCH, rounded_up_ms
 from processors.ending import Ending, cancelled, ending_of
 from processors.event_identity import identity_of
 from processors.loop import WorkflowLoop
-from processors.parking import by_absence, by_bug, by_change, by_event, by_failure, is_bug
 from processors.questions import answer, close_question, objection
 from processors.saga import undone_if_it_fails
 from processors.signals import Signals, fitted, refused
@@ -38,7 +38,7 @@ from processors.steps import Steps
 from processors.task import Task
 from topics import codec
 from topics.descriptions import is_ctrl_c
-from topics.errors import BadInput, Suspended, UnknownName
+from topics.errors import BadInput, Stuck, Suspended, UnknownName
 from topics.flow import Publish
 from topics.records import (
     Admitted,
@@ -107,6 +107,7 @@ class Performance:
         self.put_aside: Problem | None = None
         """Why a record was put aside that it may wait for, until something else happens."""
         self._missed: list[Event] | None = None
+        self._stuck: Problem | None = None
         self.purse = Purse(submitted.budget)
         self.queued = self.waited = queued
         self.signals = Signals()
@@ -131,7 +132,7 @@ class Performance:
             self._workflow = self.app.workflow(self.submitted.workflow, self.submitted.version)
             arguments = self._workflow.arguments(self.submitted.input)
         except UnknownName as error:
-            self.parked = by_absence(error)
+            self.parked = parking.by_absence(error)
             return
         except (ValidationError, BadInput) as error:
             problem = Problem(type="BadInput", message=codec.explain(error), retryable=False)
@@ -139,7 +140,7 @@ class Performance:
             return
         task = Task(self)
         self._seen_by_workflow = ref(task)
-        coroutine = undone_if_it_fails(task, self._workflow, arguments, self._raised)
+        coroutine = undone_if_it_fails(task, self._workflow, arguments, self._raised, self._loop.generators)
         context = contextvars.Context()
         context.run(PLAYING.set, self)
         self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
@@ -154,7 +155,7 @@ class Performance:
 
     def now(self) -> datetime:
         """The time of the last thing that happened to the task."""
-        return datetime.fromtimestamp(self.now_ms / 1000, UTC)
+        return EPOCH + timedelta(milliseconds=self.now_ms)
 
     def random_for(self, purpose: str = "") -> "Random":
         """A source of randomness, the same whenever the task is played again; one for each purpose."""
@@ -227,7 +228,7 @@ class Performance:
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
-            self.parked, self._missed = by_failure(error), None
+            self.parked, self._missed = parking.by_failure(error), None
             self._asked.clear()
 
     def _apply(self, event: Event) -> None:
@@ -238,7 +239,7 @@ class Performance:
             self._end_by_force(event)
             return
         if self.ending:
-            self.parked = by_event(event, "the workflow now ends before it")
+            self.parked = parking.by_event(event, "the workflow now ends before it")
         if self.parked:
             self._happen_while_parked(event)
             return
@@ -285,8 +286,8 @@ class Performance:
 
     async def _raised(self, error: Exception) -> None:
         """Its workflow did not catch it. At a bug, wait here until the task is cancelled."""
-        if is_bug(error, self._workflow.bugs):
-            self.parked, self._missed = by_bug(error), []
+        if parking.is_bug(error, self._workflow.bugs):
+            self._park(error)
             with suppress(asyncio.CancelledError):
                 await self._loop.create_future()
 
@@ -304,15 +305,15 @@ class Performance:
 
     def _advance(self, at_ms: int) -> None:
         self.now_ms = min(max(self.now_ms, at_ms), NOW_MS_MAX)
-        self._loop.now_s = self.now_ms / 1000
+        self._loop.now_s = max(self._loop.now_s, self.now_ms / 1000)
 
     def _resolve(self, event: StepSucceeded | StepFailed | TimerFired) -> None:
         step = self.steps.at(event.step)
         if step is None:
-            self.parked = by_event(event, "the workflow now waits for something else")
+            self.parked = parking.by_event(event, "the workflow now waits for something else")
         elif step.print != event.print:
             now = f"the workflow now asks there for {_asked(step)}, or with other arguments"
-            self.parked = by_event(event, now)
+            self.parked = parking.by_event(event, now)
         elif not isinstance(event, TimerFired):
             outcomes.settle(self, step, event)
         else:
@@ -330,7 +331,7 @@ class Performance:
         self._missed = None
         if self.parked is None:
             how = f"{steps} steps were asked for by then, but now it asks for {len(self.steps)}"
-            self.parked = by_change(how)
+            self.parked = parking.by_change(how)
 
     # ------------------------------------------------------------ people and signals
 
@@ -389,24 +390,40 @@ class Performance:
         quiet = self._loop.drain()
         for timer in self.steps.timers():
             self._arm(timer)
-        if not self._task.done():
-            if (quiet and self.steps.any_open) or self.parked:
-                return
-            forever = "it runs on and on without waiting for a step"
-            stuck = "it waits for something that no step of it will bring" if quiet else forever
-            self.ending = Ending("failed", problem=Problem(type="Stuck", message=stuck, retryable=False))
-        else:
-            self.ending = ending_of(self._task)
-            if self.ending.again and (problem := too_much_held(self.signals.kept)):
-                self.ending = Ending("failed", problem=problem)
+        if self._task.done():
+            self._end(ending_of(self._task))
+        elif self._loop.woken_from_outside and not self.parked:
+            self._park(BadInput(parking.SHARED))
+        elif not (self.parked or (quiet and self.steps.any_open)):
+            self._be_stuck(Stuck(parking.DEADLOCKED if quiet else parking.ENDLESS), quiet=quiet)
+
+    def _end(self, ending: Ending) -> None:
+        if self._stuck is not None and ending.outcome == "cancelled":
+            ending = Ending("failed", problem=self._stuck)
+        if ending.again and (problem := too_much_held(self.signals.kept)):
+            ending = Ending("failed", problem=problem)
+        self.ending = ending
         self._close_questions()
+
+    def _be_stuck(self, error: Stuck, *, quiet: bool) -> None:
+        """Park, as at any bug; or else cancel the coroutine, so that it undoes what it did, and fail."""
+        if self._stuck is not None:
+            return self._end(Ending("failed", problem=self._stuck))
+        self._stuck = Problem(type="Stuck", message=str(error), retryable=False)
+        if quiet and parking.is_bug(error, self._workflow.bugs):
+            return self._park(error)
+        self._task.cancel()
+        return self._run()
+
+    def _park(self, bug: Exception) -> None:
+        self.parked, self._missed = parking.by_bug(bug), []
 
     def _close_questions(self) -> None:
         for step in list(self.questions.values()):
             close_question(self, step, "ended")
 
     def _arm(self, timer: asyncio.TimerHandle) -> None:
-        due_ms = round(min(timer.when() * 1000, DUE_MS_MAX))
+        due_ms = min(rounded_up_ms(min(timer.when(), DUE_MS_MAX)), DUE_MS_MAX)
         step = self.steps.add("timer", "timer", due_ms, self._loop.create_future())
         step.timer = timer
         fired = TimerFired(task=self.task_id, step=step.number, print=step.print, at_ms=due_ms)

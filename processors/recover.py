@@ -15,6 +15,7 @@ from typing import Any, Literal
 from processors.app import App
 from processors.aside import put_aside
 from processors.budget import exceeded, together, used_up
+from processors.durations import rounded_up_ms
 from processors.routes import Policy
 from topics import codec
 from topics.errors import BadRecord, UnknownName
@@ -117,8 +118,8 @@ def _over_budget(failure: AttemptFailed) -> str | None:
 
 def _later(failure: AttemptFailed, policy: Policy, now_ms: int) -> Publish:
     call = failure.call
-    wait_s = max(backoff_s(call, policy), failure.problem.retry_after_s or 0.0)
-    due_ms = now_ms + round(wait_s * 1000)
+    asked_for_ms = rounded_up_ms(failure.problem.retry_after_s or 0.0)
+    due_ms = now_ms + max(round(backoff_s(call, policy) * 1000), asked_for_ms)
     retry = call.model_copy(update=_onward(failure, due_ms) | {"tries": call.tries + 1})
     delay = Delay(
         task=call.task,

@@ -12,14 +12,18 @@ the task's result, and does not stop the others.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from processors.again import Again
+from anyio import CancelScope
+
+from processors.again import Again, again_by
 from processors.ending import as_json
+from processors.generators import Generators
+from processors.parking import SHARED, is_of_another_loop
 from processors.routes import Tool
 from processors.step import Step
 from topics.descriptions import kind_of, text_of
@@ -75,7 +79,7 @@ class Saga:
             return
         if not isinstance(error, GeneratorExit):  # then nothing can be awaited: the outer one undoes
             CURRENT.reset(around)
-            if error is not None and not isinstance(error, Again):
+            if error is not None and again_by(error) is None:
                 await self.undo()
         self._left = True
         for owed in self._owed:
@@ -91,16 +95,7 @@ class Saga:
 
     async def undo(self) -> None:
         """Undo all that was done in it so far, the last first. A cancellation takes effect afterwards."""
-        undoing = asyncio.ensure_future(self._undo_all())
-        cancelled: asyncio.CancelledError | None = None
-        while not undoing.done():
-            try:
-                await asyncio.shield(undoing)
-            except asyncio.CancelledError as request:
-                cancelled = request
-        undoing.result()
-        if cancelled is not None:
-            raise cancelled
+        await to_its_end(self._undo_all())
 
     async def _undo_all(self) -> None:
         while self._owed:
@@ -121,6 +116,24 @@ class Saga:
             self._performance.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
 
 
+async def to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Await it in a task of its own, whatever is cancelled meanwhile: that takes effect afterwards.
+
+    The shield is against anyio, whose scopes cancel again and again what waits in them.
+    """
+    running = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    with CancelScope(shield=True):
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as request:
+                cancelled = request
+    running.result()
+    if cancelled is not None:
+        raise cancelled
+
+
 CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
 """The innermost saga that a workflow, or a coroutine that it started, is in."""
 
@@ -130,14 +143,36 @@ async def undone_if_it_fails(
     workflow: "Workflow[Any, Any]",
     arguments: tuple[Any, ...],
     raised: Callable[[Exception], Awaitable[None]],
+    generators: Generators,
 ) -> Any:
-    """The workflow as a saga: what a task is. Nothing is undone before `raised`, told why, returns."""
+    """The workflow as a saga: what a task is. Nothing is undone before `raised`, told why, returns.
+
+    Its async generators are closed before that, those that still wait to be.
+    """
     async with task.saga():
         try:
-            return as_json(await _returned(task, workflow, arguments), workflow.output)
+            result = as_json(await _returned(task, workflow, arguments), workflow.output)
+            await _close(generators)
         except Exception as error:
             await raised(error)
+            await _close(generators, error)
             raise
+        except (asyncio.CancelledError, Again, BaseExceptionGroup) as error:
+            await _close(generators, error)
+            raise
+        return result
+
+
+async def _close(generators: Generators, after: BaseException | None = None) -> None:
+    """What closing them raises is noted with the error that is on its way, where there is one."""
+    if not generators.any_left:
+        return
+    try:
+        await to_its_end(generators.close())
+    except Exception as error:
+        if after is None:
+            raise
+        after.add_note(f"while its async generators were closed: {in_words(error)}")
 
 
 async def _returned(task: "Task", workflow: "Workflow[Any, Any]", arguments: tuple[Any, ...]) -> Any:
@@ -151,6 +186,10 @@ async def _returned(task: "Task", workflow: "Workflow[Any, Any]", arguments: tup
         if task._performance.closed or asyncio.current_task(loop) is not own:
             raise
         raise RuntimeError(f"the workflow raised {in_words(error)}") from error
+    except Exception as error:
+        if is_of_another_loop(error):
+            raise BadInput(SHARED).with_traceback(error.__traceback__) from None
+        raise
 
 
 def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:

@@ -108,6 +108,10 @@ class Steps:
     def forget(self) -> None:
         for step in self._steps:
             forget(step.future)
+            if step.timer is not None:
+                step.timer.cancel()  # it holds its callback, and that mostly what holds the timer
+        for timer in self._timers:
+            timer.cancel()
         self._steps.clear()
         self._timers.clear()
 

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from processors.again import Again, called_off
 from processors.blob import taken, unmarked
 from processors.budget import strictest, within_budget
+from processors.durations import rounded_up_ms
 from processors.fingerprint import fits, jsonable
 from processors.misuse import (
     Asking,
@@ -43,7 +44,7 @@ from processors.schemas import schema_of
 from processors.step import Step, reader
 from processors.task_log import TaskLog
 from topics.codec import describe
-from topics.errors import BadInput, StepError
+from topics.errors import BadInput, StepError, leaves
 from topics.records import (
     CallModel,
     CallTool,
@@ -259,7 +260,9 @@ class Task:
             )
         check_version("task.again(…)", version)
         submitted = performance.submitted
-        workflow = performance.app.workflow(submitted.workflow, version or submitted.version)
+        workflow = performance.app.workflow(
+            submitted.workflow, submitted.version if version is None else version
+        )
         value = from_json(fits("again", workflow.name, jsonable(value)))
         try:
             workflow.arguments(value)
@@ -365,7 +368,7 @@ class Task:
         """
         step = self._question(to, text, options, answer, within)
         try:
-            async with asyncio.timeout(within.total_seconds() if within else None):
+            async with asyncio.timeout(None if within is None else within.total_seconds()):
                 return await step.future
         except TimeoutError:
             close_question(self._performance, step, "expired")
@@ -390,7 +393,7 @@ class Task:
             accept, schema = _answer(offered, options, answer)
             step = performance.step("ask", to, [text, offered])
         step.accept = accept
-        closes_at_ms = performance.now_ms + round(within.total_seconds() * 1000) if within else None
+        closes_at_ms = None if within is None else performance.now_ms + rounded_up_ms(within)
         open_question(performance, step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
         return step
 
@@ -418,7 +421,7 @@ class Task:
     async def sleep_until(self, when: datetime) -> None:
         """Sleep until that time, which must have a time zone; a time that has passed returns at once."""
         check_moment(when)
-        await asyncio.sleep(max((when - self.now()).total_seconds(), 0.0))
+        await asyncio.sleep(rounded_up_ms(when - self.now()) / 1000)
 
     # ------------------------------------------------------------ several at once
 
@@ -490,9 +493,11 @@ class Task:
         declared = performance.app.workflow(name, version)
         with Asking("a child"):
             value = jsonable(value)
-        step = performance.step("child", name, [declared.version, value, *([known_as] if known_as else [])])
+        step = performance.step(
+            "child", name, [declared.version, value, *([] if known_as is None else [known_as])]
+        )
         step.accept = reader(declared.output)
-        step.child = known_as or f"{self.id}/{step.number}"
+        step.child = f"{self.id}/{step.number}" if known_as is None else known_as
         facts = submitted.model_dump(include={"tenant", "priority", "steps_max", "open_steps_max"})
         child = Submitted(
             **facts,
@@ -568,6 +573,13 @@ async def _or_failure(step: Awaitable[T]) -> T | StepError:
         return await step
     except StepError as failed:
         return failed
+    except ExceptionGroup as group:  # pyright: ignore[reportUnknownVariableType]
+        failures = [each for each in leaves(group) if isinstance(each, StepError)]
+        if len(failures) != sum(1 for _ in leaves(group)):
+            raise
+        for other in failures[1:]:
+            failures[0].add_note(str(other))
+        return failures[0]
 
 
 @cache

@@ -296,7 +296,8 @@ class Client:
             status = await self._decided(task, timeout_s)
             if status is not None and status.state in ENDED:
                 starts = await reader.at_time([place], status.at_ms - CLOCK_SKEW_MS)
-                timeout_s = min(timeout_s or CLOCK_SKEW_MS / 1000, CLOCK_SKEW_MS / 1000)
+                longest_s = CLOCK_SKEW_MS / 1000
+                timeout_s = longest_s if timeout_s is None else min(timeout_s, longest_s)
             try:
                 async with asyncio.timeout(timeout_s):
                     async for record in reader.tail(starts, key):

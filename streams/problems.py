@@ -22,7 +22,7 @@ from http.client import responses
 from itertools import islice
 from math import isfinite
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -30,7 +30,7 @@ from streams.visible import hanging, visible
 from topics import records
 from topics.codec import describe
 from topics.descriptions import attribute_of, guarded, kind_of, shortened, text_of, traceback_of
-from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName, in_words, sole
+from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName, in_words, leaves, sole
 from topics.parts import Usage
 from topics.records import Critique, Problem
 
@@ -105,6 +105,8 @@ def problem_of(error: BaseException) -> Problem:
 
 def _foreseen(error: BaseException) -> Problem | None:
     match error:
+        case BaseExceptionGroup():
+            return _of_several(cast("BaseExceptionGroup[BaseException]", error))
         case Retryable():
             return _to_retry(error)
         case Permanent() | BadInput():
@@ -129,6 +131,21 @@ def _to_retry(error: Retryable) -> Problem:
         return _problem(error, retry_after_s=after_s)
     given = shortened(guarded(lambda: repr(asked), kind_of(asked)), 100)
     return _problem(error, f"{text_of(error)} (retry_after_s={given} is no number of seconds: it is ignored)")
+
+
+def _of_several(group: BaseExceptionGroup[BaseException]) -> Problem:
+    """Of what a task group raised: if one of them says that trying again is useless, it is."""
+    problems = [problem_of(each) for each in leaves(group)]
+    useless = [each for each in problems if not each.retryable]
+    waits = [each.retry_after_s for each in problems if each.retry_after_s is not None]
+    message = "; ".join(dict.fromkeys(each.message for each in useless or problems))
+    return _problem(
+        group,
+        message,
+        retryable=not useless,
+        retry_after_s=max(waits, default=None),
+        traceback=user_traceback(group) if any(each.traceback for each in problems) else None,
+    ).model_copy(update={"type": useless[0].type} if useless else {})
 
 
 def _problem(error: BaseException, message: str | None = None, **rest: Any) -> Problem:

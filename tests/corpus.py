@@ -704,6 +704,8 @@ async def goes_on_anew(task: Task, heard: Heard) -> list[str]:
     return [f"{heard.runs} runs", *words, await task.signal("end", str)]
 
 
+from tests import constructs as constructs  # noqa: E402, PLC0414 - more cases, by what stands above
+
 APP = App(
     "corpus",
     workflows=[*(case.workflow for case in CASES), *CHILDREN],

@@ -5,6 +5,7 @@
         ├── BadRecord                 bytes that are no record of the topic: they go to the dead letters
         ├── BadInput                  what a person or program gave does not fit; the message says what does
         │   ├── BadOutput             what a workflow returned is not of its type, or can't travel
+        │   ├── Stuck                 a workflow waits for what never comes, or never waits
         │   └── TooLate               an answer: its question was closed by then, by another answer, say
         ├── UnknownName               a workflow, route, tool, check or task that does not exist here
         ├── Unavailable               a broker, worker or service can't be reached
@@ -19,6 +20,8 @@
 
 Names say who acts next. Expected failures of a step are records on a topic, not exceptions.
 """
+
+from collections.abc import Iterator
 
 from topics.descriptions import kind_of, members_of, text_of
 from topics.parts import Refusal
@@ -43,6 +46,10 @@ class BadOutput(BadInput):
 
 class TooLate(BadInput):
     """An answer came after its question was closed; the message says what was answered."""
+
+
+class Stuck(BadInput):
+    """A workflow waits for something that none of its steps brings, or runs on without waiting."""
 
 
 class UnknownName(SegueError):
@@ -121,6 +128,17 @@ def sole(error: BaseException) -> BaseException:
     while len(within := members_of(error)) == 1:
         error = within[0]
     return error
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, also in groups within it; an error that is no group is the only one."""
+    pending = [error]
+    while pending:
+        each = pending.pop()
+        if within := members_of(each):
+            pending += reversed(within)
+        else:
+            yield each
 
 
 def in_words(error: BaseException) -> str:

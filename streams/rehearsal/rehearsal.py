@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from processors.app import App, Workflow
+from processors.durations import EPOCH, rounded_up_ms
 from processors.step import read
 from streams.answers import check_answer, picked, question_for
 from streams.letters import document, reason_of, was_told
@@ -156,7 +157,7 @@ class Rehearsal:
     def advance(self, how_long: timedelta) -> None:
         """Let so much time pass, with all that is due in it."""
         stages = self._stages
-        until_ms = stages.now_ms + round(how_long.total_seconds() * 1000)
+        until_ms = stages.now_ms + rounded_up_ms(how_long)
         while stages.act_all() or stages.leap(until_ms):
             pass
         stages.now_ms = max(stages.now_ms, until_ms)
@@ -292,7 +293,7 @@ class Rehearsal:
 def _ms(when: datetime) -> int:
     if when.tzinfo is None:
         raise BadInput(f"begins={when.isoformat()} needs a time zone: it could be anywhere")
-    return round(when.timestamp() * 1000)
+    return rounded_up_ms(when - EPOCH)
 
 
 def _letter(record: Received) -> DeadLetter:

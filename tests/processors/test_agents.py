@@ -323,3 +323,11 @@ async def test_outside_of_a_workflow_the_agent_is_what_it_was() -> None:
 def test_an_agent_that_is_not_durable_is_refused() -> None:
     with pytest.raises(BadInput, match=r"agent 'guide' is not durable: build it with capabilities=\[Durable"):
         App("one", workflows=[climate], agents=[Agent(scripted(), name="guide")])
+
+
+def test_an_agent_whose_runs_wait_for_each_other_is_refused_at_the_start() -> None:
+    agent = Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()], max_concurrency=2)
+    with pytest.raises(
+        BadInput, match=r"max_concurrency: .*limits=\{'openai:gpt-5-mini': Limit\(concurrent=2\)\}"
+    ):
+        App("travel", workflows=[], agents=[agent])

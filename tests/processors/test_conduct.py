@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from processors import loop, marks
-from processors.parking import by_absence
+from processors.parking import DEADLOCKED, by_absence
 from segue import App, BadInput, ModelRoute, Task, ToolRoute, Workflow, check, tool, workflow
 from tests.driver import START_MS, Driver
 from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
@@ -404,8 +404,8 @@ def test_a_workflow_that_waits_for_nothing_is_stuck() -> None:
     async def run(task: Task) -> None:
         await asyncio.Event().wait()
 
-    stuck = problem("Stuck", "it waits for something that no step of it will bring")
-    assert played(run).result().problem == stuck
+    bug = played(run).bug()
+    assert (bug.type, bug.message) == ("Stuck", DEADLOCKED)
 
 
 def test_a_child_of_an_unknown_workflow_fails_where_it_is_asked_for() -> None:
