@@ -34,7 +34,7 @@ async def test_bad_answers_fail_their_steps_and_nothing_else(settings: Settings)
     assert result.outcome == "succeeded", result.problem
     assert result.result.pop("forbidden").startswith("failed: forbidden: tool 'forbidden' returned str, not ")
     assert result.result.pop("forbidden_by_mcp").startswith(
-        "failed: forbidden_by_mcp: rude.forbidden: Invalid structured content returned by tool forbidden"
+        "failed: forbidden_by_mcp: rude.forbidden: tool 'forbidden' answered outside of its output schema"
     )
     assert result.result == {
         "large": "failed: large: large answered with 50,000,002 bytes, "
