@@ -22,7 +22,8 @@ from streams.measured import Knowledge, Measured
 from streams.metrics import Metrics
 from streams.objects import Objects
 from streams.payloads import Desk, may_refer
-from streams.problems import output_of, problem_of, redact
+from streams.problems import output_of, problem_of
+from streams.redaction import redact
 from streams.telling import Telling, told
 from streams.user_code import raise_if_ours
 from topics import codec

@@ -19,7 +19,8 @@ from processors.tool import failed
 from streams.clock import now_ms
 from streams.measured import Knowledge
 from streams.prices import Prices
-from streams.problems import problem_of, redact
+from streams.problems import problem_of
+from streams.redaction import redact
 from streams.user_code import raise_if_ours
 from topics.flow import Decision, Publish, Received
 from topics.parts import Choice

@@ -30,8 +30,8 @@ from streams.gate import Gate
 from streams.group import Batch, Committed, Group, session
 from streams.metrics import Metrics
 from streams.outbox import Outbox
-from streams.problems import redact
 from streams.progress import UNFINISHED_MAX, Progress
+from streams.redaction import redact
 from streams.settings import Settings
 from streams.transactions import Committer
 from streams.user_code import raise_if_ours

@@ -13,8 +13,6 @@ worker that calls no model loads no model library. Secrets are taken out of ever
 
 import asyncio
 import logging
-import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +24,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from streams.redaction import redact
 from streams.visible import hanging, visible
 from topics import records
 from topics.codec import describe
@@ -269,47 +268,6 @@ def _now_s() -> float:
 def user_traceback(error: BaseException) -> str:
     """The traceback without Segue's own frames, and at most its last 8,000 characters."""
     return redact(traceback_of(error, TRACEBACK_CHARS_MAX))[-TRACEBACK_CHARS_MAX:]
-
-
-_SECRETS = (
-    (re.compile(r"\bsk-[\w*-]{6,}"), "[redacted]"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 [redacted]"),
-    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1[redacted]@"),
-    (re.compile(r"(?i)([?&](?:key|sig|signature|code|auth)=)[^\s&\"']{4,}"), r"\1[redacted]"),
-    (
-        re.compile(
-            r"(?i)((?:api[-_]?key|authorization|token|secret|password)[\"']?\s*[=:]\s*[\"']?)(?!bearer|basic)[^\s\"'&,)}\[]{4,}"
-        ),
-        r"\1[redacted]",
-    ),
-)
-_SECRET_NAME = re.compile(r"(?i)(KEY|TOKEN|SECRET|PASS|PASSWD|PASSWORD|CREDENTIALS?|AUTHORIZATION|COOKIE)$")
-_known: set[str] = set()
-_SECRET_CHARS_MIN = 8
-"""Shorter values of the environment are too common as words to be taken out."""
-
-
-def keep_secret(values: Mapping[str, str]) -> None:
-    """From now on these are taken out too, where their names say that they are secrets."""
-    _known.update(value for name, value in values.items() if _is_secret(name, value))
-
-
-def redact(text: str) -> str:
-    """`text` without API keys, credentials in URLs and headers, and the secrets that this process knows.
-
-    Those are the values of its environment whose names end in KEY, TOKEN, SECRET, PASSWORD and the like, and
-    what `keep_secret` was told.
-    """
-    ours = {value for name, value in os.environ.items() if _is_secret(name, value)}
-    for value in sorted(ours | _known, key=len, reverse=True):  # one may be the beginning of another
-        text = text.replace(value, "[redacted]")
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def _is_secret(name: str, value: str) -> bool:
-    return len(value) >= _SECRET_CHARS_MIN and _SECRET_NAME.search(name) is not None
 
 
 class Redacting(logging.Formatter):

@@ -26,9 +26,9 @@ from streams.group import Batch, Committed, Group, session
 from streams.local import LocalCalls
 from streams.metrics import Metrics
 from streams.outbox import Outbox, Unfit
-from streams.problems import redact
 from streams.producer import Ends, Offsets
 from streams.protocol import Membership
+from streams.redaction import redact
 from streams.restore import open_restored
 from streams.settings import Settings
 from streams.state import Empty, Store

@@ -16,6 +16,7 @@ from pydantic import Field, FilePath, SecretStr, ValidationError, field_validato
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from processors.limits import BUSY_TASKS_MAX, EARLY_SIGNALS_MAX, LIVE_TASKS_MAX, Limits
+from streams.redaction import keep_secret
 from topics.errors import BadInput
 from topics.parts import Budget
 from topics.records import OPEN_STEPS_MAX, STEPS_MAX
@@ -128,9 +129,18 @@ class Settings(BaseSettings):
         """The environment's settings, after those `given`. Raises `BadInput` that names the variable."""
         cls._ensure_none_is_misspelt()
         try:
-            return cls(**given)
+            settings = cls(**given)
         except ValidationError as error:
             raise BadInput(_explain(error)) from None
+        keep_secret(settings._shown())
+        return settings
+
+    def _shown(self) -> dict[str, str]:
+        """Each by its name, secrets too: what must not be seen elsewhere."""
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in self
+        }
 
     @classmethod
     def _ensure_none_is_misspelt(cls) -> None:

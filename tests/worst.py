@@ -14,7 +14,7 @@ from streams.executors.openapi_document import Document
 from streams.executors.openapi_yaml import parsed
 from streams.executors.schema import faults, unusable
 from streams.executors.typed import misfit
-from streams.problems import redact
+from streams.redaction import redact
 from topics import codec
 from topics.errors import BadInput, BadRecord, Permanent
 from topics.records import Option, Question
@@ -156,21 +156,49 @@ def documents() -> None:
     Document(parsed("\n".join(["openapi: 3.0.0", *lists, "self: &s [*s]"]))).unusable()
 
 
-def texts() -> None:
-    """As errors and logs have them, which are cleaned."""
-    for piece in (
+PIECES = (
+    *(
         "a:",
         "://a:",
+        "://a:b/",
         "sk-",
         "Bearer ",
+        "basic a",
         "token=",
+        "token",
         "?key=",
-        "-----BEGIN ",
         "eyJ.",
+        "eyJa",
         "\\",
         "'",
+    ),
+    *(
         "password: ",
-    ):
+        "password:'",
+        '\\"',
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "Authorization: Basic ",
+        "cookie: a=",
+    ),
+    *(
+        "authorization, ",
+        "a=b; ",
+        "%3a%2f%2fa%3a",
+        "a@",
+        "a:b@",
+        "--",
+        "--a-token ",
+        "<token>",
+        "_KEY",
+        "('token',",
+    ),
+    *("token \n token", "api key", " ", "\n", "\n "),
+)
+
+
+def texts() -> None:
+    """As errors and logs have them, which are cleaned."""
+    for piece in PIECES:
         redact(piece * (N // len(piece)))
         redact(piece + "a" * N)
 

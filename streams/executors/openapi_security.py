@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from streams.executors.openapi_document import Operation, Place
 from streams.executors.openapi_request import Request
-from streams.problems import keep_secret
+from streams.redaction import keep_secret
 from topics.errors import Permanent
 
 

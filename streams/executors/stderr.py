@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TextIO
 
-from streams.problems import redact
+from streams.redaction import redact
 
 LINES_KEPT = 5
 LINES_LOOKED_AT = 50

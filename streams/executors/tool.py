@@ -18,7 +18,7 @@ from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
 from streams.executors.arguments import bind
 from streams.executors.current import serve_as_current
 from streams.executors.threads import in_thread
-from streams.problems import keep_secret
+from streams.redaction import keep_secret
 from topics.codec import describe
 from topics.errors import Permanent, UnknownName
 from topics.records import CallTool

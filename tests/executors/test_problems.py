@@ -11,7 +11,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
-from streams.problems import MESSAGE_CHARS_MAX, OutputRefused, problem_of, redact, retry_after_s
+from streams.problems import MESSAGE_CHARS_MAX, OutputRefused, problem_of, retry_after_s
+from streams.redaction import redact
 from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
 from topics.records import Critique, Problem
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
@@ -85,6 +85,7 @@ values = st.recursive(
 
 
 @pytest.mark.parametrize("type_", TYPES, ids=str)
+@settings(deadline=None)
 @given(value=values)
 def test_what_the_type_takes_is_not_refused(type_: Any, value: Any) -> None:
     adapter = TypeAdapter[Any](type_)
