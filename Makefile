@@ -85,6 +85,10 @@ benchmark-churn: $(VENV)/run ## measure that what ended tasks leave on disk does
 benchmark-page: $(VENV)/run ## measure the page while 1,500 tasks run, and beside 500 MB of dead letters
 	@$(BIN)/python -m benchmarks.page
 
+.PHONY: benchmark-takeover
+benchmark-takeover: $(VENV)/run ## measure how long tasks wait while workers are killed, restarted and replaced
+	@$(BIN)/python -m benchmarks.takeover
+
 TASKS ?= 200000
 
 .PHONY: flood

@@ -12,6 +12,7 @@ The state of a partition, by the first byte of its keys:
     J task \\0 seq     the journal, insert-only: see `journal`
     P task            parked tasks: the number of the event at which they are, and a digest of the problem
     E week task       tasks that are no more: see `marks`
+    L topic           records that were lost: see `losses`
     B O T V W         who is busy, and who waits for its turn: see `admission`
 
 A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
@@ -30,6 +31,7 @@ from processors.aside import put_aside
 from processors.journal import journal_key
 from processors.limits import LIMITS, Limits
 from processors.live import Live, LiveTasks, parked_key, parked_since, unplayed_status
+from processors.losses import Losses
 from processors.marks import CHILD, ENDED, REJECTED, Marks, mark
 from processors.outcomes import letter_reason
 from processors.parking import by_refusal
@@ -46,6 +48,7 @@ from topics.records import (
     Event,
     Problem,
     PutAside,
+    RecordsLost,
     Rejected,
     Result,
     SignalReceived,
@@ -100,12 +103,15 @@ class Conduct(Stage):
         most = self._limits.live_tasks_max
         self._live = LiveTasks(self._app, self._state, self._entropy, most, silent=self._silent)
         self._marks = Marks(self._state)
+        self._losses = Losses(self._state)
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
-            event: Event = codec.decode(record.topic, record.value)
+            event: Event | RecordsLost = codec.decode(record.topic, record.value)
         except BadRecord as bad:
             return put_aside(record, "conduct", str(bad), now_ms)
+        if isinstance(event, RecordsLost):
+            return self._losses.add(event)
         try:
             match event:
                 case Submitted():
@@ -127,8 +133,10 @@ class Conduct(Stage):
         if record is None:
             return self._still_parked(self._tried, reason, now_ms) if self._tried is not None else None
         try:
-            event: Event = codec.decode(record.topic, record.value)
+            event: Event | RecordsLost = codec.decode(record.topic, record.value)
         except BadRecord:
+            return None
+        if isinstance(event, RecordsLost):
             return None
         return self._kept_unplayed(event, record, reason, now_ms)
 
@@ -152,7 +160,7 @@ class Conduct(Stage):
         return Decision(status, [parked_since(self._state, task, 0, problem)])
 
     def due_ms(self) -> int | None:
-        return 0 if self._parked or self._admission.due else self._marks.due_ms
+        return 0 if self._parked or self._losses or self._admission.due else self._marks.due_ms
 
     def tick(self, now_ms: int) -> Decision:
         """Try a parked task again, this worker may have other code; let in who is next; forget old ends."""
@@ -163,6 +171,8 @@ class Conduct(Stage):
                 return self._conclude(live, Decision(), now_ms) if live else Decision()
             return Decision()
         self._tried = None
+        if self._losses:
+            return self._losses.ask_again(self._live.open_commands)
         decision = self._admit(now_ms) if self._admission.due else Decision()
         if now_ms >= self._marks.due_ms:
             self._marks.forget(decision, now_ms)

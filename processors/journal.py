@@ -22,6 +22,11 @@ def journal_key(task: str, seq: int | None = None) -> bytes:
     return prefix if seq is None else prefix + b"%08x" % seq
 
 
+def task_of(key: bytes) -> str:
+    """The task to whose journal the key belongs."""
+    return key[1:].partition(b"\0")[0].decode()
+
+
 def journal_entry(task: str, key: bytes, value: bytes | None) -> JournalEntry | None:
     """What the changelog says at `key` of the task's journal; None if it is about anything else."""
     prefix = journal_key(task)

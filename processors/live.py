@@ -19,7 +19,7 @@ from processors.standing import Stands, stands_at, unplayed
 from topics import codec
 from topics.errors import BadRecord
 from topics.flow import Plain, Publish, State, Write
-from topics.records import Problem, Submitted
+from topics.records import CallModel, CallTool, Delay, Problem, Submitted, TimerFired
 
 
 class Parked(NamedTuple):
@@ -101,8 +101,22 @@ class LiveTasks:
             live.performance.close()
         self._tasks.clear()
 
-    def rebuilt(self, task: str) -> Live | None:
-        """The task by its journal, which is played again; None if it has none."""
+    def open_commands(self, task: str) -> tuple[list[Publish], str | None]:
+        """The calls and timers of which the task has no outcome, as it asked for them; and its tenant."""
+        asked: list[Publish] = []
+        live = self.rebuilt(task, asked)
+        if live is None:
+            return [], None
+        steps, tenant = live.performance.steps, live.performance.submitted.tenant
+        still = [publish for publish in asked if (step := steps.at(_step(publish))) and not step.settled]
+        live.performance.close()
+        return still, tenant
+
+    def rebuilt(self, task: str, asked: list[Publish] | None = None) -> Live | None:
+        """The task by its journal, which is played again; None if it has none.
+
+        To `asked` is added what it asked for, and was published, by then.
+        """
         first = self._state.get(journal_key(task, 0))
         if first is None:
             return None
@@ -115,22 +129,24 @@ class LiveTasks:
             self._app, submitted, self._entropy, queued=bool(waits), replaying=replaying
         )
         live = Live(performance, 0, int(partition), int(offset), parked=parked)
-        self._played(live, int(steps))
+        self._played(live, int(steps), asked)
         for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
             performance.replaying = self._silent or parked is None or live.seq < parked.since
             performance.apply(codec.decode("events", happened))
-            self._played(live, int(head))
+            self._played(live, int(head), asked)
         performance.replaying = self._silent
         live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
         return live
 
-    def _played(self, live: Live, steps: int) -> None:
+    def _played(self, live: Live, steps: int, asked: list[Publish] | None) -> None:
         """An entry of the journal, after which so many steps had been asked for."""
         live.performance.expect(steps)
         if live.seq >= (live.parked.since if live.parked else sys.maxsize):
             live.owed += live.performance.take()
         else:
+            if asked is not None:
+                asked += live.performance.take()
             live.performance.discard()
         live.seq += 1
 
@@ -165,6 +181,12 @@ def unplayed_status(
 
 def _digest(problem: Problem) -> bytes:
     return blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
+
+
+def _step(publish: Publish) -> int:
+    """The number of the step that it is asked for; -1 if it is for none."""
+    value = publish.value.record if isinstance(publish.value, Delay) else publish.value
+    return value.step if isinstance(value, CallModel | CallTool | TimerFired) else -1
 
 
 def parked_key(task: str) -> bytes:

@@ -21,7 +21,7 @@ from streams.gate import Gate, Perform
 from streams.measured import Knowledge, Measured
 from streams.metrics import Metrics
 from streams.objects import Objects
-from streams.payloads import Desk, may_refer
+from streams.payloads import Desk, Owned, at_once, may_refer
 from streams.problems import output_of, problem_of
 from streams.redaction import redact
 from streams.telling import Telling, told
@@ -61,7 +61,7 @@ class Calls(Protocol):
     @property
     def executor(self) -> Executor: ...
 
-    def job(self, record: Received) -> Job:
+    def job(self, record: Received, owned: Owned) -> Job:
         """Raises `BadRecord`."""
         ...
 
@@ -91,7 +91,7 @@ class RouteCalls:
         self._gate = gate
         self._announcer = announcer
 
-    def job(self, record: Received) -> Job:
+    def job(self, record: Received, owned: Owned = at_once) -> Job:
         call: AnyCall = codec.decode(record.topic, record.value)
         if self._choosing.is_due(call):
             return Job(
@@ -101,18 +101,20 @@ class RouteCalls:
             )
         desk = self._desk(call, tenant_in(record.headers), refers=may_refer(record.value))
         name = _id(call)
-        perform: Perform = lambda: self._perform(call, desk)  # noqa: E731 - it may be wrapped
+        perform: Perform = lambda: self._perform(call, desk, owned)  # noqa: E731 - it may be wrapped
         if self._announcer is not None and isinstance(call, CallModel) and call.stream:
             perform = self._told(self._announcer, call, record, perform)
         if self._gate is not None:
             name, perform = self._gated(self._gate, call, record, perform)
         return Job(name, perform, lambda problem: self._unfit(call, problem))
 
-    def local(self, call: CallTool, tenant: str | None) -> Job:
+    def local(self, call: CallTool, tenant: str | None, owned: Owned = at_once) -> Job:
         """A call that stands on no topic: of a tool that no limit and no choice concern."""
         refers = any(isinstance(value, dict | list) for value in call.arguments.values())
         desk = self._desk(call, tenant, refers=refers)
-        return Job(_id(call), lambda: self._perform(call, desk), lambda problem: self._unfit(call, problem))
+        return Job(
+            _id(call), lambda: self._perform(call, desk, owned), lambda problem: self._unfit(call, problem)
+        )
 
     def _desk(self, call: AnyCall, tenant: str | None, *, refers: bool) -> Desk:
         bytes_max = _policy(self._app, call).result_bytes_max
@@ -127,11 +129,12 @@ class RouteCalls:
         by, tenant = self.executor.candidate(call), tenant_in(record.headers)
         return lambda: told(Telling(announcer, call, by, tenant), perform)
 
-    async def _perform(self, call: AnyCall, desk: Desk) -> Decision:
+    async def _perform(self, call: AnyCall, desk: Desk, owned: Owned) -> Decision:
+        await owned()  # its time-out does not run meanwhile
         by, started_s = self.executor.candidate(call), time.perf_counter()
         try:
             timeout_s = _policy(self._app, call).timeout_s
-            reply: Reply = await self._deadlines.within(timeout_s, desk.serve(self.executor, call))
+            reply: Reply = await self._deadlines.within(timeout_s, desk.serve(self.executor, call, owned))
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
             took_s = time.perf_counter() - started_s
@@ -163,28 +166,31 @@ class CheckCalls:
         self._objects = objects
         self._deadlines = Deadlines()
 
-    def job(self, record: Received) -> Job:
+    def job(self, record: Received, owned: Owned = at_once) -> Job:
         output: CheckOutput = codec.decode(record.topic, record.value)
         desk = Desk(self._objects, output.task, tenant_in(record.headers), refers=may_refer(record.value))
         name = _id(output.call) if output.verdict is None else f"{_id(output.call)}/judged-{output.passed}"
         return Job(
             name,
-            lambda: self._perform(output, desk),
+            lambda: self._perform(output, desk, owned),
             lambda problem: check.unchecked(output, problem, now_ms()),
         )
 
-    async def _perform(self, output: CheckOutput, desk: Desk) -> Decision:
+    async def _perform(self, output: CheckOutput, desk: Desk, owned: Owned) -> Decision:
+        await owned()
         started_s = time.perf_counter()
-        outcome, decision = await self._checked(output, desk)
+        outcome, decision = await self._checked(output, desk, owned)
         by = self.executor.candidate(output)
         seconds = time.perf_counter() - started_s
         self._metrics.attempt(self._stage, output.call.route, by, outcome, seconds)
         return decision
 
-    async def _checked(self, output: CheckOutput, desk: Desk) -> tuple[str, Decision]:
+    async def _checked(self, output: CheckOutput, desk: Desk, owned: Owned) -> tuple[str, Decision]:
         try:
             timeout_s = _policy(self._app, output.call).timeout_s
-            place: int | None = await self._deadlines.within(timeout_s, desk.serve(self.executor, output))
+            place: int | None = await self._deadlines.within(
+                timeout_s, desk.serve(self.executor, output, owned)
+            )
         except Refused as refusal:
             return "refused", check.refused(output, redact(text_of(refusal)), now_ms())
         except BaseException as error:  # noqa: BLE001 - user code may raise anything

@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from aiokafka.structs import TopicPartition
 
@@ -27,12 +28,15 @@ from streams.calls import Calls, Job
 from streams.clock import now_ms
 from streams.failure_log import FailureLog
 from streams.gate import Gate
-from streams.group import Batch, Committed, Group, session
+from streams.group import Batch, Group, session
+from streams.losses import told
 from streams.metrics import Metrics
 from streams.outbox import Outbox
+from streams.positions import Committed, Loss
 from streams.progress import UNFINISHED_MAX, Progress
 from streams.redaction import redact
 from streams.settings import Settings
+from streams.static_member import static_member
 from streams.transactions import Committer
 from streams.user_code import raise_if_ours
 from topics import contracts
@@ -52,6 +56,8 @@ DRAIN_S = 10.0
 
 PUBLISH_S_MAX = 10.0
 """A commit that takes longer has lost its transaction anyway."""
+
+OWNED_POLL_S = 0.05
 
 REMEMBERED_MAX = 10_000
 """Ids of calls that were answered here: a command that was published twice comes soon after the first."""
@@ -85,6 +91,8 @@ class Begun:
     decision: Decision | None = None
     delivered: bool = True
     """In the present session. If not, it waits to be delivered again."""
+    waits: bool = False
+    """Until its partition is surely this worker's: the call was not begun."""
     task: "asyncio.Task[None] | None" = None
 
 
@@ -95,7 +103,7 @@ class EffectRunner:
         self.name = stage.name
         self._stage = stage
         self._settings = settings
-        self._worker = worker
+        self._member = static_member(settings, stage.name, worker)
         self._metrics = metrics
         self._failures = FailureLog(sealed=settings.encryption_keys is not None)
         self._group: Group | None = None
@@ -122,7 +130,7 @@ class EffectRunner:
         await self._stage.calls.executor.start()
 
     async def run(self) -> None:
-        async with session(self._settings, self.name, self._worker, self._stage.topics, self) as seat:
+        async with session(self._settings, self.name, self._member, self._stage.topics, self) as seat:
             self._group, commits = seat
             try:
                 async with asyncio.TaskGroup() as loops:
@@ -148,8 +156,12 @@ class EffectRunner:
         while not self._stopping:
             if (room := self._room_left()) <= 0:
                 await self._wait_for_room()
+                await group.ensure_held()
                 continue
-            self._receive(await group.poll(POLL_MS_MAX, room))
+            batch = await group.poll(POLL_MS_MAX, room)
+            for loss in group.positions.take_losses(self._progress):
+                self._tell_of(loss)
+            self._receive(batch)
             self._report_lag(group)
 
     def _room_left(self) -> int:
@@ -177,9 +189,16 @@ class EffectRunner:
                 if progress.deliver(record.offset):
                     self._begin(tp, record)
 
+    def _tell_of(self, loss: Loss) -> None:
+        """With the commit that goes on behind what was lost."""
+        self._progress[loss.at].pass_over(loss.end)
+        record = Received(loss.topic, loss.at.partition, loss.start, None, None, (), loss.before_ms)
+        self._finish(Begun(loss.at, record, decision=told(loss, self.name, self._metrics, now_ms())))
+
     def _begin(self, tp: TopicPartition, record: Received) -> None:
+        call = Begun(tp, record)
         try:
-            job = self._stage.calls.job(record)
+            job = self._stage.calls.job(record, partial(self._owned, call))
         except BadRecord as bad:
             self._finish(Begun(tp, record, decision=put_aside(record, self.name, str(bad), now_ms())))
             return
@@ -193,7 +212,7 @@ class EffectRunner:
         elif running is not None or job.id in self._remembered:
             self._finish(Begun(tp, record, decision=Decision()))
         else:
-            call = self._calls[job.id] = Begun(tp, record, job)
+            call.job, self._calls[job.id] = job, call
             call.task = asyncio.create_task(self._call(call, job))
 
     def _resume(self, call: Begun) -> None:
@@ -218,6 +237,19 @@ class EffectRunner:
 
     def _put_aside(self, record: Received, bug: BaseException) -> Decision:
         return put_aside(record, self.name, redact(in_words(bug)), now_ms())
+
+    async def _owned(self, call: Begun) -> None:
+        """Returns when the call may be made. It is forgotten if its partition has gone to another worker."""
+        call.waits = True
+        while not (call.delivered and await self._holds()):  # noqa: ASYNC110 - as rebalances have it
+            await asyncio.sleep(OWNED_POLL_S)
+        call.waits = False
+
+    async def _holds(self) -> bool:
+        group = self._group
+        assert group is not None
+        await group.until_held()
+        return group is self._group and group.ready.is_set()
 
     def _finish(self, begun: Begun) -> None:
         self._finished.append(begun)
@@ -245,6 +277,7 @@ class EffectRunner:
 
     async def _publish(self, group: Group, commits: Committer, finished: list[Begun]) -> None:
         started_s, at_ms = time.perf_counter(), now_ms()
+        await group.ensure_held()
         outbox = Outbox(self._settings)
         for begun in finished:
             assert begun.decision is not None
@@ -269,8 +302,11 @@ class EffectRunner:
 
     async def take(self, partitions: Mapping[TopicPartition, Committed]) -> None:
         assert self._group is not None
-        starts = await self._group.starts(partitions)
-        self._progress = {tp: Progress(starts[tp], at.metadata) for tp, at in partitions.items()}
+        starts = await self._group.positions.starts(partitions)
+        self._progress = {
+            tp: Progress(starts[tp] if at.offset is None else at.offset, at.metadata)
+            for tp, at in partitions.items()
+        }
         for call in list(self._calls.values()):
             progress = self._progress.get(call.at)
             if progress is None or progress.done(call.record.offset):
@@ -287,7 +323,7 @@ class EffectRunner:
 
     async def _settle(self, grace_s: float) -> None:
         """Waits for calls in flight, not longer than `grace_s`, and until what finished is published."""
-        tasks = [call.task for call in self._calls.values() if call.task is not None]
+        tasks = [call.task for call in self._calls.values() if call.task is not None and not call.waits]
         if (gate := self._stage.gate) is not None:
             gate.own(())
             tasks = [task for task in tasks if not gate.is_waiting(task)]

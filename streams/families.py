@@ -92,6 +92,9 @@ class Families:
 
     def _register_engine(self, new: Declare) -> None:
         self._dead_letters = new.counter("dead_letters", "Records put aside.", "stage", "topic")
+        self._lost = new.counter(
+            "lost_records", "Offsets removed from a topic before its stage read them.", "stage", "topic"
+        )
         self._lag = new.gauge(
             "consumer_lag_records", "Records not yet committed.", "stage", "topic", "partition"
         )

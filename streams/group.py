@@ -9,8 +9,9 @@ fetched before that is dropped by the seek. The membership that fences commits (
 the assignment, not asked for at the commit: a consumer that has lost its group forgets its generation, and a
 commit without one would not be checked at all.
 
-The range assignor goes by the members' names, which begin with the client id: partitions stay put when a
-worker is restarted, and all stages of a worker hold the partitions of the same numbers.
+Members are static (see `static_member`): a worker that is restarted within the session timeout takes its
+partitions again without a rebalance. The range assignor goes by the members' ids, which begin with the
+instance id: all stages of a worker hold the partitions of the same numbers.
 """
 
 # aiokafka is annotated only in part.
@@ -20,21 +21,33 @@ worker is restarted, and all stages of a worker hold the partitions of the same 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.client import ConnectionGroup
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, for_code
 from aiokafka.structs import TopicPartition
 
 from streams.collector import look_for_all_garbage_soon
 from streams.encryption import keys_of
 from streams.headers import given_values, read_any_header_name
-from streams.protocol import UNSTABLE_OFFSET_COMMIT, Membership, stable_offsets
+from streams.positions import Committed, Positions
+from streams.protocol import (
+    FENCED_INSTANCE_ID,
+    REBALANCE_IN_PROGRESS,
+    REPLACED,
+    UNSTABLE_OFFSET_COMMIT,
+    Exactly,
+    Membership,
+    Replaced,
+    stable_offsets,
+)
 from streams.settings import Settings
+from streams.static_member import Lease, StaticMember, heartbeat, leave_group, now_s
 from streams.transactions import Committer, committer
 from topics.flow import Received
 
@@ -50,12 +63,9 @@ POLL_INTERVAL_MS_MAX = 24 * 60 * 60 * 1000
 
 STOP_S_MAX = 5.0
 
-
-class Committed(NamedTuple):
-    """What the group has committed for a partition; `offset` is None if nothing."""
-
-    offset: int | None
-    metadata: str
+HELD_RETRY_S = 0.1
+HELD_S_MAX = 20.0
+"""Longer than a broker takes to fail over; a stage that waits so long for a heartbeat is started anew."""
 
 
 Batch = dict[TopicPartition, list[Received]]
@@ -75,10 +85,13 @@ class Owner(Protocol):
 
 class Group(ConsumerRebalanceListener):
     def __init__(
-        self, settings: Settings, stage: str, worker: str, topics: Iterable[str], owner: Owner
+        self, settings: Settings, stage: str, static: StaticMember, topics: Iterable[str], owner: Owner
     ) -> None:
         read_any_header_name()
         self._name = settings.group(stage)
+        self._static = static
+        self._lease = Lease(settings.session_timeout_ms)
+        self._asking = asyncio.Lock()
         self._stage = stage
         self._names = {settings.topic(name): name for name in topics}
         self._owner = owner
@@ -86,13 +99,14 @@ class Group(ConsumerRebalanceListener):
         self._taking: asyncio.Task[None] | None = None
         self._leaving = False
         options = settings.client_options()
-        options["client_id"] = f"segue-{worker}-{stage}"
+        options["client_id"] = f"segue-{static.worker}-{stage}"
         self.consumer = AIOKafkaConsumer(
             **options,
             group_id=self._name,
+            group_instance_id=static.instance,
             isolation_level="read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted",
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
             partition_assignment_strategy=[RangePartitionAssignor],
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.session_timeout_ms // HEARTBEATS_PER_SESSION,
@@ -100,16 +114,36 @@ class Group(ConsumerRebalanceListener):
             rebalance_timeout_ms=max(settings.session_timeout_ms, 30_000),
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
         )
+        self.positions = Positions(self.consumer, self._names, stage, self._name)
         self.membership = Membership(self._name, -1, "")
+        self._prepare: Callable[[], Awaitable[None]] | None = None
+        self._beat: Callable[[], Awaitable[bool]]
+        self._gives_up = True
         self.ready = asyncio.Event()
         """Set while every assigned partition is served."""
 
-    async def join(self) -> None:
+    async def join(self, prepare: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`prepare` is awaited once the group has taken this member in, before its partitions are taken.
+
+        Only then, so that a worker whose name another one has taken learns that from the group, and does not
+        fence the other's producer. Raises `NameTaken`.
+        """
+        self._prepare = prepare
         await self.consumer.start()
+        coordinator: Any = self.consumer._coordinator
+        await self._static.ensure_free(self._send)
+        self._beat = coordinator._do_heartbeat
+        coordinator._do_heartbeat = self._heartbeat
+        coordinator._maybe_leave_group = self._leave_group
         self.consumer.subscribe(list(self._names), listener=self)
 
-    async def leave(self) -> None:
+    async def leave(self, error: BaseException | None = None, lasted_s: float = 0.0) -> None:
+        """The session is over, by `error` if there is one."""
         self._leaving = True
+        self._gives_up = self._static.ended(error, lasted_s)
+        coordinator: Any = self.consumer._coordinator
+        if coordinator is not None:  # it is made at the start
+            self._static.joined(coordinator.member_id)
         self.ready.clear()
         await self._stop_taking()
         with contextlib.suppress(TimeoutError, KafkaError):
@@ -124,9 +158,18 @@ class Group(ConsumerRebalanceListener):
         if taking is not None and taking.done() and not taking.cancelled():  # else the group rebalances
             self._taking = None
             taking.result()
-        fetched: dict[TopicPartition, list[Any]] = await self.consumer.getmany(
-            timeout_ms=wait_ms, max_records=records_max
-        )
+        try:
+            fetched: dict[TopicPartition, list[Any]] = await self.consumer.getmany(
+                timeout_ms=wait_ms, max_records=records_max
+            )
+        except OffsetOutOfRangeError as error:
+            await self.positions.pass_over(error.args[0])
+            return {}
+        if fetched:
+            fetched_as = self.membership
+            await self.ensure_held()
+            if self.membership is not fetched_as:
+                return {}  # it comes again, to whoever owns the partitions now
         batch = {tp: [_received(self._names[tp.topic], r) for r in rs] for tp, rs in fetched.items()}
         if self._keys is None:
             return batch
@@ -136,6 +179,87 @@ class Group(ConsumerRebalanceListener):
         """Read from `offset` on."""
         self.consumer.seek(partition, offset)
         self.consumer.resume(partition)
+
+    @property
+    def client(self) -> Any:
+        """The consumer's `AIOKafkaClient`."""
+        return self.consumer._client
+
+    # ------------------------------------------------------------ the lease
+
+    async def ensure_held(self) -> None:
+        """Returns when the partitions are surely this member's. Raises `Replaced` or `NameTaken` if not.
+
+        A process that was stopped for a while has records in its memory that others have handled since.
+        """
+        until_s = time.monotonic() + HELD_S_MAX
+        while not await self.holds():
+            if time.monotonic() > until_s:
+                raise Replaced(f"group {self._name} has not answered a heartbeat for {HELD_S_MAX:g} s")
+            await asyncio.sleep(HELD_RETRY_S)
+
+    async def until_held(self) -> None:
+        """Returns when the partitions are surely this member's, or the session is over."""
+        while not self._leaving:
+            with contextlib.suppress(KafkaError):  # `poll` learns of it too, and raises it
+                if await self.holds():
+                    return
+            await asyncio.sleep(HELD_RETRY_S)
+
+    async def holds(self) -> bool:
+        """Whether the partitions are surely this member's; where the lease has run out the group is asked.
+
+        False if the group can't be asked now. Raises `Replaced` or `NameTaken` if they are another's.
+        """
+        if self._lease.holds():
+            return True
+        async with self._asking:
+            if not self._lease.holds():
+                await self._ask()
+        return self._lease.holds()
+
+    async def _ask(self) -> int | None:
+        """Send a heartbeat. Returns the code of its answer, None if there was none."""
+        membership, asked_s = self.membership, now_s()
+        try:
+            answer = await self._send(heartbeat(membership))
+        except KafkaError as error:
+            log.debug("stage %s: no heartbeat: %s", self._stage, error)
+            return None
+        code = int(answer.error_code)
+        if membership is self.membership:
+            if code == FENCED_INSTANCE_ID:
+                raise self._static.taken("started later")
+            if code in REPLACED:
+                self._lease.end()
+                raise Replaced(f"generation {membership.generation} of group {self._name} is over")
+            if code in (0, REBALANCE_IN_PROGRESS):
+                self._lease.renew(asked_s)
+        return code
+
+    async def _heartbeat(self) -> bool:
+        """In place of aiokafka's: with the instance id, so that the group tells of another of this name.
+
+        Whatever else the group may say is aiokafka's to handle.
+        """
+        with contextlib.suppress(Replaced):
+            if await self._ask() == 0:
+                return True
+        return bool(await self._beat())
+
+    async def _leave_group(self) -> None:
+        """In place of aiokafka's, by which a static member never leaves."""
+        coordinator: Any = self.consumer._coordinator
+        if coordinator.generation > 0 and self._gives_up:
+            me = Membership(self._name, coordinator.generation, coordinator.member_id, self._static.instance)
+            await self._send(leave_group(me))
+        coordinator.reset_generation()
+
+    async def _send(self, request: Exactly) -> Any:
+        """To the group's coordinator."""
+        coordinator: Any = self.consumer._coordinator
+        await coordinator.ensure_coordinator_known()
+        return await self.client.send(coordinator.coordinator_id, request, group=ConnectionGroup.COORDINATION)
 
     # ------------------------------------------------------------ rebalances, called by aiokafka
 
@@ -148,8 +272,17 @@ class Group(ConsumerRebalanceListener):
         if self._leaving:
             return  # the owner may sit in another seat by now, and would commit from where this one began
         self.consumer.pause(*assigned)
+        for tp in assigned:
+            self.consumer.seek(
+                tp, 0
+            )  # until it is served; without a position the consumer would look for one
         coordinator: Any = self.consumer._coordinator
-        self.membership = Membership(self._name, coordinator.generation, coordinator.member_id)
+        self.membership = Membership(
+            self._name, coordinator.generation, coordinator.member_id, self._static.instance
+        )
+        self._static.joined(coordinator.member_id)
+        self._lease.end()
+        self.positions.losses.clear()
         numbers = sorted({tp.partition for tp in assigned})
         log.info("stage %s has partitions %s", self._stage, numbers or "none")
         self._taking = asyncio.create_task(self._take(frozenset(assigned)))
@@ -163,16 +296,13 @@ class Group(ConsumerRebalanceListener):
             self._taking = None
 
     async def _take(self, assigned: frozenset[TopicPartition]) -> None:
+        if self._prepare is not None:
+            await self._prepare()
+            self._prepare = None
         await self._owner.take(await self._stable_offsets(assigned))
         self.ready.set()
 
     # ------------------------------------------------------------ offsets
-
-    async def starts(self, partitions: Mapping[TopicPartition, Committed]) -> dict[TopicPartition, int]:
-        """Where to read on: the committed offset, or the partition's first record if there is none."""
-        fresh = [tp for tp, committed in partitions.items() if committed.offset is None]
-        first = await self.consumer.beginning_offsets(fresh) if fresh else {}
-        return {tp: first[tp] if at.offset is None else at.offset for tp, at in partitions.items()}
 
     def lags(self, positions: Mapping[TopicPartition, int]) -> Iterator[tuple[str, int, int]]:
         """Topic, partition, and how many records of it are not committed, as of the last fetch."""
@@ -193,11 +323,7 @@ class Group(ConsumerRebalanceListener):
     async def _fetch_offsets(
         self, partitions: frozenset[TopicPartition]
     ) -> dict[TopicPartition, Committed] | None:
-        coordinator: Any = self.consumer._coordinator
-        client: Any = self.consumer._client
-        await coordinator.ensure_coordinator_known()
-        request = stable_offsets(self._name, partitions)
-        response = await client.send(coordinator.coordinator_id, request, group=ConnectionGroup.COORDINATION)
+        response = await self._send(stable_offsets(self._name, partitions))
         rows = [(topic, *row) for topic, rows, _ in response.topics for row in rows]
         codes = {response.error_code} | {code for _, _, _, _, _, code, _ in rows}
         if UNSTABLE_OFFSET_COMMIT in codes:
@@ -224,15 +350,18 @@ def _received(topic: str, record: Any) -> Received:
 
 @asynccontextmanager
 async def session(
-    settings: Settings, stage: str, worker: str, topics: Iterable[str], owner: Owner
+    settings: Settings, stage: str, static: StaticMember, topics: Iterable[str], owner: Owner
 ) -> AsyncGenerator[tuple[Group, Committer]]:
     """A seat in the group and a committer, from before the first assignment until after the last commit."""
-    group = Group(settings, stage, worker, topics, owner)
-    commits = committer(settings, group.consumer, stage, worker)
+    group = Group(settings, stage, static, topics, owner)
+    commits = committer(settings, group.consumer, stage, static.worker)
+    began_s, failure = time.monotonic(), None
     try:
-        await commits.start()
-        await group.join()
+        await group.join(commits.start)
         yield group, commits
+    except BaseException as error:
+        failure = error
+        raise
     finally:
-        await group.leave()
+        await group.leave(failure, time.monotonic() - began_s)
         await commits.stop()

@@ -19,6 +19,7 @@ from processors.app import App
 from streams.calls import Job, RouteCalls
 from streams.clock import now_ms
 from streams.outbox import Asked, Outbox
+from streams.payloads import Owned, at_once
 from topics.flow import Decision, Received, tenant_in
 from topics.records import CallTool
 
@@ -65,10 +66,10 @@ class LocalCalls:
         rests_until_s = self._rests_until_s.get(call.route)
         return rests_until_s is None or asyncio.get_running_loop().time() >= rests_until_s
 
-    async def serve(self, outbox: Outbox, stage: str) -> None:
+    async def serve(self, outbox: Outbox, stage: str, owned: Owned = at_once) -> None:
         """Adds to `outbox` what comes of its calls; of those that take too long, the calls themselves."""
         asked, outbox.local = outbox.local, []
-        jobs = [self._calls.local(each.call, _tenant(each)) for each in asked]
+        jobs = [self._calls.local(each.call, _tenant(each), owned) for each in asked]
         made = await _made(jobs[:CALLS_MAX])
         for each, job, outcome in zip_longest(asked, jobs, made):
             decision = outcome or Decision([each.publish])

@@ -36,6 +36,7 @@ from topics.records import (
     PutAside,
     Question,
     QuestionClosed,
+    RecordsLost,
     Rejected,
     Result,
     Signal,
@@ -51,7 +52,7 @@ from topics.records import (
 Command = CallModel | CallTool | CheckOutput | Delay
 FromOutside = TaskRequest | Answer | Signal | Cancel
 ForPeople = Question | QuestionClosed | Result | Status
-Published = None | bytes | Event | Command | AttemptFailed | ForPeople | FromOutside
+Published = None | bytes | Event | RecordsLost | Command | AttemptFailed | ForPeople | FromOutside
 """All that stages publish in their commits; bytes are dead letters, None forgets a status."""
 
 CIRCUIT_STATES: tuple[State, ...] = ("closed", "half_open", "open")
@@ -135,6 +136,8 @@ class Metrics(Families):
                 self._waited_seconds[(str(record.priority),)].observe(record.waited_ms / 1000)
             case Rejected() | PutAside() | None:
                 pass  # its `Result` counts it; what is forgotten was counted
+            case RecordsLost():
+                pass  # counted by those who found it
             case TaskRequest() | Answer() | Signal() | Cancel():
                 pass  # outsiders publish these; the events that come of them are counted
             case _:
@@ -227,6 +230,9 @@ class Metrics(Families):
         """A batch of `records` was committed; its transaction took `seconds`."""
         self._batch_records[(stage,)].observe(records)
         self._commit_seconds[(stage,)].observe(seconds)
+
+    def lost(self, stage: str, topic: str, offsets: int) -> None:
+        self._lost[stage, topic].inc(offsets)
 
     def lag(self, stage: str, topic: str, partition: int, records: int) -> None:
         self._lag[stage, topic, str(partition)].set(records)

@@ -4,6 +4,7 @@ A workflow has only the reference of such a value and passes it on, so the journ
 the data is; here, where tools and checks run, the reference and the value are exchanged for each other.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from pydantic_core import to_jsonable_python
@@ -29,6 +30,15 @@ def may_refer(record: bytes | None) -> bool:
     return REFERENCE in (record or b"") or MARK in (record or b"")
 
 
+Owned = Callable[[], Awaitable[None]]
+"""Awaited just before a call is made: returns when its partition is surely this worker's. A worker that was
+stopped for a while would else make calls that others have made since. Never raises."""
+
+
+async def at_once() -> None:
+    """For calls that nobody else could make."""
+
+
 class Serves(Protocol):
     async def __call__(self, call: Any, /) -> Any: ...
 
@@ -51,15 +61,19 @@ class Desk:
         self._refers = refers
         self._bytes_max = bytes_max
 
-    async def serve(self, executor: Serves, call: Any) -> Any:
+    async def serve(self, executor: Serves, call: Any, owned: Owned = at_once) -> Any:
         """Raises what the executor raises, and `Retryable` or `Permanent` for the store.
+
+        `owned` is awaited last before the call is made.
 
         An agent looks into what its tools and models answer, so that must fit.
         """
         shelf = self._objects.shelf(self._task, self._tenant) if self._objects is not None else None
         if shelf is not None:
             SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
-        answer = await executor(await _loaded(call, shelf) if shelf is not None and self._refers else call)
+        asked = await _loaded(call, shelf) if shelf is not None and self._refers else call
+        await owned()
+        answer = await executor(asked)
         if not isinstance(answer, Reply):
             return answer
         body = _body(answer, DEPTH_MAX if call.agent is None else AGENT_DEPTH_MAX)

@@ -43,7 +43,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from streams import protocol
 from streams.batches import Batch, Identity, Outgoing
 from streams.clock import CLOCK
-from streams.protocol import Membership
+from streams.protocol import REPLACED, Membership, Replaced
 from streams.settings import Settings
 
 REQUEST_TIMEOUT_MS = 10_000
@@ -66,9 +66,6 @@ NOT_THE_COORDINATOR = frozenset({15, 16})
 UNAUTHORIZED = frozenset({29, 30, 53})
 """Codes that say: no right to this topic, group or transactional id."""
 
-REPLACED = frozenset({22, 25, 82})
-"""Codes that say: the group has gone on without this member."""
-
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]
 Ends = dict[TopicPartition, int]
 """For each partition that was written: the offset after the last record."""
@@ -77,16 +74,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Replaced(KafkaError):
-    """The group has given this member's partitions to another: nothing of the transaction counts."""
-
-
 class Producer:
     """One call at a time: the next when the one before has returned."""
 
-    def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, transactional_id: str | None = None, *, whole_s: float | None = None
+    ) -> None:
+        """`whole_s`: how long a transaction may take; if not given, as long as a worker may be silent."""
         self._client: Any = AIOKafkaClient(**settings.client_options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
-        self._timeout_ms = settings.session_timeout_ms
+        self._whole_s = whole_s or WHOLE_S_MAX
+        self._timeout_ms = round(whole_s * 1000) if whole_s else settings.session_timeout_ms
         """A worker that died stops the readers behind its transaction no longer than its seats are kept."""
         count = IDENTITIES if transactional_id is not None else 1
         self._identities = deque(
@@ -98,7 +95,7 @@ class Producer:
         """Writing makes a partition part of the transaction, as version 2 of transactions has it."""
 
     async def start(self) -> None:
-        async with _bounded("start"):
+        async with _bounded("start", self._whole_s):
             await self._start()
 
     async def _start(self) -> None:
@@ -114,7 +111,7 @@ class Producer:
     async def write(self, records: Iterable[Outgoing], now_ms: int) -> Ends:
         """Returns when all in-sync replicas have them all."""
         identity = self._identities[0]
-        async with _bounded("write"):
+        async with _bounded("write", self._whole_s):
             return await self._write(identity, identity.batches(records, now_ms))
 
     async def transact(
@@ -126,7 +123,7 @@ class Producer:
         batches = identity.batches(records, now_ms)
         if not batches and not offsets:
             return {}
-        async with _bounded("commit"):
+        async with _bounded("commit", self._whole_s):
             if not self._joins:
                 await self._announce(identity, batches, membership.group if offsets else None)
             ends = await self._write(identity, batches)
@@ -272,12 +269,12 @@ def _may_go_through(error: BaseException) -> bool:
 
 
 @asynccontextmanager
-async def _bounded(what: str) -> AsyncGenerator[None]:
+async def _bounded(what: str, whole_s: float) -> AsyncGenerator[None]:
     try:
-        async with asyncio.timeout(WHOLE_S_MAX):
+        async with asyncio.timeout(whole_s):
             yield
     except TimeoutError:
-        raise RequestTimedOutError(f"Kafka did not let us {what} within {WHOLE_S_MAX:g} s") from None
+        raise RequestTimedOutError(f"Kafka did not let us {what} within {whole_s:g} s") from None
 
 
 async def _retried(attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

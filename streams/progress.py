@@ -49,6 +49,13 @@ class Progress:
             return True
         return offset in self._unfinished
 
+    def pass_over(self, offset: int) -> None:
+        """The records below are gone from their topic. Those that were delivered before are handled on."""
+        for gone in [awaited for awaited in self._awaited if awaited < offset]:
+            self._awaited.remove(gone)
+            self._unfinished.pop(gone, None)
+        self.high = max(self.high, offset)
+
     def done(self, offset: int) -> bool:
         return offset < self.high and offset not in self._unfinished
 

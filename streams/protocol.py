@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple, TypeVar
 
-from aiokafka.errors import IncompatibleBrokerVersion
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import EndTxnRequest
@@ -35,6 +35,11 @@ from aiokafka.protocol.types import (
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 UNSTABLE_OFFSET_COMMIT = 88
+REBALANCE_IN_PROGRESS = 27
+FENCED_INSTANCE_ID = 82
+
+REPLACED = frozenset({22, 25, FENCED_INSTANCE_ID})
+"""Codes that say: the group has gone on without this member."""
 
 ALL_IN_SYNC = -1
 """`acks`: the leader answers when every replica in sync has the records."""
@@ -57,10 +62,16 @@ class Membership(NamedTuple):
     group: str
     generation: int
     member: str
+    instance: str | None = None
+    """The instance id of a static member."""
 
 
 Identified = tuple[str, int, int]
 """Who a producer is: its transactional id, its id and its epoch."""
+
+
+class Replaced(KafkaError):
+    """The group has given this member's partitions to another: nothing that it still commits counts."""
 
 
 class Exactly(Request[RequestStruct]):
@@ -197,7 +208,7 @@ def txn_offset_commit(
     group, *member = membership
     rows = {tp: (tp.partition, at.offset, NO_EPOCH, at.metadata, NO_TAGS) for tp, at in offsets.items()}
     version = _TXN_OFFSET_COMMIT_V5 if joins else _TXN_OFFSET_COMMIT_V3
-    return Exactly(version, name, group, *producer, *member, None, by_topic(rows))
+    return Exactly(version, name, group, *producer, *member, by_topic(rows))
 
 
 # ---------------------------------------------------------------- EndTxn

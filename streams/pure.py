@@ -22,16 +22,20 @@ from streams.clock import now_ms as clock_ms
 from streams.disk import StateFailed, ensure_room
 from streams.encryption import Keys, OpenedState, keys_of
 from streams.failure_log import FailureLog
-from streams.group import Batch, Committed, Group, session
+from streams.group import Batch, Group, session
 from streams.local import LocalCalls
+from streams.losses import handled_up_to, ids_of, made_anew, position, told
 from streams.metrics import Metrics
 from streams.outbox import Outbox, Unfit
+from streams.positions import Committed
 from streams.producer import Ends, Offsets
 from streams.protocol import Membership
 from streams.redaction import redact
 from streams.restore import open_restored
 from streams.settings import Settings
 from streams.state import Empty, Store
+from streams.static_member import static_member
+from streams.writing_back import WritingBack
 from topics import contracts
 from topics.descriptions import is_ctrl_c
 from topics.errors import in_words
@@ -58,6 +62,9 @@ POLL_MS_MAX = 500
 """How long a stop may go unnoticed by an idle stage."""
 
 LAG_EVERY_S = 5.0
+
+TOPICS_EVERY_S = 60.0
+"""How often `conduct` looks whether a topic was deleted and made anew."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class Partition:
         """Adds to `outbox` what the stage decides, or a dead letter if it can't."""
         try:
             decision = self.object.handle(record, now_ms)
-            self._accept(decision, record, outbox)
+            self.accept(decision, record, outbox)
         except Unfit as refused:
             self._put_aside(record, str(refused), outbox, now_ms)
         except StateFailed:
@@ -124,7 +131,7 @@ class Partition:
         if due_ms is None or due_ms > now_ms:
             return False
         try:
-            self._accept(self.object.tick(now_ms), None, outbox)
+            self.accept(self.object.tick(now_ms), None, outbox)
         except StateFailed:
             raise
         except BaseException as bug:
@@ -134,14 +141,19 @@ class Partition:
             decision = handled(self.object, self._stage.name, None, redact(in_words(bug)), now_ms)
             if decision is None:
                 raise
-            self._accept(decision, None, outbox)
+            self.accept(decision, None, outbox)
         return True
+
+    def note(self, topic: str, offset: int, outbox: Outbox) -> None:
+        """With the state goes how far it has come."""
+        if self.store is not None:
+            self.accept(Decision(write=[position(topic, offset)]), None, outbox)
 
     def committed(self, ends: Ends, now_ms: int, *, fenced: bool = True) -> None:
         if self.store is not None and self.changelog is not None and self.changelog in ends:
             self.store.commit(ends[self.changelog], now_ms, fenced=fenced)
 
-    def _accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
+    def accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None:
         asked = self._local.taken_from(decision, cause) if self._local is not None else ()
         writes = outbox.add(decision, cause, self.changelog)
         outbox.local += asked
@@ -152,7 +164,7 @@ class Partition:
         """The record alone, if what follows from that fails as well."""
         try:
             decision = handled(self.object, self._stage.name, record, reason, now_ms)
-            self._accept(decision or Decision(), record, outbox)
+            self.accept(decision or Decision(), record, outbox)
         except StateFailed:
             raise
         except Exception:
@@ -185,7 +197,7 @@ class PureRunner:
         self._local = local
         self._stage = stage
         self._settings = settings
-        self._worker = worker
+        self._member = static_member(settings, stage.name, worker)
         self._metrics = metrics
         self._failures = FailureLog(sealed=settings.encryption_keys is not None)
         self._directory = settings.state_dir / worker / settings.prefix
@@ -193,10 +205,12 @@ class PureRunner:
         self._partitions: dict[TopicPartition, Partition] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._stores: list[Store] = []
+        self._found: list[tuple[TopicPartition, Decision]] = []
+        """What was lost, to be told with the next commit."""
         self._turn = asyncio.Lock()
         """Held while a batch is on its way: a rebalance or stop waits for it."""
         self._stopping = False
-        self._lag_due_s = 0.0
+        self._lag_due_s = self._topics_due_s = 0.0
 
     @property
     def ready(self) -> bool:
@@ -212,7 +226,7 @@ class PureRunner:
     async def run(self) -> None:
         if self._stage.changelog is not None:
             ensure_room(self._directory)
-        async with session(self._settings, self.name, self._worker, self._stage.topics, self) as seat:
+        async with session(self._settings, self.name, self._member, self._stage.topics, self) as seat:
             self._group, self._committer = seat
             try:
                 await self._poll(self._group)
@@ -229,11 +243,24 @@ class PureRunner:
 
     async def _poll(self, group: Group) -> None:
         while not self._stopping:
+            if self.name == "conduct" and self._partitions and time.monotonic() >= self._topics_due_s:
+                await self._compare_topics(group)
             batch, fetched_as = await self._fetch(group)
             async with self._turn:
                 if group.membership is fetched_as:
                     await self._handle(group, batch)
             self._report_lag(group)
+
+    async def _compare_topics(self, group: Group) -> None:
+        """Whether those on which calls are asked for are the topics that the state knows."""
+        self._topics_due_s = time.monotonic() + TOPICS_EVERY_S
+        ids, positions = await ids_of(group.client, self._settings), group.positions
+        async with self._turn:
+            for tp, partition in list(self._partitions.items()):
+                assert partition.store is not None
+                given = (self._settings, ids, partition.store, tp.partition, clock_ms())
+                if (decision := await made_anew(positions, *given)) != Decision():
+                    self._found.append((tp, decision))
 
     async def _fetch(self, group: Group) -> tuple[Batch, Membership]:
         """What has come, and as whom; unless it is few or many, with what comes within a moment.
@@ -260,6 +287,14 @@ class PureRunner:
         now_ms = clock_ms()
         outbox = Outbox(self._settings)
         offsets: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._found += [
+            (loss.at, told(loss, self.name, self._metrics, now_ms))
+            for loss in group.positions.take_losses(self._partitions)
+        ]
+        for tp, decision in (found for found in self._found if found[0] in self._partitions):
+            self._partitions[tp].accept(decision, None, outbox)
+            offsets[tp] = OffsetAndMetadata(self._positions[tp], "")
+        self._found = [found for found in self._found if found[0] not in self._partitions]
         for tp, records in batch.items():
             if (partition := self._partitions.get(tp)) is None:
                 continue  # revoked since it was fetched
@@ -278,8 +313,12 @@ class PureRunner:
             await self._commit(group, outbox, offsets, now_ms)
 
     async def _commit(self, group: Group, outbox: Outbox, offsets: Offsets, now_ms: int) -> None:
+        for tp, at in offsets.items():
+            self._partitions[tp].note(tp.topic.removeprefix(self._settings.prefix), at.offset, outbox)
+        await group.ensure_held()
         if self._local is not None and outbox.local:
-            await self._local.serve(outbox, self.name)
+            await self._local.serve(outbox, self.name, group.until_held)
+            await group.ensure_held()
         started_s = time.perf_counter()
         ends = await self._committer.commit(outbox.records, offsets, group.membership, now_ms)
         for partition in self._partitions.values():
@@ -300,19 +339,25 @@ class PureRunner:
 
     async def take(self, partitions: Mapping[TopicPartition, Committed]) -> None:
         assert self._group is not None
-        starts = await self._group.starts(partitions)
-        async for number, store in self._stores_of({tp.partition for tp in partitions}):
+        starts = await self._group.positions.starts(partitions)
+        async for number, store in self._stores_of(partitions):
             for tp in sorted(tp for tp in partitions if tp.partition == number):
                 changelog, keys = self._changelog(number), keys_of(self._settings)
-                self._partitions[tp] = Partition(self._stage, store, changelog, keys, self._local)
-                self._positions[tp] = starts[tp]
-                self._group.serve(tp, starts[tp])
+                partition = Partition(self._stage, store, changelog, keys, self._local)
+                topic = tp.topic.removeprefix(self._settings.prefix)
+                start = await self._group.positions.resumed(tp, starts[tp], handled_up_to(store, topic))
+                self._partitions[tp], self._positions[tp] = partition, start
+                self._group.serve(tp, start)
+        self._topics_due_s = 0.0
 
     async def release(self) -> None:
         async with self._turn:
             self._let_go()
 
-    async def _stores_of(self, numbers: set[int]) -> AsyncIterator[tuple[int, Store | None]]:
+    async def _stores_of(
+        self, partitions: Mapping[TopicPartition, Committed]
+    ) -> AsyncIterator[tuple[int, Store | None]]:
+        numbers = {tp.partition for tp in partitions}
         if self._stage.changelog is None:
             for number in numbers:
                 yield number, None
@@ -322,7 +367,10 @@ class PureRunner:
         def report(number: int, remaining: int) -> None:
             self._metrics.restoring(self.name, number, remaining)
 
-        async for number, store in open_restored(self._settings, self._stage.changelog, paths, report):
+        rescue = WritingBack(self._settings, self.name, self._member.worker, partitions)
+        async for number, store in open_restored(
+            self._settings, self._stage.changelog, paths, report, rescue
+        ):
             self._stores.append(store)
             yield number, store
 
@@ -336,6 +384,7 @@ class PureRunner:
             self._metrics.revoked(self.name, tp.partition)
         self._partitions.clear()
         self._positions.clear()
+        self._found.clear()
         for store in self._stores:
             store.close()
         self._stores.clear()

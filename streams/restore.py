@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -50,19 +50,35 @@ def untold(number: int, remaining: int) -> None:
     """For those who don't ask."""
 
 
+Rescue = Callable[[Path, TopicPartition, Changelog], Awaitable[Changelog]]
+"""Asked about a store whose changelog is empty. Returns the changelog as it is then."""
+
+
+async def left_empty(_: Path, place: TopicPartition, found: Changelog) -> Changelog:  # noqa: ARG001
+    """For those who only read."""
+    return found
+
+
 async def open_restored(
-    settings: Settings, changelog: str, paths: Mapping[int, Path], report: Report = untold
+    settings: Settings,
+    changelog: str,
+    paths: Mapping[int, Path],
+    report: Report = untold,
+    rescue: Rescue = left_empty,
 ) -> AsyncGenerator[tuple[int, Store]]:
     """Opens the stores of the partitions in `paths` and yields each as soon as it is whole.
 
     Call it when no transaction of an earlier owner can commit any more: what stands on the changelog by
     now is all there will be. Records of open transactions are waited for. The caller closes what it gets.
     """
-    begun_ms = now_ms()
+    begun_ms, topic = now_ms(), settings.topic(changelog)
     changelogs = await _changelogs(settings, changelog, paths)
     behind: dict[int, Store] = {}
     try:
-        for number, found in changelogs.items():
+        for number, place in ((number, TopicPartition(topic, number)) for number in paths):
+            found = changelogs[number]
+            if found.end == 0 and await asyncio.to_thread(paths[number].exists):
+                found = changelogs[number] = await rescue(paths[number], place, found)
             store = await opened(paths[number], found)
             report(number, found.end - store.offset)
             if store.offset == found.end:
@@ -70,7 +86,6 @@ async def open_restored(
             else:
                 behind[number] = store
         if behind:
-            topic = settings.topic(changelog)
             async for number in _caught_up(settings, topic, changelogs, behind, begun_ms, report):
                 yield number, behind.pop(number)
     finally:

@@ -57,8 +57,13 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("segue"))
     """Kafka's jars, shared by all checkouts of one user."""
 
-    worker: str | None = None
-    """This worker's name in Kafka's lists of clients and in metrics."""
+    worker: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = None
+    """This worker's name: in its transactional ids and group instance ids, in Kafka's lists of clients and in
+    metrics. Each worker needs one of its own."""
+
+    leaves_on_stop: bool = Field(default_factory=lambda known: known.get("worker") is None)
+    """Whether a worker that is asked to end gives its partitions to the others at once. If not, they wait for
+    the next worker of its name, up to the session timeout. Where a name is set, the next one is expected."""
 
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     """Prometheus reads from here; 0 is off. Where it is taken, a free one is chosen and logged."""

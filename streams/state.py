@@ -55,6 +55,9 @@ _MARK = b"\x00"
 
 _ENTRY = b"\x01"
 
+ENGINE = b"\xff"
+"""The keys of the engine's own entries begin with it: stages that scan all of their state don't see them."""
+
 
 class Changelog(NamedTuple):
     """A changelog's partition as it is now: its topic's id, its first and its next offset."""
@@ -125,9 +128,18 @@ class Store:
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Ascending by key. Writes that are made pending while it runs are not seen."""
-        pending = sorted((k, v) for k, v in self._pending.items() if k.startswith(prefix) and k >= start)
+        beyond = b"" if prefix else ENGINE
+        pending = sorted(
+            (k, v)
+            for k, v in self._pending.items()
+            if k.startswith(prefix) and k >= start and not (beyond and k >= beyond)
+        )
         stored = self._stored(prefix, max(prefix, start))
         return _merged(iter(pending), stored) if pending else stored
+
+    def all(self) -> Iterator[tuple[bytes, bytes]]:
+        """What is committed, the engine's own entries too, as it stands on the changelog."""
+        return ((key[1:], value) for key, value in self._within(_ENTRY, _after(_ENTRY)))
 
     def pend(self, writes: list[Write]) -> None:
         self._pending.update(writes)
@@ -158,11 +170,14 @@ class Store:
 
     def _stored(self, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Bounded for RocksDB too: it would pass over all that was deleted behind, to find one beyond."""
-        last, end = _ENTRY + start, _after(_ENTRY + prefix)
+        end = _after(_ENTRY + prefix) if prefix else _ENTRY + ENGINE
+        return ((key[1:], value) for key, value in self._within(_ENTRY + start, end))
+
+    def _within(self, last: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         entries = self._db.items(from_key=last, read_opt=_before(end))
         for key, value in cast("Iterator[tuple[bytes, bytes]]", entries):
             last = key
-            yield key[1:], value
+            yield key, value
         self._ensure_end(last, end)
 
     def _ensure_end(self, last: bytes, end: bytes) -> None:

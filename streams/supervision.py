@@ -8,14 +8,16 @@ then and not a busy loop; a stage that ran for a while starts again without dela
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced, UnknownTopicOrPartitionError
 from mode import Service
 
 from streams.acls import lacking
 from streams.effects import DRAIN_S
-from streams.producer import Replaced
+from streams.protocol import Replaced
+from streams.static_member import NameTaken
 from streams.user_code import raise_if_ours
 from topics.descriptions import kind_of, text_of
 from topics.errors import SegueError, in_words
@@ -52,8 +54,11 @@ class Runner(Protocol):
 
 
 class SupervisedStage(Service):
-    def __init__(self, runner: Runner) -> None:
+    """`provision` makes the topics that are missing, where a run ended by that."""
+
+    def __init__(self, runner: Runner, provision: Callable[[], Awaitable[None]] | None = None) -> None:
         self.runner = runner
+        self._provision = provision
         self._looping: asyncio.Task[None] | None = None
         self._said: dict[str, float] = {}
         super().__init__()  # pyright: ignore[reportUnknownMemberType] # mode annotates in part
@@ -92,16 +97,27 @@ class SupervisedStage(Service):
                 if time.monotonic() - started_s > STEADY_S:
                     backoff_s = BACKOFF_S_MIN
                 self._explain(_first(error), backoff_s)
+                await self._mend(_first(error))
                 await self.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
             else:
                 return
 
+    async def _mend(self, error: BaseException) -> None:
+        if self._provision is None or not isinstance(error, UnknownTopicOrPartitionError):
+            return
+        try:
+            await self._provision()
+        except SegueError as refused:
+            log.error("stage %s: a topic is missing: %s", self.runner.name, refused)
+
     def _explain(self, error: BaseException, backoff_s: float) -> None:
         if self._was_said(in_words(error)):
             return
         stage, again = self.runner.name, f"it starts again in {backoff_s:g} s from what is committed"
-        if isinstance(error, Replaced | ProducerFenced):
+        if isinstance(error, NameTaken):
+            log.error("stage %s: %s", stage, error.args[0])
+        elif isinstance(error, Replaced | ProducerFenced):
             log.info("stage %s lost its partitions to another worker (%s); %s", stage, error, again)
         elif isinstance(error, KafkaError) and (right := lacking(error, stage)):
             log.error("stage %s: %s; %s", stage, right, again)

@@ -97,7 +97,7 @@ class Worker(Service):
         beside = await self._beside(settings)
         for name in self.stages:
             runner = runner_of(name, self.app, settings, self.slot.name, self.metrics, self.objects, beside)
-            stage = SupervisedStage(runner)
+            stage = SupervisedStage(runner, partial(provision, settings))
             self.running.append(stage)
             await self.add_runtime_dependency(stage)
             if isinstance(runner, PureRunner) and name == "conduct":

@@ -22,6 +22,7 @@ from topics.records import (
     Event,
     Question,
     QuestionClosed,
+    RecordsLost,
     Result,
     Signal,
     Status,
@@ -79,7 +80,7 @@ SIGNALS = Topic(
 EVENTS = Topic(
     "events",
     "what happened to each task: its log, the only truth",
-    Annotated[Event, _Kinds],
+    Annotated[Event | RecordsLost, _Kinds],
     ("intake", "conduct", "model", "tool", "check", "recover", "delay"),
     ("conduct",),
     retention_ms=30 * DAY_MS,

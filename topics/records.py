@@ -543,6 +543,18 @@ class Status(Record):
     at_ms: Milliseconds
 
 
+class RecordsLost(Record):
+    """Records of `topic` on this partition, written before `before_ms`, may be gone without having been read.
+
+    It stands on `events` under no task's key: it concerns all open tasks of its partition.
+    """
+
+    kind: Literal["records_lost"] = "records_lost"
+    topic: str
+    before_ms: Milliseconds
+    at_ms: Milliseconds
+
+
 Event = (
     Submitted
     | Rejected

@@ -124,9 +124,9 @@ async def fetch(consumer: Any) -> dict[Any, list[Any]]:
     return await consumer.getmany(timeout_ms=200)  # type: ignore[no-any-return]
 
 
-async def counts(settings: Settings, task: str, most: int) -> list[int]:
+async def counts(settings: Settings, task: str, most: int, quiet_s: float = 1.0) -> list[int]:
     """The counts of a task, in order of publication."""
-    found = await read(settings, "results", most)
+    found = await read(settings, "results", most, quiet_s)
     results: list[Result] = [codec.decode("results", record.value) for record in found]
     return [result.steps for result in results if result.task == task]
 

@@ -23,10 +23,11 @@ from streams import producer, pure
 from streams.batches import Outgoing
 from streams.clock import Clock, now_ms
 from streams.group import Group
-from streams.producer import Replaced
+from streams.protocol import Replaced
 from streams.provision import provision
 from streams.settings import Settings
 from streams.state import Store
+from streams.static_member import static_member
 from streams.transactions import Transactions
 from tests.kafka.engine import counts, event, feed, read, running, tallied, tally, until
 from topics import codec
@@ -112,7 +113,7 @@ async def test_a_commit_of_a_generation_that_is_over_is_refused(topics: Settings
 
         async def release(self) -> None: ...
 
-    group = Group(topics, "conduct", "w", ["events"], Nothing())
+    group = Group(topics, "conduct", static_member(topics, "conduct", "w"), ["events"], Nothing())
     transactions = Transactions(topics, f"{topics.prefix}stale")
     await group.join()
     await transactions.start()
@@ -222,7 +223,7 @@ async def test_what_is_assigned_while_the_group_is_left_is_not_taken(topics: Set
         async def release(self) -> None: ...
 
     owner = Owner()
-    group = Group(topics, "conduct", "w", ["events"], owner)
+    group = Group(topics, "conduct", static_member(topics, "conduct", "w"), ["events"], owner)
     await group.join()
     await until(group.ready.is_set)
     await asyncio.gather(group.leave(), group.on_partitions_assigned(group.consumer.assignment()))

@@ -9,6 +9,7 @@ from streams.clock import now_ms
 from streams.group import session
 from streams.provision import provision
 from streams.settings import Settings
+from streams.static_member import static_member
 from tests.kafka.engine import read, until
 
 
@@ -24,7 +25,9 @@ async def test_state_is_not_written_where_what_its_event_asked_for_was_refused(s
     await provision(settings)
     refused = Outgoing(TopicPartition(settings.topic("results"), 0), b"k", b"v" * 2_000_000, [])
     state = Outgoing(TopicPartition(settings.topic("conduct-state"), 0), b"k", b"v", [], is_state=True)
-    async with session(settings, "conduct", "w", ["events"], Nothing()) as (group, commits):
+    async with session(
+        settings, "conduct", static_member(settings, "conduct", "w"), ["events"], Nothing()
+    ) as (group, commits):
         await until(group.ready.is_set)
         offsets = {tp: OffsetAndMetadata(0, "") for tp in group.consumer.assignment()}
         with pytest.raises(MessageSizeTooLargeError):

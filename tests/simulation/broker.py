@@ -193,7 +193,8 @@ class Group:
     """A consumer group: who is in it, who has which partitions, and what was committed.
 
     A generation ends when somebody joins, leaves or is not heard of; the next begins when all members have
-    joined anew, or those that did not within the rebalance timeout are gone.
+    joined anew, or those that did not within the rebalance timeout are gone. A static member that joins again
+    under its instance id takes the place of the old one, and the generation goes on.
     """
 
     def __init__(self, broker: Broker, name: str) -> None:
@@ -210,18 +211,42 @@ class Group:
         self._places = count(1)
         self._settled: Counter[TopicPartition] = Counter()
         self._joined: dict[str, asyncio.Future[None]] = {}
+        self.instances: dict[str, str] = {}
+        """The member that has each instance id."""
         self.rebalancing = False
 
-    def join(self, member: str, consumer: Any) -> "asyncio.Future[None]":
-        """Done when the next generation begins."""
+    def join(self, member: str, consumer: Any, instance: str | None = None) -> "asyncio.Future[None]":
+        """Done when the generation begins that the member is in."""
+        before = self.instances.get(instance or "")
+        if instance is not None:
+            self.instances[instance] = member
+        if before is not None and before != member and self._replace(before, member, consumer):
+            unchanged: asyncio.Future[None] = self.broker.world.loop.create_future()
+            unchanged.set_result(None)
+            return unchanged
         self.members[member] = consumer
         waiting = self._joined[member] = self.broker.world.loop.create_future()
         self._prepare()
         self._begin_if_all_joined()
         return waiting
 
+    def _replace(self, before: str, member: str, consumer: Any) -> bool:
+        """Whether the generation goes on, with the new member in the place of the old one."""
+        replaced = self.members.pop(before, None)
+        self._joined.pop(before, None)
+        if replaced is None:
+            return False
+        replaced.rejoin()
+        if self.rebalancing:
+            return False
+        self.members[member] = consumer
+        self.owners = {tp: member if owner == before else owner for tp, owner in self.owners.items()}
+        self._note_moves()
+        return True
+
     def remove(self, member: str) -> None:
         """It has left, or its session is over."""
+        self.instances = {instance: each for instance, each in self.instances.items() if each != member}
         if (consumer := self.members.pop(member, None)) is None:
             return
         self._joined.pop(member, None)
@@ -282,6 +307,7 @@ class Group:
         if self.rebalancing and self.generation == generation:
             for member in [member for member in self.members if member not in self._joined]:
                 self.members.pop(member).rejoin()
+                self.instances = {name: each for name, each in self.instances.items() if each != member}
             self._begin_if_all_joined()
 
     def _begin_if_all_joined(self) -> None:
@@ -292,14 +318,17 @@ class Group:
         self.owners = {
             tp: member for member in self.members for tp in self._range(member, sorted(self.members))
         }
-        for tp in self.owners:
-            if (owner := self.owner(tp)) is not self._had.get(tp, owner):
-                self.moves[tp] += 1
-            self._had[tp] = owner
+        self._note_moves()
         joined, self._joined = self._joined, {}
         for waiting in joined.values():
             if not waiting.done():
                 waiting.set_result(None)
+
+    def _note_moves(self) -> None:
+        for tp in self.owners:
+            if (owner := self.owner(tp)) is not self._had.get(tp, owner):
+                self.moves[tp] += 1
+            self._had[tp] = owner
 
     def _range(self, member: str, members: list[str]) -> Iterator[TopicPartition]:
         """The range assignor's share: each topic's partitions in a row, the first members have one more."""

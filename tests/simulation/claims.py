@@ -72,6 +72,8 @@ class Claims:
         group = self.broker.group(f"segue-{EFFECTS[record.topic]}")
         before = self.executions.setdefault(job, [])
         execution = Execution(process, group.moves[tp])
+        if group.owner(tp) not in (process, None):
+            self.breaks(f"{job} was begun on {process.name}, which has lost {tp.topic}/{tp.partition}")
         for other in before:
             same = other.process is process and other.moves == execution.moves and not other.cancelled
             if same and group.owner(tp) is process:
@@ -138,7 +140,9 @@ class Claims:
                 _fold(fold, self.broker.logs[TopicPartition(topic, number)].entries)
                 ended = {key[6:] for key in fold if key.startswith(b"\x01E")}
                 left += [
-                    key[1:] for key in fold if not (key.startswith(b"\x01E") or self._excused(key, ended))
+                    key[1:]
+                    for key in fold
+                    if not (key.startswith((b"\x01E", b"\x01\xff")) or self._excused(key, ended))
                 ]
         return left
 

@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from tests.simulation.broker import BROKER, NO_GENERATION, Entry
 from tests.simulation.requests import Client
-from tests.simulation.world import HEARTBEAT_S, PROCESS, Process
+from tests.simulation.world import HEARTBEAT_S, PROCESS, SESSION_S, Process
 
 IDLE_S_MIN = 0.5
 IDLE_GROWTH = 30
@@ -30,6 +30,7 @@ class Consumer:
         self._world = self._process.world
         self._committed = options["isolation_level"] == "read_committed"
         self._name = str(options["client_id"])
+        self._instance: str | None = options.get("group_instance_id")
         self._group = self._broker.group(options["group_id"]) if options.get("group_id") else None
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
@@ -40,11 +41,20 @@ class Consumer:
         self._idle_s = IDLE_S_MIN
         self.topics: list[str] = []
         self._coordinator = SimpleNamespace(
-            generation=NO_GENERATION, member_id="", coordinator_id=0, ensure_coordinator_known=self._nothing
+            generation=NO_GENERATION,
+            member_id="",
+            coordinator_id=0,
+            ensure_coordinator_known=self._nothing,
+            reset_generation=self._forget,
+            _do_heartbeat=self._nothing,
+            _maybe_leave_group=self._nothing,
         )
         self._client = Client()
 
     async def _nothing(self) -> None: ...
+
+    def _forget(self) -> None:
+        self._coordinator.generation, self._coordinator.member_id = NO_GENERATION, ""
 
     async def start(self) -> None:
         await self._process.passes("consumer starts")
@@ -54,7 +64,8 @@ class Consumer:
             self._coordinating.cancel()
         if self._group is not None and self._coordinator.member_id:
             member, group = self._coordinator.member_id, self._group
-            await self._process.ask(f"{member} leaves", lambda: group.remove(member))
+            await self._coordinator._maybe_leave_group()
+            self._world.later(SESSION_S, lambda: group.remove(member))  # a static one may have stayed
 
     # ------------------------------------------------------------ a group
 
@@ -86,9 +97,11 @@ class Consumer:
         await self._process.passes(f"{self._name} joins")
         await self._process.heard()
         self._rejoin.clear()
-        if self._coordinator.member_id not in group.members:
-            self._coordinator.member_id = f"{self._name}-{self._world.chance.getrandbits(32):08x}"
-        await group.join(self._coordinator.member_id, self)
+        member = self._coordinator.member_id
+        if member not in group.members:
+            member = f"{self._instance or self._name}-{self._world.chance.getrandbits(32):08x}"
+            self._coordinator.member_id = member
+        await group.join(member, self, self._instance)
         generation = group.generation
         await self._process.passes(f"{self._name} learns of generation {generation}")
         if self._rejoin.is_set() or generation != group.generation:
@@ -103,6 +116,7 @@ class Consumer:
         self._rejoin.set()
 
     def expire(self) -> None:
+        """Its session is over, unless it was heard of again."""
         if self._group is not None and (self._process.dead or self._process.is_unheard):
             self._group.remove(self._coordinator.member_id)
 
@@ -158,6 +172,10 @@ class Consumer:
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, 0)
+
+    async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, None]:
+        """Nothing is ever removed here."""
+        return dict.fromkeys(times)
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return await self._process.ask(

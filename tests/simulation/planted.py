@@ -18,6 +18,7 @@ from streams.producer import Ends, Offsets
 from streams.progress import Progress
 from streams.protocol import Membership
 from streams.pure import PureRunner
+from streams.static_member import Lease
 from streams.transactions import Acknowledgements, Transactions
 from tests.simulation import requests
 from tests.simulation.broker import Broker
@@ -139,6 +140,11 @@ def _rewrite(owner: type, method: str, right: str, wrong: str) -> None:
     setattr(owner, method, made[method])
 
 
+def leases_never_end() -> None:
+    """A worker that was frozen goes on with what it had fetched, though others have it by then."""
+    Lease.holds = lambda self: True  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = planted.BUGS | {
     bug.__name__: bug
     for bug in (
@@ -153,5 +159,6 @@ BUGS: dict[str, Callable[[], None]] = planted.BUGS | {
         split_commits_pass_the_rest_of_their_batch,
         batches_outlive_a_rebalance,
         outcomes_outlive_a_rebalance,
+        leases_never_end,
     )
 }

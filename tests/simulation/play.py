@@ -29,6 +29,7 @@ from streams.executors.tool import ToolExecutor
 from streams.local import PATIENCE_S, LocalCalls
 from streams.metrics import Metrics
 from streams.objects import Objects
+from streams.payloads import Owned, at_once
 from streams.pure import PureRunner, PureStage
 from streams.settings import Settings
 from streams.supervision import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
@@ -275,14 +276,15 @@ class Watched:
         self._claims = claims
         self.executor = calls.executor
 
-    def job(self, record: Received) -> Job:
-        job = self._calls.job(record)
+    def job(self, record: Received, owned: Owned) -> Job:
+        job = self._calls.job(record, owned)
         name = f"{record.topic} {job.id}"
         self._claims.delivered(record, name)
-        return replace(job, perform=lambda: self._perform(record, name, job))
+        return replace(job, perform=lambda: self._perform(record, name, job, owned))
 
-    async def _perform(self, record: Received, name: str, job: Job) -> Decision:
+    async def _perform(self, record: Received, name: str, job: Job, owned: Owned) -> Decision:
         process = PROCESS.get()
+        await owned()
         execution = self._claims.begins(record, name, process)
         try:
             await process.passes(f"begins {name}")
@@ -340,8 +342,8 @@ class InOrder:
 class TakesTime(RouteCalls):
     """Local calls: most answer within the patience that there is with them, some do not."""
 
-    def local(self, call: CallTool, tenant: str | None) -> Job:
-        job = super().local(call, tenant)
+    def local(self, call: CallTool, tenant: str | None, owned: Owned = at_once) -> Job:
+        job = super().local(call, tenant, owned)
         return replace(job, perform=lambda: self._perform_local(job))
 
     async def _perform_local(self, job: Job) -> Decision:

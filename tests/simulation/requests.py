@@ -172,6 +172,7 @@ def _commit_offsets(broker: Broker, process: Process, asked: Any) -> Any:
     try:
         producing = broker.producing[asked.producer_id]
         transaction = _transaction(broker, producing, asked.producer_epoch, INVALID_EPOCH)
+        _ensure_newest(group, asked.group_instance_id, asked.member_id)
         group.check(asked.member_id, asked.generation_id, in_transaction=True)
         group.pend(offsets, process, transaction)
     except Refusal as refusal:
@@ -196,6 +197,39 @@ def _end(broker: Broker, process: Process, asked: Any) -> Any:
 
 
 # ---------------------------------------------------------------- the rest
+
+
+def _heartbeat(broker: Broker, process: Process, asked: Any) -> Any:
+    group, code = broker.group(asked.group_id), 0
+    try:
+        _ensure_newest(group, asked.group_instance_id, asked.member_id)
+        group.check(asked.member_id, asked.generation_id, in_transaction=False)
+        code = protocol.REBALANCE_IN_PROGRESS if group.rebalancing else 0
+    except Refusal as refusal:
+        code = refusal.code
+    except (UnknownMemberIdError, IllegalGenerationError) as error:
+        code = error.errno
+    return SimpleNamespace(error_code=code)
+
+
+def _ensure_newest(group: Any, instance: str | None, member: str) -> None:
+    """Another worker of the same name may have joined since."""
+    if instance is not None and group.instances.get(instance, member) != member:
+        raise Refusal(protocol.FENCED_INSTANCE_ID)
+
+
+def _leave(broker: Broker, process: Process, asked: Any) -> Any:
+    for member, *_ in asked.members:
+        broker.group(asked.group_id).remove(member)
+    return SimpleNamespace(error_code=0)
+
+
+def _describe(broker: Broker, process: Process, asked: Any) -> Any:
+    (name,) = asked.groups
+    members = [
+        (member, instance, "", "/simulated") for instance, member in broker.group(name).instances.items()
+    ]
+    return SimpleNamespace(groups=[(0, name, "", "", "", members)])
 
 
 def _stable_offsets(broker: Broker, process: Process, asked: Any) -> Any:
@@ -240,6 +274,9 @@ ANSWERS: dict[int, tuple[Answer, Callable[[Any], str]]] = {
     0: (_produce, _told_records),
     3: (_topic_ids, lambda asked: "asks for ids of topics"),
     9: (_stable_offsets, lambda asked: f"asks for the offsets of {asked.group_id}"),
+    12: (_heartbeat, lambda asked: f"sends a heartbeat to {asked.group_id}"),
+    13: (_leave, lambda asked: f"leaves {asked.group_id}"),
+    15: (_describe, lambda asked: f"asks who is in {asked.groups[0]}"),
     18: (_versions, lambda asked: "asks for versions"),
     22: (_introduce, lambda asked: f"writes as {asked.transactional_id or 'anybody'}"),
     24: (_add_partitions, lambda asked: "adds partitions"),

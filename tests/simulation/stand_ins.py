@@ -43,6 +43,7 @@ def install() -> None:
         time: {
             "time_ns": lambda: PROCESS.get().wall_ms * 1_000_000,
             "monotonic": now_s,
+            "clock_gettime": lambda _: now_s(),
             "perf_counter": now_s,
         },
         shutil: {"rmtree": remove},

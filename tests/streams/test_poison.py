@@ -24,6 +24,7 @@ from streams.executors.model import ModelExecutor
 from streams.executors.tool import ToolExecutor
 from streams.metrics import Metrics
 from streams.outbox import Outbox
+from streams.payloads import at_once
 from streams.pure import Partition, PureStage
 from streams.settings import Settings
 from streams.state import Store
@@ -143,7 +144,7 @@ async def test_no_record_fails_an_effect_stage(name: str, topic: str) -> None:
         outbox = Outbox(Settings())
         started_s = time.perf_counter()
         try:
-            job = calls.job(record)
+            job = calls.job(record, at_once)
         except BadRecord:
             continue
         taken_s = time.perf_counter() - started_s

@@ -111,7 +111,7 @@ class Calls:
     def __init__(self, raised: BaseException) -> None:
         self.raised = raised
 
-    def job(self, record: Received) -> Any:
+    def job(self, record: Received, owned: Any) -> Any:
         from streams.calls import Job
 
         if isinstance(self.raised, LookupError):

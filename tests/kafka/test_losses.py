@@ -1,0 +1,168 @@
+"""Records that are gone before they were read, on a real broker: tasks end all the same."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from segue import App, Task, tool, workflow
+from streams.gateway import Client
+from streams.provision import provision
+from streams.settings import Settings
+from streams.worker import ALL_STAGES, Worker
+
+TASKS = [f"task-{number}" for number in range(6)]
+STAGES = tuple(stage for stage in ALL_STAGES if stage not in ("tool", "health"))
+PATIENCE_S = 90.0
+
+
+@tool
+async def double(number: int) -> int:
+    return 2 * number
+
+
+@workflow
+async def doubled(task: Task, number: int) -> int:
+    first = await task.tool(double, number=number)
+    return await task.tool(double, number=first)
+
+
+APP = App("losses", workflows=[doubled], tools=[double])
+
+
+@asynccontextmanager
+async def working(settings: Settings, *stages: str) -> AsyncGenerator[Worker]:
+    worker = Worker(APP, settings, stages)
+    await worker.start()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await worker.ready()
+        yield worker
+    finally:
+        await worker.stop()
+
+
+@asynccontextmanager
+async def administering(settings: Settings) -> AsyncGenerator[Any]:
+    admin: Any = AIOKafkaAdminClient(**settings.client_options())
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+def partitions(settings: Settings, topic: str) -> list[TopicPartition]:
+    return [TopicPartition(settings.topic(topic), number) for number in range(settings.partitions)]
+
+
+async def ends(settings: Settings, topic: str) -> dict[TopicPartition, int]:
+    async with AIOKafkaConsumer(bootstrap_servers=settings.bootstrap) as consumer:
+        found: dict[TopicPartition, int] = await consumer.end_offsets(partitions(settings, topic))  # pyright: ignore[reportUnknownMemberType]
+        return found
+
+
+async def until_written(settings: Settings, topic: str, offsets: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while sum((await ends(settings, topic)).values()) < offsets:  # noqa: ASYNC110 - Kafka's to tell
+            await asyncio.sleep(0.2)
+
+
+async def begin(settings: Settings) -> None:
+    """Tasks whose first call was asked for, and which nobody has made."""
+    async with working(settings, *STAGES), Client(settings) as client:
+        for number, task in enumerate(TASKS):
+            await client.start("doubled", number, task)
+        await until_written(settings, "tool-calls", len(TASKS))
+
+
+async def results(settings: Settings) -> list[Any]:
+    async with Client(settings) as client, asyncio.timeout(PATIENCE_S):
+        return [(await client.result(task)).result for task in TASKS]
+
+
+async def test_calls_that_were_removed_before_a_worker_came_are_asked_for_again(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await provision(settings)
+    await begin(settings)
+    async with administering(settings) as admin:
+        gone = {tp: RecordsToDelete(end) for tp, end in (await ends(settings, "tool-calls")).items()}
+        await admin.delete_records(gone)
+    with caplog.at_level(logging.ERROR):
+        async with working(settings, *STAGES, "tool") as worker:
+            assert await results(settings) == [4 * number for number in range(len(TASKS))]
+            labels = {"stage": "tool", "topic": "tool-calls"}
+            lost = worker.metrics.registry.get_sample_value("segue_lost_records_total", labels)
+            assert (lost or 0) >= len(TASKS)
+    assert "which is a bug" not in caplog.text
+    assert "were removed before it had read them" in caplog.text
+
+
+async def test_calls_on_a_topic_that_was_deleted_are_asked_for_again(settings: Settings) -> None:
+    await provision(settings)
+    await begin(settings)
+    async with administering(settings) as admin:
+        await admin.delete_topics([settings.topic("tool-calls")])
+        await asyncio.sleep(2.0)
+    async with working(settings, *STAGES, "tool"):
+        assert await results(settings) == [4 * number for number in range(len(TASKS))]
+
+
+async def test_a_topic_that_is_deleted_under_running_workers_is_made_anew(settings: Settings) -> None:
+    await provision(settings)
+    async with working(settings, *STAGES), Client(settings) as client:
+        for number, task in enumerate(TASKS[:3]):
+            await client.start("doubled", number, task)
+        await until_written(settings, "tool-calls", 3)
+        async with administering(settings) as admin:
+            await admin.delete_topics([settings.topic("tool-calls")])
+        for number, task in enumerate(TASKS[3:], 3):
+            await client.start("doubled", number, task)
+        async with working(settings.model_copy(update={"worker": "tools"}), "tool"):
+            assert await results(settings) == [4 * number for number in range(len(TASKS))]
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_events_that_an_operator_passed_over_are_read_all_the_same(
+    settings: Settings, guarantee: str
+) -> None:
+    settings = settings.model_copy(update={"guarantee": guarantee})
+    await provision(settings)
+    await begin(settings)
+    before = sum((await ends(settings, "events")).values())
+    async with working(settings, "tool"):
+        await until_written(settings, "events", before + len(TASKS))
+    latest = {tp: OffsetAndMetadata(end, "") for tp, end in (await ends(settings, "events")).items()}
+    async with AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap, group_id=settings.group("conduct"), enable_auto_commit=False
+    ) as consumer:
+        consumer.assign(partitions(settings, "events"))  # pyright: ignore[reportUnknownMemberType]
+        await consumer.commit(latest)  # pyright: ignore[reportUnknownMemberType]
+    async with working(settings, *STAGES, "tool"):
+        assert await results(settings) == [4 * number for number in range(len(TASKS))]
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_a_changelog_that_was_deleted_is_written_back_from_the_worker_that_has_the_state(
+    settings: Settings, guarantee: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings.model_copy(update={"guarantee": guarantee})
+    await provision(settings)
+    await begin(settings)
+    async with administering(settings) as admin:
+        await admin.delete_topics([settings.topic("conduct-state")])
+        await asyncio.sleep(2.0)
+    async with working(settings, *STAGES):
+        pass
+    assert "were written back from this worker's state" in caplog.text
+    shutil.rmtree(settings.state_dir)  # from now on the changelog is the only copy
+    async with working(settings, *STAGES, "tool"):
+        assert await results(settings) == [4 * number for number in range(len(TASKS))]
