@@ -38,11 +38,12 @@ class LastWords:
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
 
     def add(self, line: str) -> None:
-        self._lines.append(redact(line.rstrip())[:LINE_CHARS_MAX])
+        self._lines.append(line.rstrip())
 
     def quoted(self) -> str:
         """`; it last wrote: …`, or nothing."""
-        return f"; it last wrote: {' | '.join(self._lines)}" if self._lines else ""
+        lines = [redact(line)[:LINE_CHARS_MAX] for line in self._lines]
+        return f"; it last wrote: {' | '.join(lines)}" if lines else ""
 
 
 class Lines:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pydantic import PydanticUserError, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from processors.app import App
 from processors.openapi import OpenApi, OpenApiTool
@@ -118,6 +117,8 @@ async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
         return output.dump_python(output.validate_python(returned), mode="json")
     except ValidationError as error:
         fault = describe(error)
-    except PydanticSerializationError as error:
+    except (
+        ValueError
+    ) as error:  # a `PydanticSerializationError`, or what pydantic raises for what is too deep
         fault = str(error)
     raise Permanent(f"tool {tool.name!r} returned {type(returned).__name__}, not what it declares: {fault}")

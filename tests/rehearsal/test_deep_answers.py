@@ -42,6 +42,13 @@ def test_an_answer_nested_too_deep_is_a_step_that_failed(depth: int) -> None:
         assert play.result() == "the answer of look has lists and objects nested deeper than 100"
 
 
+def test_an_answer_nested_deeper_than_pydantic_writes_is_a_step_that_failed() -> None:
+    with Rehearsal(App("one", workflows=[pass_on], tools=[look])) as play:
+        play.start(pass_on, 400)
+        assert play.result().startswith("tool 'look' returned list, not what it declares: ")
+        assert len(play.calls()) == 1
+
+
 def test_an_answer_nested_as_deep_as_may_be_passes() -> None:
     with Rehearsal(App("one", workflows=[pass_on], tools=[look])) as play:
         play.start(pass_on, 98)
