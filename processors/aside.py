@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from processors.parking import PUT_ASIDE
 from topics import codec
-from topics.envelope import why_not_read
+from topics.envelope import Clear, why_not_read
 from topics.errors import BadRecord
 from topics.flow import Decision, Publish, Received, dead_letter
 from topics.records import (
@@ -75,6 +75,8 @@ class _Step(BaseModel):
 
 
 def put_aside(record: Received, stage: str, reason: str, now_ms: int) -> Decision:
+    if isinstance(record.value, Clear):  # it may be forged: nothing follows from it
+        return Decision([dead_letter(record, stage, reason, now_ms)])
     told = list(_told(record, stage, reason, now_ms))
     task = told[0].key if told else None
     return Decision([dead_letter(record, stage, reason, now_ms, task), *told])

@@ -26,8 +26,17 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streams.settings import Settings
-from topics import codec
-from topics.envelope import CONTENT_TYPE, NONCE_BYTES, SALT_BYTES, Envelope, Unreadable, is_sealed, unpack
+from topics import codec, contracts
+from topics.envelope import (
+    CONTENT_TYPE,
+    NONCE_BYTES,
+    SALT_BYTES,
+    Clear,
+    Envelope,
+    Unreadable,
+    is_sealed,
+    unpack,
+)
 from topics.errors import BadInput
 from topics.flow import TENANT, Headers, Received, State, tenant_in
 from topics.records import Record, Tenant
@@ -38,6 +47,17 @@ DERIVED_MAX = 4_096
 
 OF = b";of="
 REASON = "segue-reason"
+
+MAY_BE_CLEAR = {topic.name for topic in contracts.ALL if "outside" in topic.written_by} | {
+    "outcomes",
+    "health",
+}
+"""Topics that others write to, and those that say nothing of any task."""
+
+CLEAR = (
+    "it is not encrypted, though those who write this topic have keys: if it was written before they had, "
+    "set SEGUE_CLEAR_UNTIL of all workers to a time that is a little ahead, and replay it before that"
+)
 
 
 KeyId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -73,8 +93,9 @@ class KeyFile(BaseModel):
 class Keys:
     """Seals and opens. A worker that meets a key that it does not know reads the file again."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clear_until_ms: int = 0) -> None:
         self._path = path
+        self._clear_until_ms = clear_until_ms
         self._salt = secrets.token_bytes(SALT_BYTES)
         self._count = itertools.count()
         self._load()
@@ -140,8 +161,11 @@ class Keys:
     def sealed(
         self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
     ) -> tuple[bytes | None, list[tuple[str, bytes]]]:
-        """Value and headers of a record that leaves. The reason of a dead letter may quote what it held."""
-        if not value or is_sealed(value):
+        """Value and headers of a record that leaves. The reason of a dead letter may quote what it held.
+
+        What was refused because it is clear stays so: sealed, it would be believed when it is replayed.
+        """
+        if not value or is_sealed(value) or isinstance(value, Clear):
             return value, headers
         tenant, kind = tenant_in(headers), b""
         rest: list[tuple[str, bytes]] = []
@@ -153,9 +177,17 @@ class Keys:
         return self.seal(topic, key, value, tenant), [("content-type", CONTENT_TYPE + OF + kind), *rest]
 
     def opened(self, record: Received) -> Received:
-        """A record that came, in clear; as it is if it can't be opened, with the reason in its value."""
-        if record.value is None or not is_sealed(record.value):
+        """A record that came, in clear; as it is if it can't be opened, with the reason in its value.
+
+        What workers write is sealed: in clear it is believed up to the time until which some had no keys, as
+        the broker stamped it.
+        """
+        if not record.value:
             return record
+        if not is_sealed(record.value):
+            if record.topic in MAY_BE_CLEAR or record.timestamp_ms < self._clear_until_ms:
+                return record
+            return record._replace(value=Clear.because(CLEAR, record.value))
         value = self.open(record.topic, record.key, record.value)
         if isinstance(value, Unreadable) and record.topic == "dead-letters":
             value = self.open(_first_topic(record) or record.topic, record.key, record.value)
@@ -205,12 +237,15 @@ def enveloped(
 
 def keys_of(settings: Settings) -> Keys | None:
     """The keys of these settings, the same object each time; None where nothing is encrypted."""
-    return None if settings.encryption_keys is None else _keys_in(settings.encryption_keys)
+    if settings.encryption_keys is None:
+        return None
+    until = settings.clear_until
+    return _keys_in(settings.encryption_keys, round(until.timestamp() * 1000) if until is not None else 0)
 
 
 @cache
-def _keys_in(path: Path) -> Keys:
-    return Keys(path)
+def _keys_in(path: Path, clear_until_ms: int) -> Keys:
+    return Keys(path, clear_until_ms)
 
 
 @lru_cache(maxsize=DERIVED_MAX)

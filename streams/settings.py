@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_cache_path
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from processors.limits import BUSY_TASKS_MAX, EARLY_SIGNALS_MAX, LIVE_TASKS_MAX, Limits
@@ -118,6 +126,10 @@ class Settings(BaseSettings):
     encryption_keys: FilePath | None = None
     """A file with the keys that records, state and objects are encrypted with (`segue keys add` makes it)."""
 
+    clear_until: AwareDatetime | None = None
+    """When all workers had the keys, if there were tasks before: what is clear from before is believed.
+    A time with its zone, `2026-11-30T18:00:00Z`."""
+
     payload_bytes_max: int = Field(default=900_000, ge=1_000, le=900_000)
     """The largest input, argument or result; with the rest of its record it stays under Kafka's 1 MB."""
 
@@ -181,6 +193,8 @@ class Settings(BaseSettings):
             )
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ValueError("SEGUE_SSL_KEYFILE needs SEGUE_SSL_CERTFILE, the certificate of that key")
+        if self.clear_until is not None and self.encryption_keys is None:
+            raise ValueError("SEGUE_CLEAR_UNTIL is set: set SEGUE_ENCRYPTION_KEYS too, or unset it")
         if self.kafka is None and self.security_protocol != "PLAINTEXT":
             raise ValueError("SEGUE_SECURITY_PROTOCOL needs SEGUE_KAFKA: the local broker is PLAINTEXT")
         return self

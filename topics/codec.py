@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from topics import contracts
 from topics.descriptions import shortened, text_of
-from topics.envelope import why_not_read
+from topics.envelope import Clear, why_not_read
 from topics.errors import BadInput, BadRecord
 from topics.records import VERSION, Record
 
@@ -50,6 +50,8 @@ def decode(topic: str, value: bytes | None) -> Any:
     """
     if value is None:
         raise BadRecord("the record has no value; a task is cancelled by a signal, never by a tombstone")
+    if isinstance(value, Clear):  # it would be a record: whether it may be one is not its own to say
+        raise BadRecord(value.why)
     try:
         return _read(topic)(value)
     except ValidationError as error:

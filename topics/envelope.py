@@ -43,6 +43,10 @@ class Unreadable(bytes):
         return made
 
 
+class Clear(Unreadable):
+    """A value in clear where only encrypted ones are taken: who wrote it has no key, and is not believed."""
+
+
 def is_sealed(value: bytes | None) -> bool:
     return value is not None and value.startswith(MAGIC)
 
