@@ -70,7 +70,7 @@ def next_run(performance: "Performance") -> Submitted | None:
         held=performance.signals.kept,
     )
     changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
-    changes["budget"] = performance.purse.left
+    changes |= {"budget": performance.purse.left, "validated": True}
     return before.model_copy(update={**changes, "run": run})
 
 

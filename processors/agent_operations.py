@@ -33,7 +33,7 @@ from processors.budget import within_budget
 from processors.fingerprint import fits
 from processors.misuse import Asking
 from processors.performance import PLAYING, Performance
-from processors.step import Step
+from processors.step import Accept, Step
 from topics.errors import BadInput
 from topics.records import AgentOperation, CallModel, CallTool
 
@@ -159,7 +159,7 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
     ) -> Step:
         fits(kind, route, body)
         step = performance.step(kind, route, asked)
-        step.accept = self._operation.result_codec.load
+        step.accept = Accept(self._operation.result_codec.load)
         return step
 
     def _facts(self, performance: Performance, step: Step, name: str, body: Body) -> dict[str, Any]:

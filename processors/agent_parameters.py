@@ -6,10 +6,9 @@ An agent's dependencies travel by its `deps_type`, so they must be data: connect
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
     CapabilityMethodDeclaration,
@@ -33,7 +32,7 @@ from pydantic_ai.toolsets import AbstractToolset, DynamicToolset, FunctionToolse
 from pydantic_ai.toolsets.function import FunctionToolsetTool
 from pydantic_core import to_jsonable_python
 
-from processors.fingerprint import jsonable
+from processors.values import Values, adapter_for, jsonable, values_of
 from topics.codec import describe
 from topics.descriptions import text_of
 from topics.errors import BadInput, Permanent
@@ -81,14 +80,14 @@ class Transports(ParameterTransports):
         try:
             deps = _deps(agent, ctx.deps)
             return {"context": to_jsonable_python(DurableRunContext.serialize_run_context(ctx)), "deps": deps}
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, BadInput) as error:
             raise BadInput(
                 f"agent {agent.name!r}: its deps and metadata travel as JSON, and can't: {text_of(error)}"
             ) from error
 
     def _ctx(self, body: Body) -> RunContext[Any]:
         agent = self._agent()
-        deps = _adapter(agent.deps_type).validate_python(body["deps"])
+        deps = _values_of(agent.deps_type).read(body["deps"])
         return DurableRunContext[Any].restore(body["context"], deps=deps, agent=agent, engine_spec=SPEC)
 
     # ------------------------------------------------------------ models
@@ -176,7 +175,7 @@ class Transports(ParameterTransports):
         assert params.tool is not None
         return self._context(params.ctx) | {
             "name": params.name,
-            "arguments": to_jsonable_python(params.tool_args),
+            "arguments": jsonable(params.tool_args),
             "tool": JSON_CODEC.dump(ToolDefinition, params.tool.tool_def),
         }
 
@@ -184,7 +183,7 @@ class Transports(ParameterTransports):
         def dump(params: DynamicToolsetCallToolParams) -> Body:
             return self._context(params.ctx) | {
                 "name": params.name,
-                "arguments": to_jsonable_python(params.tool_args),
+                "arguments": jsonable(params.tool_args),
                 "tool": JSON_CODEC.dump(ToolDefinition | None, params.tool_def),
             }
 
@@ -223,7 +222,7 @@ class Transports(ParameterTransports):
         self, declaration: CapabilityMethodDeclaration
     ) -> Transport[CapabilityOperationParams]:
         def dump(params: CapabilityOperationParams) -> Body:
-            arguments = to_jsonable_python(params.arguments)
+            arguments = jsonable(params.arguments)
             return self._context(params.run_context) | {"arguments": arguments, "model": params.model_id}
 
         def load(body: Body) -> CapabilityOperationParams:
@@ -234,17 +233,16 @@ class Transports(ParameterTransports):
         return Transport(dump, load)
 
 
-@cache
-def _adapter(deps_type: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(deps_type)
+def _values_of(deps_type: Any) -> Values[Any]:
+    return values_of(adapter_for(deps_type))
 
 
 def _deps(agent: Any, deps: Any) -> Any:
     """Their JSON. Raises `BadInput` if a tool would get another type than the run was given."""
-    adapter = _adapter(agent.deps_type)
-    dumped = adapter.dump_python(deps, mode="json", warnings="none")
+    values = _values_of(agent.deps_type)
+    dumped = values.write_as_given(deps)
     try:
-        arrives = type(adapter.validate_python(dumped))
+        arrives = type(values.read(dumped))
     except ValidationError as error:
         raise BadInput(
             f"agent {agent.name!r}: its deps are not of its deps_type: {describe(error)}"

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 
+from processors.values import adapter_for
 from topics.descriptions import guarded, kind_of, shortened, text_of
 from topics.errors import BadInput
 
@@ -25,7 +26,7 @@ def adapter_of(function: Callable[..., Any], name: str) -> TypeAdapter[Any]:
     """
     annotation = _annotation(function, name)
     try:
-        return complete(TypeAdapter(_hint(function, annotation)))
+        return complete(adapter_for(_hint(function, annotation)))
     except BaseException as error:
         what = "what it returns" if name == "return" else f"parameter {name!r}"
         told = shortened(guarded(lambda: repr(annotation), kind_of(annotation)), REASON_CHARS_MAX)

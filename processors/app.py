@@ -38,10 +38,11 @@ from processors.routes import (
     route_of,
     with_undos,
 )
-from processors.step import read
+from processors.saga import Arguments
 from processors.task import BoundCheck, Task
+from processors.values import jsonable, values_of
 from topics.errors import BadInput, UnknownName
-from topics.parts import Budget
+from topics.parts import ABSENT, Budget
 
 if TYPE_CHECKING:
     from processors.agents import Durable
@@ -68,21 +69,49 @@ class Workflow(Generic[I, O]):
     bugs: tuple[type[Exception], ...] = BUGS
 
     @cached_property
+    def parameter(self) -> inspect.Parameter | None:
+        """That of its input, if it takes one."""
+        _, *others = inspect.signature(self.function).parameters.values()
+        return others[0] if others else None
+
+    @property
     def takes_input(self) -> bool:
-        return len(inspect.signature(self.function).parameters) > 1
+        return self.parameter is not None
+
+    @property
+    def has_default(self) -> bool:
+        return self.parameter is not None and self.parameter.default is not inspect.Parameter.empty
 
     @cached_property
     def input(self) -> TypeAdapter[I]:
-        if not self.takes_input:
+        if self.parameter is None:
             return TypeAdapter(Any)
-        _, parameter = inspect.signature(self.function).parameters
-        return adapter_of(self.function, parameter)
+        return adapter_of(self.function, self.parameter.name)
 
-    def arguments(self, value: Any) -> tuple[I] | tuple[()]:
-        """What to call the function with beside its Task, from a JSON value. Raises what `read` does."""
-        if self.takes_input:
-            return (read(self.input, value),)
-        return ()
+    def given(self, value: Any) -> Any:
+        """An input as JSON, or the default if it is `ABSENT`. Raises `BadInput` if JSON can't hold it."""
+        if value is ABSENT:
+            value = self.parameter.default if self.parameter is not None and self.has_default else None
+        return values_of(self.input).write_as_given(value) if self.takes_input else jsonable(value)
+
+    def validate(self, value: Any) -> Any:
+        """What its type makes of an input from outside, as JSON. Raises `ValidationError` or `BadInput`."""
+        if value is ABSENT and self.has_default:
+            return self.given(value)
+        value = None if value is ABSENT else value
+        return values_of(self.input).validate(value) if self.takes_input else value
+
+    def arguments(self, value: Any) -> Arguments:
+        """What the function is called with beside its Task, by an input that was validated.
+
+        Raises what `validate` does.
+        """
+        if self.parameter is None:
+            return Arguments()
+        read = values_of(self.input).read(value)
+        if self.parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            return Arguments(kwargs={self.parameter.name: read})
+        return Arguments((read,))
 
     @cached_property
     def output(self) -> TypeAdapter[O]:
@@ -169,6 +198,14 @@ class Check(Generic[T, P]):
     def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
         """What the output and each bound argument must be; the output is the first."""
         return parameters_of(self.function)
+
+    def arguments(self, bound: Mapping[str, Any]) -> dict[str, Any]:
+        """The bound arguments as JSON; one that the function does not take is told of where it is called."""
+        known = self.parameters
+        return {
+            name: values_of(known[name]).write_as_given(value) if name in known else jsonable(value)
+            for name, value in bound.items()
+        }
 
 
 def check(function: Callable[Concatenate[T, P], Any], /) -> Check[T, P]:

@@ -38,8 +38,9 @@ from typing import (
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
+from topics.codec import json_of
 from topics.errors import BadInput
 
 T = TypeVar("T")
@@ -104,8 +105,10 @@ class Blob:
 
     @classmethod
     async def dump(cls, value: Any) -> "Blob":
-        """Keeps a value as JSON: a pydantic model, say."""
-        return await cls.write(to_json(value), JSON)
+        """Keeps a value as JSON: a pydantic model, say. Raises `BadInput` if JSON can't hold it."""
+        from processors.values import jsonable  # noqa: PLC0415 - it knows of blobs
+
+        return await cls.write(json_of(jsonable(value)), JSON)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, in pieces of at most a megabyte.
@@ -121,7 +124,10 @@ class Blob:
 
     async def load(self, kind: type[T]) -> T:
         """The value that was kept with `dump`. Raises `ValidationError` if it is no `kind`."""
-        return TypeAdapter(kind).validate_json(await self.read())
+        from processors.values import adapter_for, values_of  # noqa: PLC0415
+
+        kept: T = values_of(adapter_for(kind)).read(from_json(await self.read()))
+        return kept
 
 
 def taken(given: Any) -> Any:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from processors.preview import usd
 from processors.questions import close_question, open_question, settle_question
+from processors.step import Accept
 from topics.codec import describe
 from topics.errors import BadInput, BudgetExceeded, StepError
 from topics.parts import USD_MAX, Budget, Refusal, Spent, Usage
@@ -27,7 +28,7 @@ from topics.records import Problem, StepFailed, StepSucceeded
 
 if TYPE_CHECKING:
     from processors.performance import Performance
-    from processors.step import Step
+    from processors.step import Accept, Step
 
 BUDGET_SIGNAL = "segue.budget"
 EXCEEDED = "BudgetExceeded"
@@ -192,7 +193,7 @@ def _ask(performance: "Performance", who: str, what: str) -> Asking:
     unit = "US dollars" if in_usd else "tokens"
     text = f"The task has used up its budget: {what}. How many {unit} may it use in all? (0: no more)"
     step = performance.step("ask", who, [text])
-    step.accept = _number
+    step.accept = Accept(_number)
     open_question(performance, step, who, text, answer=NUMBER)
     return Asking(step, in_usd)
 

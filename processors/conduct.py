@@ -28,15 +28,16 @@ from processors.admission import Admission, Turn
 from processors.again import abandoned, heard_as, last_heard, next_run
 from processors.app import App
 from processors.aside import put_aside
-from processors.journal import journal_key
+from processors.journal import journal_key, verdicts_at
 from processors.limits import LIMITS, Limits
-from processors.live import Live, LiveTasks, parked_key, parked_since, unplayed_status
+from processors.live import QUEUED, Live, LiveTasks, parked_key, parked_since, unplayed_status
 from processors.losses import Losses
 from processors.marks import CHILD, ENDED, REJECTED, Marks, mark
 from processors.outcomes import letter_reason
 from processors.parking import by_refusal
 from processors.performance import UNKNOWN, Entropy, Performance
 from processors.standing import queued, rejection, result_of, stands_at, status_of, taken, told
+from processors.verdicts import Known
 from topics import codec
 from topics.errors import BadRecord
 from topics.flow import Decision, Publish, Received, Stage, State, Write, dead_letter
@@ -74,9 +75,6 @@ TaskEvent = (
 )
 """The events of a task that was submitted."""
 
-QUEUED = b"queued"
-"""Said in the first journal entry of a task that had to wait for its turn."""
-
 FROM_OUTSIDE = ("answered", "signal_received")
 """Kinds of events that may be refused. Told by name, at half the cost of asking for the class."""
 
@@ -95,6 +93,7 @@ class Conduct(Stage):
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
         self._tried: str | None = None
         """The parked task that the last tick tried."""
+        self._known: dict[str, Known] = {}
         self._remember()
 
     def _remember(self) -> None:
@@ -104,6 +103,12 @@ class Conduct(Stage):
         self._live = LiveTasks(self._app, self._state, self._entropy, most, silent=self._silent)
         self._marks = Marks(self._state)
         self._losses = Losses(self._state)
+
+    def recall(self, decided: Decision) -> None:
+        """Go by the verdicts of a decision that was made on the same record before."""
+        for key, value in decided.write:
+            if (entry := verdicts_at(key, value)) is not None:
+                self._known.setdefault(*entry)
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
@@ -197,7 +202,8 @@ class Conduct(Stage):
             return self._again(event, known, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
-        performance = Performance(self._app, event, self._entropy, replaying=self._silent)
+        known = self._known.get(event.task)
+        performance = Performance(self._app, event, self._entropy, replaying=self._silent, known=known)
         live = Live(performance, 1, record.partition, record.offset)
         self._live.keep(live)
         entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))
@@ -245,11 +251,12 @@ class Conduct(Stage):
             objection = self._objection(performance, event)
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
-        performance.apply(event)
+        performance.apply(event, self._known.get(event.task))
         decision = Decision(_letters(event, record, now_ms))
         if event.kind == "cancel_requested" and event.force:
             live.owed = []
-        entry = Write(journal_key(event.task, live.seq), b"%d\n" % live.steps + (record.value or b""))
+        head = b"%d%b\n" % (live.steps, performance.verdicts.token)
+        entry = Write(journal_key(event.task, live.seq), head + (record.value or b""))
         live.seq += 1
         if event.kind == "admitted":
             self._admission.begun(performance.submitted, live.offset)
@@ -260,7 +267,9 @@ class Conduct(Stage):
         """Why what came from outside can't be accepted; None if it can."""
         if not isinstance(event, Answered | SignalReceived):
             return None
-        if not performance.parked and (objection := performance.objection(event)):
+        if not performance.parked and (
+            objection := performance.objection(event, self._known.get(event.task))
+        ):
             return objection
         most = self._limits.early_signals_max
         if isinstance(event, Answered) or performance.signals.holds < most:

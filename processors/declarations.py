@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_jsonable_python
 
 from processors.annotations import complete, place_of, why_unusable
 from processors.choice import name_of
@@ -17,7 +16,7 @@ from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute
 from topics.codec import describe, json_of
 from topics.descriptions import text_of
 from topics.errors import BadInput, UnknownName
-from topics.parts import Budget
+from topics.parts import ABSENT, Budget
 
 if TYPE_CHECKING:
     from processors.app import App, Check, Workflow
@@ -151,9 +150,8 @@ def check_schedule(app: "App", schedule: "Schedule") -> None:
     where = f"schedule {schedule.name!r}"
     try:
         workflow = app.workflow(schedule.workflow.name, schedule.workflow.version)
-        value = to_jsonable_python(schedule.input)
-        json_of(value)
-        workflow.arguments(value)
+        given = schedule.input
+        json_of(workflow.validate(given if given is ABSENT else workflow.given(given)))
     except UnknownName as error:
         raise BadInput(f"{where}: {error}: add it to the app's workflows") from None
     except ValidationError as error:

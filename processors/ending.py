@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
 
 from processors.again import Again, again_by
-from processors.blob import Blob, as_data
+from processors.blob import as_data
+from processors.values import values_of
 from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.descriptions import attribute_of, is_ctrl_c, kind_of, text_of, traceback_of
-from topics.errors import BadInput, BadOutput, StepError, in_words, sole
+from topics.errors import BadInput, BadOutput, StepError, TooLarge, in_words, sole
 from topics.records import Outcome, Problem
 
 TRACEBACK_CHARACTERS_MAX = 8_000
@@ -47,21 +47,19 @@ def ending_of(task: asyncio.Task[Any]) -> Ending:
 
 
 def as_json(result: Any, output: TypeAdapter[Any]) -> Any:
-    """What a workflow returned. Raises `BadOutput` if it is not what the workflow's annotation says."""
-    if isinstance(result, Blob):
-        return to_jsonable_python(result)
+    """What a workflow returned. Raises `BadOutput` if it is not what its annotation says, or `TooLarge`."""
     try:
-        value = output.dump_python(result, mode="json", warnings="error")
+        value = values_of(output).write(result)
         body = json_of(value)
-    except (BadInput, ValueError) as error:
+    except BadInput as error:
         kind = type(result).__name__
         raise BadOutput(
             f"the workflow returned {kind}, which its annotation does not allow: {error}"
         ) from None
     if too_deep(body):
-        raise BadOutput(f"the workflow returned lists and objects nested deeper than {DEPTH_MAX}")
+        raise TooLarge(f"the workflow returned lists and objects nested deeper than {DEPTH_MAX}")
     if (size := len(body)) > PAYLOAD_BYTES_MAX:
-        raise BadOutput(
+        raise TooLarge(
             f"the workflow returned {size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
             "let a tool write a Blob, and return that"
         )

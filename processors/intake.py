@@ -20,6 +20,7 @@ from topics import codec
 from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput, BadRecord, UnknownName
 from topics.flow import Decision, Publish, Received, Stage, dead_letter, first_place
+from topics.parts import ABSENT
 from topics.records import (
     Answer,
     Answered,
@@ -67,9 +68,7 @@ class Intake(Stage):
         facts["origin"] = first_place(record)
         try:
             workflow = self._app.workflow(request.workflow, request.version)
-            codec.json_of(request.input)
-            given = request.input if request.by_reference else as_data(request.input)
-            workflow.arguments(given)
+            codec.json_of(given := workflow.validate(_readable(request)))
         except (UnknownName, ValidationError, BadInput) as error:
             why = _why_not(request, error)
             problem = Problem(type="BadInput", message=why, retryable=False)
@@ -79,6 +78,7 @@ class Intake(Stage):
             **facts,
             version=workflow.version,
             input=given,
+            validated=True,
             tenant=request.tenant,
             priority=request.priority,
             steps_max=self._limits.steps_max,
@@ -86,6 +86,14 @@ class Intake(Stage):
             budget=strictest(workflow.budget, request.budget, self._limits.budget(request.tenant)),
         )
         return Decision([Publish("events", task, submitted)], tenant=request.tenant)
+
+
+def _readable(request: TaskRequest) -> Any:
+    """The input as a record holds it. Raises `BadInput` for what JSON can't hold, though it was read."""
+    if request.input is ABSENT:
+        return ABSENT
+    codec.json_of(request.input)
+    return request.input if request.by_reference else as_data(request.input)
 
 
 def _why_not(request: TaskRequest, error: Exception) -> str:
@@ -148,7 +156,8 @@ def _cloud_event(record: Received) -> TaskRequest:
         event = from_kafka(KafkaMessage(dict(record.headers), None, record.value or b""), JSONFormat())
         data = event.get_data()
         given = from_json(data) if isinstance(data, bytes) else data
-        request = {"id": event.get_id(), "workflow": event.get_type(), "input": given}
+        request: dict[str, Any] = {"id": event.get_id(), "workflow": event.get_type()}
+        request |= {} if given is None else {"input": given}
         return TaskRequest.model_validate_json(to_json(request))  # by JSON, which has no lone surrogates
     except ValidationError as error:
         raise BadRecord(f"a CloudEvent that starts no task: {codec.describe(error)}") from None

@@ -3,10 +3,13 @@
     J task \\0 seq  ─▶  head \\n the event's bytes, as they stood on `events`
 
 The head says how many steps had been asked for then; that of the first entry also where in `events` the
-task's log begins, and whether the task had to wait for its turn.
+task's log begins, and whether the task had to wait for its turn. Last come the verdicts on the event's
+values, where there are any: see `verdicts`.
 """
 
 from typing import NamedTuple
+
+from processors.verdicts import Known, known_in
 
 
 class JournalEntry(NamedTuple):
@@ -33,3 +36,12 @@ def journal_entry(task: str, key: bytes, value: bytes | None) -> JournalEntry | 
     if not key.startswith(prefix):
         return None
     return JournalEntry(int(key[len(prefix) :], 16), None if value is None else value.partition(b"\n")[2])
+
+
+def verdicts_at(key: bytes, value: bytes | None) -> tuple[str, Known] | None:
+    """The task and the verdicts of a journal entry that is written; None for any other change."""
+    if not key.startswith(b"J") or value is None:
+        return None
+    task, _, _ = key[1:].rpartition(b"\0")
+    head, _, _ = value.partition(b"\n")
+    return task.decode(), known_in(head.split())

@@ -16,10 +16,14 @@ from processors.app import App
 from processors.journal import journal_key
 from processors.performance import UNKNOWN, Entropy, Performance
 from processors.standing import Stands, stands_at, unplayed
+from processors.verdicts import known_in
 from topics import codec
 from topics.errors import BadRecord
 from topics.flow import Plain, Publish, State, Write
 from topics.records import CallModel, CallTool, Delay, Problem, Submitted, TimerFired
+
+QUEUED = b"queued"
+"""Said in the first journal entry of a task that had to wait for its turn."""
 
 
 class Parked(NamedTuple):
@@ -54,7 +58,8 @@ class Live:
     @property
     def head(self) -> bytes:
         """What stands before the first entry of its journal."""
-        return b"%d %d %d\n" % (self.steps, self.partition, self.offset)
+        verdicts = self.performance.verdicts.token
+        return b"%d %d %d%b\n" % (self.steps, self.partition, self.offset, verdicts)
 
     def park(self) -> list[Write]:
         """What remembers from which event on it has not played, and why, where that is not known."""
@@ -121,20 +126,21 @@ class LiveTasks:
         if first is None:
             return None
         head, _, begun = codec.unsealed(first).partition(b"\n")
-        steps, partition, offset, *waits = head.split()
+        steps, partition, offset, *more = head.split()
         submitted: Submitted = codec.decode("events", begun)
-        parked = self._parked(task)
+        parked, known = self._parked(task), known_in(more)
         replaying = self._silent or parked is None or parked.since > 0
         performance = Performance(
-            self._app, submitted, self._entropy, queued=bool(waits), replaying=replaying
+            self._app, submitted, self._entropy, queued=QUEUED in more, replaying=replaying, known=known
         )
         live = Live(performance, 0, int(partition), int(offset), parked=parked)
         self._played(live, int(steps), asked)
         for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
+            then, *more = head.split()
             performance.replaying = self._silent or parked is None or live.seq < parked.since
-            performance.apply(codec.decode("events", happened))
-            self._played(live, int(head), asked)
+            performance.apply(codec.decode("events", happened), known_in(more))
+            self._played(live, int(then), asked)
         performance.replaying = self._silent
         live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
         return live

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from processors.values import adapter_for
 from topics.codec import describe
 from topics.descriptions import guarded, kind_of, shortened
 from topics.errors import BadInput, SegueError, in_words
@@ -126,7 +127,7 @@ def check_moment(when: object) -> None:
 def adapter_of(where: str, kind: Any) -> TypeAdapter[Any]:
     """Raises `BadInput` for what is no type, or one that JSON can't be read as."""
     try:
-        return TypeAdapter(kind)
+        return adapter_for(kind)
     except Exception as error:
         raise BadInput(
             f"{where} takes a type that JSON can be read as, not {shown(kind)}: {in_words(error)}"

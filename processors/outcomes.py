@@ -9,7 +9,7 @@ A step that `recover` gave up on is a dead letter only if that outcome counts: a
 step was answered, when a call was made twice.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -42,11 +42,15 @@ def settle(performance: "Performance", step: Step, event: StepSucceeded | StepFa
         failed = step_error(step.name, step.number, event.problem, event.refusals)
         return performance.steps.settle(step, error=failed)
     try:
-        result = event.result if step.future.done() else (step.accept or taken)(event.result)
+        result = event.result if step.future.done() else _accepted(performance, step, event)
     except (ValidationError, BadInput) as error:
         return _refuse(performance, step, event, codec.explain(error))
     performance.purse.add(event)
     return performance.steps.settle(step, result)
+
+
+def _accepted(performance: "Performance", step: Step, event: StepSucceeded) -> Any:
+    return taken(event.result) if step.accept is None else performance.accepted(step, event.result, event)
 
 
 def _refuse(performance: "Performance", step: Step, event: StepSucceeded, reason: str) -> None:

@@ -36,6 +36,7 @@ from processors.signals import Signals, fitted, refused
 from processors.step import Kind, Step
 from processors.steps import Steps
 from processors.task import Task
+from processors.verdicts import Known, Verdicts
 from topics import codec
 from topics.descriptions import is_ctrl_c
 from topics.errors import BadInput, Stuck, Suspended, UnknownName
@@ -61,7 +62,7 @@ from topics.records import (
 if TYPE_CHECKING:
     from random import Random
 
-    from processors.app import App
+    from processors.app import App, Workflow
 
 UNKNOWN = -1
 """How many steps were asked for, where that is not known."""
@@ -84,6 +85,7 @@ class Performance:
     """A task in play. Whoever applies events takes what the coroutine asked for with `take`.
 
     `queued`: the task waits for its turn; `waited`: it did. `replaying`: what happens has happened before.
+    `known` is what the journal says of validation: see `processors.verdicts`.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Performance:
         *,
         queued: bool = False,
         replaying: bool = False,
+        known: Known | None = None,
     ) -> None:
         self.app = app
         self.submitted = submitted
@@ -111,6 +114,8 @@ class Performance:
         self.purse = Purse(submitted.budget)
         self.queued = self.waited = queued
         self.signals = Signals()
+        self.verdicts = Verdicts()
+        self.verdicts.begin(submitted.kind, known)
         self.not_undone: list[NotUndone] = []
         self.view: Any = None
         run = submitted.run
@@ -130,7 +135,7 @@ class Performance:
     def _begin(self) -> None:
         try:
             self._workflow = self.app.workflow(self.submitted.workflow, self.submitted.version)
-            arguments = self._workflow.arguments(self.submitted.input)
+            given = self._workflow.arguments(self._input(self._workflow))
         except UnknownName as error:
             self.parked = parking.by_absence(error)
             return
@@ -140,11 +145,23 @@ class Performance:
             return
         task = Task(self)
         self._seen_by_workflow = ref(task)
-        coroutine = undone_if_it_fails(task, self._workflow, arguments, self._raised, self._loop.generators)
+        coroutine = undone_if_it_fails(task, self._workflow, given, self._raised, self._loop.generators)
         context = contextvars.Context()
         context.run(PLAYING.set, self)
         self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
         self._run()
+
+    def _input(self, workflow: "Workflow[Any, Any]") -> Any:
+        value = self.submitted.input
+        return value if self.submitted.validated else self.verdicts.of("input", workflow.validate, value)
+
+    def accepted(self, step: Step, value: Any, event: StepSucceeded | Answered | SignalReceived) -> Any:
+        """What the step makes of a value that came with the event. Raises `ValidationError` or `BadInput`."""
+        if step.accept is None:
+            return value
+        if step.accept.judge is not None:
+            value = self.verdicts.of(f"{step.number} {identity_of(event)}", step.accept.judge, value)
+        return step.accept.read(value)
 
     @property
     def task(self) -> Task:
@@ -217,8 +234,12 @@ class Performance:
             return True
         return identity_of(event) in self._seen
 
-    def apply(self, event: Event) -> None:
-        """Let the event happen: once each, in the order of the journal. `Submitted` has happened already."""
+    def apply(self, event: Event, known: Known | None = None) -> None:
+        """Let the event happen: once each, in the order of the journal. `Submitted` has happened already.
+
+        `known` are its verdicts, where it has happened before.
+        """
+        self.verdicts.begin(identity_of(event), known)
         self._guarded(lambda: self._apply(event))
 
     def _guarded(self, happen: Callable[[], None]) -> None:
@@ -273,7 +294,7 @@ class Performance:
         if isinstance(event, CancelRequested):
             missed, self._missed, self.parked = self._missed, None, None
             for each in missed:
-                self.apply(each)
+                self._apply(each)
 
     def _end_by_force(self, event: CancelRequested) -> None:
         """Its code is not asked, which may be gone. What it asked for while it was parked never begins."""
@@ -335,10 +356,11 @@ class Performance:
 
     # ------------------------------------------------------------ people and signals
 
-    def objection(self, event: Answered | SignalReceived) -> str | None:
+    def objection(self, event: Answered | SignalReceived, known: Known | None = None) -> str | None:
         """Why it can't be accepted, in words for the one who gave it; None if it can."""
+        self.verdicts.begin(identity_of(event), known)
         if isinstance(event, SignalReceived):
-            return self.signals.objection(event)
+            return self.signals.objection(event, self.accepted)
         return objection(self, event)
 
     def _signal(self, event: SignalReceived) -> None:
@@ -360,7 +382,7 @@ class Performance:
     def _hear(self, step: Step, signal: SignalReceived) -> bool:
         """Whether the step took the signal; one that does not fit is a dead letter."""
         try:
-            value = fitted(step, signal)
+            value = fitted(self.accepted, step, signal)
         except BadInput as misfit:
             letter = refused(signal, str(misfit), self.now_ms)
             self._asked += [] if self.closed else [letter]

@@ -41,7 +41,7 @@ def objection(performance: "Performance", event: Answered) -> str | None:
     step = _asked_by(performance, event)
     if step is not None and step.accept is not None:
         try:
-            step.accept(event.value)
+            performance.accepted(step, event.value, event)
         except (ValidationError, BadInput) as error:
             return codec.explain(error)
         return None
@@ -59,7 +59,7 @@ def answer(performance: "Performance", event: Answered) -> None:
     if step is None or step.accept is None:
         return
     try:
-        given = step.accept(event.value)
+        given = performance.accepted(step, event.value, event)
     except (ValidationError, BadInput):
         return  # it came while the task was parked, when nobody could object
     settle_question(performance, step, given, Given(id=event.id, value=event.value, by=event.by))

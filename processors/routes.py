@@ -8,15 +8,14 @@ from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
 
 from processors.annotations import adapter_of, parameters_of
-from processors.blob import Blob, as_data
+from processors.blob import as_data
 from processors.choice import Chooser
 from processors.loop import WorkflowLoop
 from processors.openapi import OpenApiTool
-from processors.step import reader
-from topics.codec import why_no_json
+from processors.step import Accept, accept
+from processors.values import adapter_for, values_of
 from topics.errors import BadInput
 
 P = ParamSpec("P")
@@ -120,7 +119,7 @@ class Tool(Generic[P, R]):
         return kwargs
 
     def as_json(self, bound: dict[str, Any]) -> dict[str, Any]:
-        return {name: _as_json(self.parameters[name], value) for name, value in bound.items()}
+        return {name: values_of(self.parameters[name]).write_as_given(value) for name, value in bound.items()}
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -139,16 +138,6 @@ def undo_of(name: str, undo: "Undo[Any] | None") -> Tool[..., Any] | None:
     if len(declared.signature.parameters) > 1:
         raise BadInput(f"{declared.name!r}, the undo of {name!r}, may take its result and nothing more")
     return declared
-
-
-def _as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
-    """A value that a workflow has only the reference of is passed on by it."""
-    if isinstance(value, Blob):
-        return to_jsonable_python(value)
-    try:
-        return as_data(adapter.dump_python(value, mode="json"), value)
-    except ValueError as error:
-        raise BadInput(f"JSON can't hold the argument: {why_no_json(error)}") from None
 
 
 class DeclaresTool(Protocol):
@@ -325,12 +314,16 @@ class ToolRoute(Generic[R]):
 
     @cached_property
     def adapter(self) -> TypeAdapter[R]:
-        return TypeAdapter(cast("type[R]", Any) if self.output is object else self.output)
+        return adapter_for(Any if self.output is object else self.output)
 
     @cached_property
-    def accept(self) -> Callable[[Any], R] | None:
-        """Reads a JSON result as the route's output; None where anything will do."""
-        return reader(self.adapter)
+    def accept(self) -> Accept | None:
+        """How a JSON result becomes the route's output; a tool alone has validated what it returns."""
+        match self.candidates:
+            case [Tool() as alone] if self.adapter is alone.output:
+                return accept(self.adapter, validated=True)
+            case _:
+                return accept(self.adapter)
 
 
 @dataclass(frozen=True)

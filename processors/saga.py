@@ -12,11 +12,11 @@ the task's result, and does not stop the others.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from anyio import CancelScope
 
@@ -27,7 +27,7 @@ from processors.parking import SHARED, is_of_another_loop
 from processors.routes import Tool
 from processors.step import Step
 from topics.descriptions import kind_of, text_of
-from topics.errors import BadInput, StepError, Suspended, in_words
+from topics.errors import BadInput, StepError, Suspended, TooLarge, in_words
 from topics.records import NotUndone, Problem
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Saga:
         try:
             self._performance.steps.make_room()
             await self._call(owed.undo, owed.given(result), owed.undoes).future
-        except (StepError, BadInput) as error:
+        except (StepError, BadInput, TooLarge) as error:
             problem = error.problem if isinstance(error, StepError) else _unasked(error)
             self._performance.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
 
@@ -138,10 +138,17 @@ CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
 """The innermost saga that a workflow, or a coroutine that it started, is in."""
 
 
+class Arguments(NamedTuple):
+    """What a workflow is called with beside its Task."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = {}
+
+
 async def undone_if_it_fails(
     task: "Task",
     workflow: "Workflow[Any, Any]",
-    arguments: tuple[Any, ...],
+    given: Arguments,
     raised: Callable[[Exception], Awaitable[None]],
     generators: Generators,
 ) -> Any:
@@ -151,7 +158,7 @@ async def undone_if_it_fails(
     """
     async with task.saga():
         try:
-            result = as_json(await _returned(task, workflow, arguments), workflow.output)
+            result = as_json(await _returned(task, workflow, given), workflow.output)
             await _close(generators)
         except Exception as error:
             await raised(error)
@@ -175,13 +182,15 @@ async def _close(generators: Generators, after: BaseException | None = None) -> 
         after.add_note(f"while its async generators were closed: {in_words(error)}")
 
 
-async def _returned(task: "Task", workflow: "Workflow[Any, Any]", arguments: tuple[Any, ...]) -> Any:
+async def _returned(task: "Task", workflow: "Workflow[Any, Any]", given: Arguments) -> Any:
     """A `GeneratorExit` of its own is an error like any other; one that lets the coroutine go is none."""
     loop = asyncio.get_running_loop()
     own = asyncio.current_task(loop)
     performance = task._performance
     try:
-        return await performance.app.observed(performance, workflow.function(task, *arguments))
+        return await performance.app.observed(
+            performance, workflow.function(task, *given.args, **given.kwargs)
+        )
     except GeneratorExit as error:
         if task._performance.closed or asyncio.current_task(loop) is not own:
             raise

@@ -18,13 +18,14 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from processors.app import Workflow, workflow
-from processors.fingerprint import fingerprint, jsonable
+from processors.fingerprint import fingerprint
 from processors.routes import tool
 from processors.task import Task
 from topics.errors import BadInput, SegueError
+from topics.parts import ABSENT, is_absent
 
 Missed = Literal["skip", "once", "all"]
 Overlap = Literal["skip", "wait", "allow"]
@@ -53,7 +54,7 @@ class Spec(Value):
     name: str
     workflow: str
     version: int | None = None
-    input: Any = None
+    input: Any = Field(default=ABSENT, exclude_if=is_absent)
     cron: str
     zone: str = "UTC"
     missed: Missed = "once"
@@ -79,7 +80,7 @@ class Schedule:
     workflow: Workflow[Any, Any]
     cron: str
     zone: str = "UTC"
-    input: Any = None
+    input: Any = ABSENT
     missed: Missed = "once"
     overlap: Overlap = "skip"
 
@@ -89,7 +90,7 @@ class Schedule:
     @property
     def _input(self) -> Any:
         try:
-            return jsonable(self.input)
+            return ABSENT if self.input is ABSENT else self.workflow.given(self.input)
         except BadInput as error:
             raise BadInput(f"schedule {self.name!r}: its input can't travel: {error}") from None
 

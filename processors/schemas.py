@@ -6,6 +6,8 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter
 
+from processors.values import values_of
+
 TYPE_DECIDES = "The type may take what this schema does not allow."
 """The comment of such a schema: nothing may be refused by it."""
 
@@ -24,7 +26,7 @@ _SETTINGS = (
 
 def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
     """Return the schema of what is read as the type, with a comment where it may allow less than the type."""
-    schema = adapter.json_schema()
+    schema = values_of(adapter).json_schema
     takes_more = any(map(_takes_more, _parts(adapter.core_schema)))
     return schema | {"$comment": TYPE_DECIDES} if takes_more else schema
 

@@ -9,6 +9,7 @@ kept nobody can tell until a step asks: then what does not fit is taken off, and
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,9 @@ from topics import codec
 from topics.errors import BadInput
 from topics.flow import Publish, Received, dead_letter
 from topics.records import Signal, SignalReceived
+
+Accepted = Callable[[Step, Any, SignalReceived], Any]
+"""What a step makes of a signal's value."""
 
 
 class Signals:
@@ -41,12 +45,12 @@ class Signals:
             waiting.popleft()
         return waiting[0] if waiting else None
 
-    def objection(self, signal: SignalReceived) -> str | None:
+    def objection(self, signal: SignalReceived, accepted: Accepted) -> str | None:
         """Why the step that it is for can't take it; None if it can, or there is none yet."""
         step = self.awaiting(signal.name)
         try:
             if step is not None:
-                fitted(step, signal)
+                fitted(accepted, step, signal)
         except BadInput as misfit:
             return str(misfit)
         return None
@@ -67,10 +71,10 @@ class Signals:
         return kept.popleft()
 
 
-def fitted(step: Step, signal: SignalReceived) -> Any:
+def fitted(accepted: Accepted, step: Step, signal: SignalReceived) -> Any:
     """The value as the step takes it. Raises `BadInput`, in words for the one who sent it."""
     try:
-        return (step.accept or taken)(signal.value)
+        return accepted(step, signal.value, signal)
     except (ValidationError, BadInput) as error:
         told = f"signal {signal.name!r} does not fit what the task waits for: {codec.explain(error)}"
         raise BadInput(told) from None

@@ -5,24 +5,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 
-from processors.blob import is_value, reference, unmarked
-from topics.descriptions import is_ctrl_c, kind_of, text_of
-from topics.errors import BadInput
+from processors.values import values_of
 from topics.records import CallModel, Question
 
 Kind = Literal["model", "tool", "ask", "timer", "signal", "child"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """How a JSON value becomes what the workflow gets.
+
+    `judge` says what its type makes of one that comes from outside, as JSON; None where it was validated
+    before. `read` makes the value of that. Both raise `ValidationError` or `BadInput`.
+    """
+
+    read: Callable[[Any], Any]
+    judge: Callable[[Any], Any] | None = None
 
 
 @dataclass(slots=True)
 class Step:
     """A step that was asked for, the `number`th of its task.
 
-    `accept` turns a JSON result into what the workflow gets, or raises `ValidationError`; None takes it as it
-    is. `child` is the id of the task that it waits for. A step is `settled` once its outcome has come, even
-    if the workflow no longer waits for it.
+    `accept` turns a JSON result into what the workflow gets; None takes it as it is. `child` is the id of the
+    task that it waits for. A step is `settled` once its outcome has come, even if nobody waits for it.
     """
 
     number: int
@@ -30,7 +38,7 @@ class Step:
     name: str
     print: str
     future: asyncio.Future[Any]
-    accept: Callable[[Any], Any] | None = None
+    accept: Accept | None = None
     call: CallModel | None = None
     question: Question | None = None
     timer: asyncio.TimerHandle | None = None
@@ -38,28 +46,9 @@ class Step:
     settled: bool = False
 
 
-def reader(adapter: TypeAdapter[Any]) -> Callable[[Any], Any] | None:
-    """Turns a JSON value into the adapter's type, as if read from JSON text; None where anything will do."""
-    if adapter.core_schema["type"] == "any":
+def accept(adapter: TypeAdapter[Any], *, validated: bool = False) -> Accept | None:
+    """How values of the adapter's type are accepted; None where anything will do."""
+    values = values_of(adapter)
+    if values.takes_anything:
         return None
-    return lambda value: read(adapter, value)
-
-
-def read(adapter: TypeAdapter[Any], value: Any) -> Any:
-    """The value as that type; its reference if it stands in the object store.
-
-    Raises `ValidationError`, or `BadInput` where a user's validator errs.
-    """
-    return reference(value) if is_value(value) else parse(adapter, unmarked(value))
-
-
-def parse(adapter: TypeAdapter[Any], value: Any) -> Any:
-    """The same of a value that is no record's: whatever it looks like, it is data."""
-    try:
-        return adapter.validate_json(to_json(value))
-    except ValidationError:
-        raise
-    except BaseException as error:
-        if is_ctrl_c(error):
-            raise
-        raise BadInput(f"can't be read: {kind_of(error)}: {text_of(error)}") from error
+    return Accept(values.read, None if validated else values.validate)

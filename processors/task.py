@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 from weakref import ref
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from processors.again import Again, called_off
 from processors.blob import taken, unmarked
@@ -41,10 +40,13 @@ from processors.questions import close_question, open_question, option_with
 from processors.routes import McpTool, ModelRoute, Tool, ToolRoute
 from processors.saga import CURRENT, Owed, Saga, owed_for
 from processors.schemas import schema_of
-from processors.step import Step, reader
+from processors.step import Accept, Step, accept
 from processors.task_log import TaskLog
-from topics.codec import describe
+from processors.views import cut_to
+from topics.codec import describe, json_of
+from topics.descriptions import shortened
 from topics.errors import BadInput, StepError, leaves
+from topics.parts import ABSENT
 from topics.records import (
     CallModel,
     CallTool,
@@ -69,6 +71,9 @@ R = TypeVar("R")
 D = TypeVar("D")
 _NOBODY: Any = object()
 """No `otherwise` was given."""
+
+QUESTION_CHARS_MAX = 10_000
+"""Of its text. A status holds all questions of its task."""
 
 VIEW_BYTES_MAX = 16_384
 """Whoever lists tasks reads the views of all."""
@@ -217,8 +222,10 @@ class Task:
             raise BadInput(f"check={name}: call it, {name}(…), with what it takes beside the output")
         app = self._performance.app
         judge = app.model_route(check.judge).name if check.judge is not None else None
-        name = app.check(check.name).name if judge is None else check.name
-        return CheckCall(name=name, arguments=jsonable(dict(check.arguments)), judge=judge)
+        if judge is not None:
+            return CheckCall(name=check.name, arguments=jsonable(dict(check.arguments)), judge=judge)
+        declared = app.check(check.name)
+        return CheckCall(name=declared.name, arguments=declared.arguments(check.arguments))
 
     def _call(self, step: Step, checks: tuple[CheckCall, ...]) -> dict[str, Any]:
         return {
@@ -237,17 +244,15 @@ class Task:
     def show(self, view: Any) -> None:
         """Let people see where the task is: any value, in `segue show`, `segue tasks` and its `Status`.
 
-        It replaces what was shown before. It is no step, and nothing waits for it.
+        It replaces what was shown before. It is no step, and nothing waits for it. Of what is larger than
+        16 KiB long texts and lists are cut off, with a mark.
         """
         with Asking("a view"):
             value = jsonable(view)
-        if (size := len(fits("view", self.id, value))) > VIEW_BYTES_MAX:
-            raise BadInput(
-                f"a view of {size:,} bytes: at most {VIEW_BYTES_MAX:,} are shown, so show a summary"
-            )
-        self._performance.view = value
+            json_of(value)
+        self._performance.view = cut_to(value, VIEW_BYTES_MAX)
 
-    def again(self, value: Any = None, /, *, version: int | None = None) -> NoReturn:
+    def again(self, value: Any = ABSENT, /, *, version: int | None = None) -> NoReturn:
         """Go on anew with that input, as the same task: for tasks that do not end. Does not return.
 
         The journal begins afresh, and with it the limits; signals that nobody took are carried over. What is
@@ -263,9 +268,11 @@ class Task:
         workflow = performance.app.workflow(
             submitted.workflow, submitted.version if version is None else version
         )
-        value = from_json(fits("again", workflow.name, jsonable(value)))
         try:
-            workflow.arguments(value)
+            value = workflow.given(value)
+            fits("again", workflow.name, value)
+            value = workflow.validate(value)
+            fits("again", workflow.name, value)
         except ValidationError as error:
             raise BadInput(
                 f"task.again(…): workflow {workflow.name!r} can't take that: {describe(error)}"
@@ -388,6 +395,7 @@ class Task:
         check_options(where, options)
         check_within(where, within)
         performance = self._performance
+        text = text if len(text) <= QUESTION_CHARS_MAX else shortened(text, QUESTION_CHARS_MAX)
         with Asking("a question"):
             offered = tuple(Option(label=k, value=jsonable(v)) for k, v in (options or {}).items())
             accept, schema = _answer(offered, options, answer)
@@ -426,12 +434,12 @@ class Task:
     # ------------------------------------------------------------ several at once
 
     @overload
-    async def child(self, workflow: "Workflow[Any, R]", value: Any = None, *, id: str | None = None) -> R: ...
+    async def child(self, workflow: "Workflow[Any, R]", value: Any = ..., *, id: str | None = None) -> R: ...
     @overload
     async def child(
         self,
         workflow: str,
-        value: Any = None,
+        value: Any = ...,
         *,
         id: str | None = None,
         version: int | None = None,
@@ -439,7 +447,7 @@ class Task:
     async def child(
         self,
         workflow: Any,
-        value: Any = None,
+        value: Any = ABSENT,
         *,
         id: str | None = None,  # noqa: A002
         version: int | None = None,
@@ -461,7 +469,7 @@ class Task:
     def start(
         self,
         workflow: "Workflow[Any, Any] | str",
-        value: Any = None,
+        value: Any = ABSENT,
         *,
         id: str | None = None,  # noqa: A002
         version: int | None = None,
@@ -492,11 +500,11 @@ class Task:
         name = _name_of(where, workflow, _workflow_class())
         declared = performance.app.workflow(name, version)
         with Asking("a child"):
-            value = jsonable(value)
+            value = declared.given(value)
         step = performance.step(
             "child", name, [declared.version, value, *([] if known_as is None else [known_as])]
         )
-        step.accept = reader(declared.output)
+        step.accept = accept(declared.output, validated=True)
         step.child = f"{self.id}/{step.number}" if known_as is None else known_as
         facts = submitted.model_dump(include={"tenant", "priority", "steps_max", "open_steps_max"})
         child = Submitted(
@@ -582,37 +590,42 @@ async def _or_failure(step: Awaitable[T]) -> T | StepError:
         return failures[0]
 
 
-@cache
-def _shape(output: Any) -> tuple[Callable[[Any], Any] | None, dict[str, Any]]:
-    """What reads a JSON value as that type, and the JSON schema that says so."""
+def _shape(output: Any) -> tuple[Accept | None, dict[str, Any]]:
+    """How a JSON value becomes one of that type, and the JSON schema that says so."""
     adapter = adapter_of("output=, answer= or a signal's value", Any if output is object else output)
-    return reader(adapter), schema_of(adapter)
+    return accept(adapter), schema_of(adapter)
 
 
 def _answer(
     offered: tuple[Option, ...], options: Mapping[str, Any] | None, answer: Any
-) -> tuple[Callable[[Any], Any], dict[str, Any] | None]:
+) -> tuple[Accept, dict[str, Any] | None]:
     """What reads an answer, and the JSON schema of one that is no option, where there may be such."""
     if options and answer is None:
         return _choice(offered, list(options.values())), None
-    accept, schema = _shape(str if answer is None else answer)
-    accept = accept or taken
-    return (_choice(offered, list(options.values()), accept) if options else accept), schema
+    other, schema = _shape(str if answer is None else answer)
+    other = other or Accept(taken)
+    return (_choice(offered, list(options.values()), other) if options else other), schema
 
 
-def _choice(
-    options: tuple[Option, ...], values: list[Any], other: Callable[[Any], Any] | None = None
-) -> Callable[[Any], Any]:
+def _choice(options: tuple[Option, ...], values: list[Any], other: Accept | None = None) -> Accept:
     """One of the options, by its value or else by its label; what is none of them goes to `other`."""
     by_label = {option.label: value for option, value in zip(options, values, strict=True)}
 
-    def choose(answer: Any) -> Any:
+    def chosen(answer: Any) -> str | None:
         if option := option_with(unmarked(answer), options):
-            return by_label[option.label]
-        if isinstance(answer, str) and answer in by_label:
-            return by_label[answer]
-        if other is not None:
-            return other(answer)
-        raise BadInput(f"{answer!r} is none of the options: {', '.join(option.label for option in options)}")
+            return option.label
+        return answer if isinstance(answer, str) and answer in by_label else None
 
-    return choose
+    def read(answer: Any) -> Any:
+        if (label := chosen(answer)) is not None:
+            return by_label[label]
+        if other is not None:
+            return other.read(answer)
+        raise BadInput(f"{answer!r} is none of the options: {', '.join(by_label)}")
+
+    def judge(answer: Any) -> Any:
+        if other is None or other.judge is None or chosen(answer) is not None:
+            return answer
+        return other.judge(answer)
+
+    return Accept(read, judge)

@@ -4,13 +4,16 @@ A program gives an option's value. Who types at a terminal sees numbers and labe
 """
 
 import json
+from collections.abc import Callable
+from decimal import Decimal
+from math import isfinite
 from typing import Any
-
-from pydantic_core import to_jsonable_python
 
 from processors.preview import headline
 from processors.questions import is_same, option_with
+from processors.values import jsonable
 from streams.executors.typed import misfit
+from topics.codec import json_of
 from topics.errors import BadInput
 from topics.records import Question, Status
 
@@ -57,7 +60,7 @@ def named(question: Question, text: str) -> Any:
         for option in question.options:
             if spelled(option.label) == spelled(text.strip()):
                 return option.value
-    value = json_or_text(text)
+    value = json_or_text(text, lambda exact: fits(question, exact))
     if option_with(text, question.options) and not option_with(value, question.options):
         return text
     takes_text = question.answer is not None and question.answer.get("type") == "string"
@@ -69,10 +72,10 @@ def picked(question: Question, value: Any) -> Any:
 
     Raises `BadInput` for a number that may be meant as a value as well. Anything else is the value.
     """
-    given = to_jsonable_python(value)
+    given = as_answer(value)
     if type(value) is int and 1 <= value <= len(question.options):
         option = question.options[value - 1]
-        if not is_same(option.value, given) and _fits(question, given):
+        if not is_same(option.value, given) and fits(question, given):
             raise BadInput(
                 f"{value} is the number of {option.label!r} and a value too: answer with a label, "
                 f"or with {float(value)} for the value"
@@ -83,7 +86,14 @@ def picked(question: Question, value: Any) -> Any:
     return next((option.value for option in question.options if option.label == given), given)
 
 
-def _fits(question: Question, value: Any) -> bool:
+def as_answer(value: Any) -> Any:
+    """The value in JSON's types, as a question's schema describes it. Raises `BadInput` if it has none."""
+    given = jsonable(value, computed=False)
+    json_of(given)
+    return given
+
+
+def fits(question: Question, value: Any) -> bool:
     try:
         check_answer(question, value)
     except BadInput:
@@ -91,12 +101,24 @@ def _fits(question: Question, value: Any) -> bool:
     return True
 
 
-def json_or_text(text: str) -> Any:
-    """A JSON value, or plain text where it is not JSON."""
+def json_or_text(text: str, takes_text: Callable[[Any], bool] | None = None) -> Any:
+    """A JSON value, or plain text where it is not JSON.
+
+    A number whose digits no float holds stays a text where `takes_text` accepts that, as decimals do.
+    """
     try:
-        return json.loads(text, parse_constant=_refused)
+        value = json.loads(text, parse_constant=_refused)
+        if takes_text is None:
+            return value
+        exact = json.loads(text, parse_constant=_refused, parse_float=_float_or_text)
     except (ValueError, RecursionError):  # as deep as no record may be
         return text
+    return exact if exact != value and takes_text(exact) else value
+
+
+def _float_or_text(digits: str) -> float | str:
+    number = float(digits)
+    return number if isfinite(number) and Decimal(repr(number)) == Decimal(digits) else digits
 
 
 def _refused(constant: str) -> Any:

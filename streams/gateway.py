@@ -17,9 +17,9 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 from processors.app import Workflow
 from processors.blob import ANYTHING, JSON, Blob, Source, whole
 from processors.budget import BUDGET_SIGNAL
-from processors.step import parse
+from processors.values import jsonable, values_of
 from processors.writing import Piece
-from streams.answers import check_answer, question_for
+from streams.answers import as_answer, check_answer, question_for
 from streams.encryption import enveloped, keys_of
 from streams.history import CLOCK_SKEW_MS, ENDED, LOG_TOPICS, History, ended_how, records_of
 from streams.ids import new_id
@@ -33,7 +33,7 @@ from streams.verdicts import Verdict
 from topics import codec
 from topics.errors import BadInput, TaskFailed, Unavailable, UnknownName
 from topics.flow import Received
-from topics.parts import Budget
+from topics.parts import ABSENT, Budget
 from topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
 
 R = TypeVar("R")
@@ -74,7 +74,7 @@ class Client:
     async def start(
         self,
         workflow: Workflow[Any, Any] | str,
-        input: Any = None,  # noqa: A002
+        input: Any = ABSENT,  # noqa: A002
         id: str | None = None,  # noqa: A002
         version: int | None = None,
         *,
@@ -90,11 +90,13 @@ class Client:
         task = id if id is not None else new_id()
         if isinstance(workflow, Workflow):
             version = version or workflow.version
+            input = workflow.given(input) if input is not ABSENT else ABSENT  # noqa: A001
             workflow = workflow.name
-        given = _json(input)
-        fitting = await self._fitting(task, given, tenant)
-        asked = {"id": task, "workflow": workflow, "version": version, "input": fitting}
-        asked["by_reference"] = fitting is not given
+        asked: dict[str, Any] = {"id": task, "workflow": workflow, "version": version}
+        if input is not ABSENT:
+            given = _json(input)
+            asked["input"] = await self._fitting(task, given, tenant)
+            asked["by_reference"] = asked["input"] is not given
         request = self._record(TaskRequest, **asked, tenant=tenant, priority=priority, budget=budget)
         sent = await self._send("tasks", task, request, tenant)
         self._requests.sent(request, task, sent.partition, sent.timestamp)
@@ -104,7 +106,7 @@ class Client:
     async def run(
         self,
         workflow: Workflow[Any, R],
-        input: Any = None,
+        input: Any = ...,
         id: str | None = None,
         *,
         tenant: str | None = None,
@@ -115,7 +117,7 @@ class Client:
     async def run(
         self,
         workflow: str,
-        input: Any = None,
+        input: Any = ...,
         id: str | None = None,
         *,
         tenant: str | None = None,
@@ -125,7 +127,7 @@ class Client:
     async def run(
         self,
         workflow: Workflow[Any, Any] | str,
-        input: Any = None,  # noqa: A002
+        input: Any = ABSENT,  # noqa: A002
         id: str | None = None,  # noqa: A002
         *,
         tenant: str | None = None,
@@ -141,7 +143,9 @@ class Client:
         result = await self.result(task)
         if result.outcome != "succeeded":
             raise TaskFailed(result)
-        return parse(workflow.output, result.result) if isinstance(workflow, Workflow) else result.result
+        if not isinstance(workflow, Workflow):
+            return result.result
+        return values_of(workflow.output).read_data(result.result)
 
     async def answer(
         self,
@@ -158,7 +162,7 @@ class Client:
         """
         status = await self.status(task)
         question = question_for(status, step)
-        value = _json(value)
+        value = as_answer(value)
         check_answer(question, value)
         answer = self._record(Answer, id=id or new_id(), task=task, step=question.step, value=value, by=by)
         async with Reader(self._settings) as reader:
@@ -377,8 +381,9 @@ async def _started_producer(settings: Settings) -> Any:
 
 def _json(value: Any) -> Any:
     """The value in JSON's types. Raises `BadInput` if it has none there."""
+    value = jsonable(value)
     codec.json_of(value)
-    return to_jsonable_python(value)
+    return value
 
 
 def _ends(record: Received, status: Status | None) -> bool:

@@ -2,8 +2,6 @@
 
 import logging
 
-from pydantic_core import to_jsonable_python
-
 from processors.app import App
 from processors.schedules import KEEPER, TOLD, Kept, Spec, Told, View, task_of
 from streams.gateway import Client
@@ -30,7 +28,7 @@ async def add(client: Client, spec: Spec) -> None:
     try:
         status = await client.status(task_of(spec.name))
     except UnknownName:
-        await client.start(KEEPER, to_jsonable_python(Kept(schedule=spec)), task_of(spec.name))
+        await client.start(KEEPER, Kept(schedule=spec), task_of(spec.name))
         return
     view = view_of(status)
     if view is None or view.print != spec.print:
@@ -47,7 +45,7 @@ async def tell(client: Client, name: str, told: Told) -> None:
         raise BadInput(
             f"the task of schedule {name!r} was ended by hand: for a week only another name can be a schedule"
         )
-    await client.signal(status.task, TOLD, to_jsonable_python(told))
+    await client.signal(status.task, TOLD, told)
 
 
 async def listed(client: Client) -> list[View]:

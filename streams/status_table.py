@@ -1,6 +1,7 @@
 """Where every task stands, for programs that look: the compacted topic `status`, read whole."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,10 @@ from aiokafka import TopicPartition
 from streams.reader import Reader
 from streams.settings import Settings
 from topics import codec
+from topics.errors import BadRecord
 from topics.records import Status
+
+log = logging.getLogger(__name__)
 
 
 class StatusTable:
@@ -20,6 +24,7 @@ class StatusTable:
         self._reader: Reader | None = None
         self._lock = asyncio.Lock()
         self._values: dict[bytes, bytes] = {}
+        self._told: set[bytes] = set()
         self._read_to: dict[TopicPartition, int] = {}
 
     async def get(self, task: str) -> Status | None:
@@ -31,7 +36,19 @@ class StatusTable:
 
     async def all(self) -> list[Status]:
         async with self._up_to_date():
-            return [codec.decode("status", value) for value in self._values.values()]
+            found = [self._readable(key, value) for key, value in self._values.items()]
+            return [status for status in found if status is not None]
+
+    def _readable(self, key: bytes, value: bytes) -> Status | None:
+        """One that can't be read hides no other. It is told of once."""
+        try:
+            status: Status = codec.decode("status", value)
+        except BadRecord as bad:
+            if key not in self._told:
+                log.warning("the status of task %r is left out: %s", key.decode(errors="replace"), bad)
+            self._told.add(key)
+            return None
+        return status
 
     async def close(self) -> None:
         if self._reader is not None:

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from topics import contracts
 from topics.descriptions import shortened, text_of
@@ -32,6 +32,8 @@ for no stage could read it again."""
 
 ERRORS_MAX = 10_000
 """pydantic lists all of its errors or none: a million take 5 s."""
+
+NO_NUMBER = "JSON can't hold it: NaN and infinities are no numbers there, give None or text"
 
 REASON_CHARS_MAX = 2_000
 """Names of unknown fields stand in the reason, and may be as long as the record."""
@@ -90,18 +92,28 @@ def _explain(topic: str, value: bytes, error: ValidationError) -> str:
 
 
 def json_of(value: Any) -> bytes:
-    """The value as JSON text. Raises `BadInput` if it has none.
+    """The value as JSON text. Raises `BadInput` if it has none, or none that can be read again.
 
-    Text with half of a surrogate pair has none, and no record could be written with it; NaN and the
-    infinities have none either, and would be null to whoever reads them.
+    Text with half of a surrogate pair has none; NaN and the infinities have none, and would be null to
+    whoever reads them; nobody reads an integer of more than 4,300 digits.
     """
     try:
         body = to_json(value)
     except ValueError as error:
         raise BadInput(f"JSON can't hold it: {why_no_json(error)}") from None
-    if (b"NaN" in body or b"Infinity" in body) and _NO_NUMBER.search(_STRING.sub(b"", body)):
-        raise BadInput("JSON can't hold it: NaN and infinities are no numbers there, give None or text")
+    try:
+        from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadInput(_why_unreadable(body, error)) from None
     return body
+
+
+def _why_unreadable(body: bytes, error: ValueError) -> str:
+    try:
+        from_json(body)
+    except ValueError:
+        return f"JSON can't hold it, since nobody could read it again: {error}"
+    return NO_NUMBER
 
 
 def why_no_json(error: ValueError) -> str:
@@ -128,7 +140,6 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """A string that has no end reaches to the end of the text: if it did not match, each quote in it would be
 tried again, in a time that grows with the square of the length."""
 
-_NO_NUMBER = re.compile(rb"NaN|Infinity")
 _OPENING = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 

@@ -11,6 +11,7 @@
         ├── Unavailable               a broker, worker or service can't be reached
         ├── Retryable                 raise it in a tool: try again (after `retry_after_s`, if given)
         ├── Permanent                 raise it in a tool: trying again is useless; the next candidate may do
+        │   └── TooLarge              what a workflow passes on fits no record
         ├── Refused                   raise it in a check: the output is wrong; the message is the critique
         ├── TaskFailed                a program that waited for a task's value: there is none
         └── StepError                 a workflow sees it at its await: the policy gave up on the step
@@ -70,6 +71,10 @@ class Retryable(SegueError):
 
 class Permanent(SegueError):
     """This candidate will never succeed with this call."""
+
+
+class TooLarge(Permanent):
+    """What a workflow passes on fits no record: data grew, and no other code would make it smaller."""
 
 
 class Refused(SegueError):

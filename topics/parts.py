@@ -4,6 +4,7 @@
 adds its tokens, and says so by `unpriced_tokens`: a cost is never guessed.
 """
 
+from enum import Enum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,19 @@ USD_MAX = 1e12
 
 Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
 Usd = Annotated[float, Field(ge=0, le=USD_MAX)]
+
+
+class Absent(Enum):
+    """In place of a value that was not given: null is a value too."""
+
+    ABSENT = "absent"
+
+
+ABSENT = Absent.ABSENT
+
+
+def is_absent(value: object) -> bool:
+    return value is ABSENT
 
 
 class Part(BaseModel):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from topics.parts import Budget, Choice, Part, Refusal, Spent, Usage, Verdict
+from topics.parts import ABSENT, Budget, Choice, Part, Refusal, Spent, Usage, Verdict, is_absent
 
 VERSION = 1
 """The version that this code writes, and the newest that it reads."""
@@ -131,14 +131,15 @@ class Option(Part):
 class TaskRequest(Record):
     """Topic `tasks`: starts a task. Without an `id` the record's key is it; the same id twice starts one.
 
-    `by_reference` says that `input` stands for a larger one, which a client has put into the object store.
+    Without an `input` it gets the workflow's default. `by_reference` says that `input` stands for a larger one,
+    which a client has put into the object store.
     """
 
     kind: Literal["task"] = "task"
     id: TaskId | None = None
     workflow: str
     version: int | None = None
-    input: Any = None
+    input: Any = Field(default=ABSENT, exclude_if=is_absent)
     by_reference: bool = False
     tenant: Tenant | None = None
     priority: Priority = 0
@@ -203,6 +204,8 @@ class Submitted(Record):
     workflow: str
     version: int
     input: Any
+    validated: bool = False
+    """The input is what its type made of it: it is read, and not validated once more."""
     tenant: Tenant | None = None
     priority: Priority = 0
     steps_max: int = STEPS_MAX

@@ -23,6 +23,7 @@ from streams.dev import development
 from streams.history import ENDED
 from streams.settings import Settings
 from topics.errors import BadInput
+from topics.parts import ABSENT
 from topics.records import Status
 
 
@@ -102,7 +103,7 @@ async def dev(
 
 def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:
     """The workflow's name and its input, as asked for or as the app's sample has it."""
-    value = json_or_text(text) if text is not None else None
+    value = json_or_text(text) if text is not None else ABSENT
     if workflow is not None:
         return app.workflow(workflow).name, value
     if app.sample is not None:

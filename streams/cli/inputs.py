@@ -11,8 +11,6 @@ from topics.errors import BadInput
 
 def ensure_fits(workflow: Workflow[Any, Any], value: Any) -> None:
     try:
-        workflow.input.validate_python(value)
-    except ValidationError as error:
-        raise BadInput(
-            f"the input does not fit workflow {workflow.name!r}: {codec.describe(error)}"
-        ) from None
+        workflow.validate(value)
+    except (ValidationError, BadInput) as error:
+        raise BadInput(f"the input does not fit workflow {workflow.name!r}: {codec.explain(error)}") from None

@@ -17,6 +17,7 @@ from streams.gateway import Client
 from streams.schedules import add, listed, tell
 from streams.settings import Settings
 from streams.when import moment_of
+from topics.parts import ABSENT
 
 STYLE = {"on": STATE_STYLE["running"], "paused": STATE_STYLE["queued"], "running": STATE_STYLE["running"]}
 
@@ -84,7 +85,7 @@ async def add_schedule(
     segue schedules add nightly report '{"of": "sales"}' --cron "0 3 * * *" --zone Europe/Lisbon
     """
     missed, overlap = cast("Missed", options.pop("missed")), cast("Overlap", options.pop("overlap"))
-    value = None if given is None else json_or_text(given)
+    value = ABSENT if given is None else json_or_text(given)
     spec = Spec(name=name, workflow=workflow, input=value, missed=missed, overlap=overlap, **options)
     check(spec)
     if app is not None:

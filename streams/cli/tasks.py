@@ -26,6 +26,7 @@ from streams.history import STATES
 from streams.settings import Settings
 from streams.when import moment_of
 from topics.errors import UnknownName
+from topics.parts import ABSENT
 from topics.records import PRIORITY_MAX, Status
 
 DAY_AND_MINUTE = slice(5, 16)
@@ -179,7 +180,7 @@ async def _follow(
 
 def _input(given: str | None) -> Any:
     if given is None:
-        return None
+        return ABSENT
     return json_or_text(click.get_text_stream("stdin").read() if given == "-" else given)
 
 

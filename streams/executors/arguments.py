@@ -5,8 +5,8 @@ from inspect import Parameter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
 
+from processors.values import values_of
 from topics.codec import describe
 from topics.errors import Permanent
 
@@ -40,4 +40,4 @@ def bind(
 
 def fit(adapter: TypeAdapter[Any], value: Any) -> Any:
     """A JSON value as its annotation has it: dates, enums, sets and models, as pydantic reads JSON."""
-    return adapter.validate_json(to_json(value))
+    return values_of(adapter).parse(value)

@@ -30,6 +30,7 @@ from processors.model import Turn, conversation
 from processors.reply import Reply
 from processors.routes import ModelCandidate, ModelRoute
 from processors.schemas import type_decides
+from streams.answers import json_or_text
 from streams.executors.streamed import request_streamed
 from streams.executors.typed import misfit
 from streams.prices import Prices
@@ -176,11 +177,11 @@ def _called(response: ModelResponse) -> str | dict[str, Any] | None:
 
 
 def _structured(said: str | dict[str, Any], schema: dict[str, Any]) -> Any:
+    asked = as_object(schema)
     try:
-        value = json.loads(_unfenced(said)) if isinstance(said, str) else said
+        value = _parsed(_unfenced(said), _required(schema, asked)) if isinstance(said, str) else said
     except (ValueError, RecursionError) as error:
         raise OutputRefused(_kept(said), f"The answer is not JSON: {error}.") from None
-    asked = as_object(schema)
     if (fault := misfit(_required(schema, asked), value)) is not None:
         raise OutputRefused(value, f"The answer does not fit its schema: {fault}.")
     return value if asked is schema else value[WRAPPED]
@@ -191,6 +192,11 @@ def _required(schema: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     if not type_decides(schema):
         return asked
     return schema if asked is schema else as_object({})
+
+
+def _parsed(text: str, schema: dict[str, Any]) -> Any:
+    json.loads(text)
+    return json_or_text(text, lambda exact: misfit(schema, exact) is None)
 
 
 def _unfenced(text: str) -> str:

@@ -14,12 +14,13 @@ from processors.app import App
 from processors.openapi import OpenApi, OpenApiTool
 from processors.reply import Reply
 from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
+from processors.values import values_of
 from streams.executors.arguments import bind
 from streams.executors.current import serve_as_current
 from streams.executors.threads import in_thread
 from streams.redaction import keep_secret
-from topics.codec import describe
-from topics.errors import Permanent, UnknownName
+from topics.codec import explain, json_of
+from topics.errors import BadInput, Permanent, UnknownName
 from topics.records import CallTool
 
 
@@ -114,11 +115,9 @@ async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
     serve_as_current(call)
     returned = await _answer(tool.function, arguments)
     try:
-        return output.dump_python(output.validate_python(returned), mode="json")
-    except ValidationError as error:
-        fault = describe(error)
-    except (
-        ValueError
-    ) as error:  # a `PydanticSerializationError`, or what pydantic raises for what is too deep
-        fault = str(error)
+        answer = values_of(output).validate_returned(returned)
+        json_of(answer)
+        return answer
+    except (ValidationError, BadInput) as error:
+        fault = explain(error)
     raise Permanent(f"tool {tool.name!r} returned {type(returned).__name__}, not what it declares: {fault}")

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pydantic_core import to_json
 
-from streams.answers import json_or_text
+from streams.answers import fits, json_or_text
 from topics.errors import BadInput
 from topics.records import Question
 
@@ -52,7 +52,9 @@ def answer_in(question: Question, content: dict[str, Any]) -> Any:
     given = content[FIELD]
     if question.options:
         return next((option.value for option in question.options if option.label == given), given)
-    return json_or_text(given) if isinstance(given, str) and not _is_primitive(schema) else given
+    if not isinstance(given, str) or _is_primitive(schema):
+        return given
+    return json_or_text(given, lambda exact: fits(question, exact))
 
 
 def _form(properties: Schema, required: list[str]) -> Schema:

@@ -11,11 +11,12 @@ from typing import Any
 
 from mcp_types import Tool
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
 
 from processors.app import OURS, App, Workflow
-from topics.codec import describe
+from processors.values import values_of
+from topics.codec import explain
 from topics.errors import BadInput
+from topics.parts import ABSENT
 
 TASK_ID = "task_id"
 
@@ -58,11 +59,13 @@ class Offer:
             value: Any = given
         else:
             self._refuse_all_but({self._only}, given)
-            value = given.get(self._only)
+            value = given.get(self._only, ABSENT if self.workflow.has_default else None)
+        if not given and self.workflow.has_default:
+            return ABSENT
         try:
-            self.workflow.input.validate_json(to_json(value))
-        except ValidationError as error:
-            raise BadInput(f"the arguments do not fit {self.workflow.name}: {describe(error)}") from None
+            self.workflow.validate(value)
+        except (ValidationError, BadInput) as error:
+            raise BadInput(f"the arguments do not fit {self.workflow.name}: {explain(error)}") from None
         return value
 
     def _refuse_all_but(self, taken: set[str], given: dict[str, Any]) -> None:
@@ -78,17 +81,21 @@ class Offer:
         schema = _schema(self.workflow.input, "validation")
         if schema.get("type") == "object" and TASK_ID not in schema.get("properties", {TASK_ID: {}}):
             return None
-        _, parameter = inspect.signature(self.workflow.function).parameters
-        return "input" if parameter == TASK_ID else parameter
+        assert self.workflow.parameter is not None
+        name = self.workflow.parameter.name
+        return "input" if name == TASK_ID else name
 
     @cached_property
     def _arguments(self) -> Schema:
         if not self.workflow.takes_input:
             return {"type": "object", "properties": {TASK_ID: _NAMED}}
-        schema = _schema(self.workflow.input, "validation")
+        schema, needed = _schema(self.workflow.input, "validation"), True
+        if self.workflow.has_default:
+            schema, needed = schema | {"default": self.workflow.given(ABSENT)}, False
         if self._only is None:
-            return schema | {"properties": schema["properties"] | {TASK_ID: _NAMED}}
-        return _object({self._only: schema}, required=[self._only], optional={TASK_ID: _NAMED})
+            required: list[str] = schema.get("required", []) if needed else []
+            return schema | {"required": required} | {"properties": schema["properties"] | {TASK_ID: _NAMED}}
+        return _object({self._only: schema}, [self._only] if needed else [], {TASK_ID: _NAMED})
 
     @cached_property
     def _result(self) -> Schema:
@@ -136,7 +143,7 @@ def tools_for_tasks() -> list[Tool]:
 
 
 def _schema(adapter: TypeAdapter[Any], mode: Any) -> Schema:
-    return adapter.json_schema(mode=mode)
+    return values_of(adapter).json_schema if mode == "validation" else adapter.json_schema(mode=mode)
 
 
 def _object(properties: Schema, required: list[str], optional: Schema | None = None) -> Schema:

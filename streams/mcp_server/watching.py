@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 
 import anyio
 from mcp_types import ElicitResult
-from pydantic_core import to_jsonable_python
 
 from processors.app import App
 from processors.moments import Moment
 from processors.timeline import Timeline
+from processors.values import jsonable
 from streams.answers import check_answer
 from streams.gateway import Client
 from streams.history import ENDED
@@ -180,7 +180,7 @@ class Watching:
             return False
         try:
             value = answer_in(question, dict(filled.content or {}))
-            check_answer(question, to_jsonable_python(value))
+            check_answer(question, jsonable(value))
         except BadInput as error:
             self._refused[step] = str(error)
             return not self._caller.answers_at_once  # there it is asked again by the next status

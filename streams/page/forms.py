@@ -119,7 +119,12 @@ def _value(schema: dict[str, Any], form: Form, name: str) -> Any:
     if schema.get("type") == "boolean":
         return name in form
     text = form.get(name, "")
-    return text if schema.get("type") == "string" else json_or_text(text)
+    return text if schema.get("type") == "string" else json_or_text(text, lambda _: _takes_text(schema))
+
+
+def _takes_text(schema: dict[str, Any]) -> bool:
+    """Whether a number may be given by its digits, as a decimal may."""
+    return any(each.get("type") == "string" for each in (schema, *schema.get("anyOf", ())))
 
 
 def _is_needed_text(schema: dict[str, Any], name: str) -> bool:

@@ -4,6 +4,7 @@ Of a task only what lists go by is kept beside the bytes of its status, which ar
 shown.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -14,6 +15,8 @@ from streams.history import STATES
 from topics import codec
 from topics.errors import BadRecord
 from topics.records import Question, Status
+
+log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -55,7 +58,8 @@ class Index:
         self._values.pop(task, None)
         try:
             status: Status | None = None if value is None else codec.decode("status", value)
-        except BadRecord:
+        except BadRecord as bad:
+            log.warning("the status of task %r is left out: %s", task, bad)
             return
         if value is not None and status is not None:
             self._rows[task], self._values[task] = _row(status), value

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from processors.app import App
 from processors.reply import Reply
+from processors.values import jsonable
 from streams.executors import ModelExecutor, ToolExecutor
 from streams.rehearsal.stand_ins import StandIns
 from topics.records import CallModel, CallTool
@@ -33,7 +32,7 @@ class Elsewhere:
         self._stand_ins = stand_ins
 
     async def call(self, name: str, arguments: dict[str, Any], key: str, /) -> Any:
-        return to_jsonable_python(await self._stand_ins.outcome(**arguments))
+        return jsonable(await self._stand_ins.outcome(**arguments))
 
     async def stop(self) -> None: ...
 

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
-from pydantic_core import to_json, to_jsonable_python
+from pydantic_core import to_json
 
 from processors.app import App
 from processors.model import conversation
 from processors.routes import ModelCandidate, ModelRoute
+from processors.values import jsonable
 from streams.executors.provider import WRAPPED, as_object
 from streams.rehearsal.stand_ins import StandIns
 from topics.records import CallModel
@@ -49,9 +50,7 @@ class StandIn(Model):
             return await given.request(messages, model_settings, model_request_parameters)
         if isinstance(given, ModelResponse):
             return given
-        said = _said(
-            to_jsonable_python(given), _key(call, model_request_parameters), model_request_parameters
-        )
+        said = _said(jsonable(given), _key(call, model_request_parameters), model_request_parameters)
         return ModelResponse(parts=[said], model_name=self._name)
 
 

@@ -19,11 +19,10 @@ from typing import Any, NamedTuple, Self
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
 
 from processors.app import App, Workflow
 from processors.durations import EPOCH, rounded_up_ms
-from processors.step import read
+from processors.values import jsonable, values_of
 from streams.answers import check_answer, picked, question_for
 from streams.letters import document, reason_of, was_told
 from streams.objects import Objects
@@ -36,7 +35,7 @@ from streams.user_code import WorkerLoop
 from topics import codec
 from topics.errors import BadInput, NoResult, TaskFailed, UnknownName
 from topics.flow import Received
-from topics.parts import Budget
+from topics.parts import ABSENT, Budget
 from topics.records import Answer, Cancel, Problem, Question, Record, Result, Signal, Status, TaskRequest
 
 LEAPS_MAX = 1_000
@@ -110,7 +109,7 @@ class Rehearsal:
     def start(
         self,
         workflow: str | Workflow[Any, Any],
-        input: Any = None,  # noqa: A002
+        input: Any = ABSENT,  # noqa: A002
         id: str | None = None,  # noqa: A002
         version: int | None = None,
         *,
@@ -121,8 +120,12 @@ class Rehearsal:
         name = workflow if isinstance(workflow, str) else workflow.name
         version = version if isinstance(workflow, str) else version or workflow.version
         task = id if id is not None else f"{name}-{len(self._started) + 1}"
-        asked = {"id": task, "workflow": name, "version": version, "tenant": tenant, "budget": budget}
-        self._give("tasks", TaskRequest, {**asked, "input": to_jsonable_python(input)}, task)
+        asked: dict[str, Any] = {"id": task, "workflow": name, "version": version}
+        asked |= {"tenant": tenant, "budget": budget}
+        if input is not ABSENT:
+            asked["input"] = input if isinstance(workflow, str) else workflow.given(input)
+            asked["input"] = jsonable(asked["input"])
+        self._give("tasks", TaskRequest, asked, task)
         self._started.append(task)
         return task
 
@@ -142,7 +145,7 @@ class Rehearsal:
     def signal(self, name: str, value: Any = None, task: str | None = None) -> None:
         """Tell a task of an outside event. Raises `BadInput` if it waits for another type, or has ended."""
         task = self._the(task)
-        self._give("signals", Signal, {"task": task, "name": name, "value": to_jsonable_python(value)}, task)
+        self._give("signals", Signal, {"task": task, "name": name, "value": jsonable(value)}, task)
 
     def cancel(
         self, task: str | None = None, reason: str = "cancelled on request", *, force: bool = False
@@ -196,7 +199,8 @@ class Rehearsal:
         if result.outcome != "succeeded":
             raise NoResult(_ended_otherwise(result, self._stages.reasons()))
         status = self.status(result.task)
-        return read(self._stages.app.workflow(status.workflow, status.version).output, result.result)
+        output = self._stages.app.workflow(status.workflow, status.version).output
+        return values_of(output).read(result.result)
 
     def ended(self, task: str | None = None) -> Result:
         """How the task ended, whatever that was. Raises `NoResult` if it did not."""

@@ -215,6 +215,7 @@ class Stages(ABC):
 
     def _decide_again(self, record: Received, decision: Decision) -> None:
         anew = self.conduct(silent=True)
+        anew.recall(decision)
         try:
             ensure_same((record.key or b"").decode(), decision, anew.handle(record, self.now_ms))
         finally:

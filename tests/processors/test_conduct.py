@@ -9,11 +9,11 @@ import pytest
 
 from processors import loop, marks
 from processors.parking import DEADLOCKED, by_absence
-from segue import App, BadInput, ModelRoute, Task, ToolRoute, Workflow, check, tool, workflow
+from segue import App, ModelRoute, Task, ToolRoute, Workflow, check, tool, workflow
 from tests.driver import START_MS, Driver
 from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
 from topics.envelope import MAGIC
-from topics.errors import UnknownName
+from topics.errors import TooLarge, UnknownName
 from topics.flow import Write
 from topics.records import Answered, Given, Problem, QuestionClosed, Result, Signal, SignalReceived
 
@@ -551,7 +551,7 @@ def test_an_argument_that_does_not_travel_is_refused_where_it_is_given() -> None
     async def run(task: Task) -> str:
         try:
             return await task.tool(search, "x" * (PAYLOAD_BYTES_MAX + 1))
-        except BadInput as refused:
+        except TooLarge as refused:
             return str(refused)
 
     driver = played(run)
@@ -559,13 +559,14 @@ def test_an_argument_that_does_not_travel_is_refused_where_it_is_given() -> None
     assert driver.records("tool-calls") == []
 
 
-def test_a_result_that_does_not_travel_parks_its_task() -> None:
+def test_a_result_that_does_not_travel_fails_its_task() -> None:
     @workflow
     async def run(task: Task) -> str:
         return "x" * (PAYLOAD_BYTES_MAX + 1)
 
-    problem = played(run).bug()
-    assert problem.type == "BadOutput"
+    problem = played(run).result().problem
+    assert problem is not None
+    assert problem.type == "TooLarge"
     assert "write a Blob, and return that" in problem.message
 
 

@@ -56,8 +56,9 @@ def tasks(value: Any, key: bytes | None = b"t", headers: Headers = ()) -> Decisi
     return INTAKE.handle(received("tasks", body, key, headers), NOW_MS)
 
 
-def begun(task: str = "t", version: int = 2, value: Any = FARO) -> Decision:
-    event = Submitted(task=task, workflow="book", version=version, input=value, origin=HERE, at_ms=NOW_MS)
+def begun(task: str = "t", version: int = 2) -> Decision:
+    facts: dict[str, Any] = {"task": task, "workflow": "book", "version": version, "origin": HERE}
+    event = Submitted(**facts, input=FARO | {"nights": 1}, validated=True, at_ms=NOW_MS)
     return Decision([Publish("events", task, event)])
 
 
