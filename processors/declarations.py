@@ -59,11 +59,12 @@ def check_workflow(workflow: "Workflow[Any, Any]") -> None:
             f"workflow {workflow.name!r}: budget={workflow.budget!r} is no Budget(usd=…, tokens=…)"
         )
     first, *others = inspect.signature(workflow.function).parameters.values()
+    refused = (first.VAR_KEYWORD, first.VAR_POSITIONAL)
     for parameter in (first, *others):
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+        if parameter.kind in (refused if parameter is not first else (*refused, first.KEYWORD_ONLY)):
             raise BadInput(
                 f"{place_of(workflow.function)}: parameter {_spelled(parameter)!r} of workflow "
-                f"{workflow.name!r} can't be passed: it gets its task and at most one input, by place"
+                f"{workflow.name!r} can't be passed: it gets its task by place, and at most one input"
             )
     _ = workflow.input, workflow.output
 

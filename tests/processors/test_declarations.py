@@ -83,7 +83,7 @@ async def takes_hostile(task: Task, given: Hostile) -> None: ...
 
 
 @workflow  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-async def by_name(task: Task, *, given: int) -> None: ...
+async def by_name(*, task: Task) -> None: ...
 
 
 @workflow
@@ -104,9 +104,9 @@ async def others(task: Task, **given: int) -> None: ...
         (takes_around, "parameter 'given'", "'Nowhere' is not there"),
         (takes_data, "parameter 'given'", "'Nowhere' is not there"),
         (takes_hostile, "parameter 'given'", "no schema"),
-        (by_name, "parameter 'given'", "at most one input, by place"),
-        (several, "parameter '*given'", "at most one input, by place"),
-        (others, "parameter '**given'", "at most one input, by place"),
+        (by_name, "parameter 'task'", "its task by place, and at most one input"),
+        (several, "parameter '*given'", "its task by place, and at most one input"),
+        (others, "parameter '**given'", "its task by place, and at most one input"),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )
