@@ -202,8 +202,8 @@ class Conduct(Stage):
             return self._again(event, known, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
-        known = self._known.get(event.task)
-        performance = Performance(self._app, event, self._entropy, replaying=self._silent, known=known)
+        verdicts = self._known.get(event.task)
+        performance = Performance(self._app, event, self._entropy, replaying=self._silent, known=verdicts)
         live = Live(performance, 1, record.partition, record.offset)
         self._live.keep(live)
         entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))

@@ -294,12 +294,20 @@ def jsonable(value: Any, depth: int = 0, *, computed: bool = True) -> Any:
     if kind in AS_IT_IS or (kind is float and isfinite(value)):
         return value
     if depth > RECORD_DEPTH_MAX:
-        raise BadInput(f"JSON can't hold it: it contains itself, or is nested deeper than {RECORD_DEPTH_MAX}")
+        raise BadInput(f"JSON can't hold it: {_why_endless(value)}")
     if kind is list or kind is tuple:
         return [each if type(each) in AS_IT_IS else jsonable(each, depth + 1) for each in value]
     if kind is dict:
         return _object(value, depth)
     return _of_another_class(value, depth, computed=computed)
+
+
+def _why_endless(value: Any) -> str:
+    try:
+        to_json(value)
+    except ValueError as error:
+        return why_no_json(error)
+    return f"lists and objects nested deeper than {RECORD_DEPTH_MAX}: pass it flatter, or as text"
 
 
 def _of_another_class(value: Any, depth: int, *, computed: bool) -> Any:
