@@ -87,7 +87,7 @@ class Transports(ParameterTransports):
 
     def _ctx(self, body: Body) -> RunContext[Any]:
         agent = self._agent()
-        deps = _values_of(agent.deps_type).read(body["deps"])
+        deps = _values_of(agent.deps_type).read_data(body["deps"])
         return DurableRunContext[Any].restore(body["context"], deps=deps, agent=agent, engine_spec=SPEC)
 
     # ------------------------------------------------------------ models
@@ -242,7 +242,7 @@ def _deps(agent: Any, deps: Any) -> Any:
     values = _values_of(agent.deps_type)
     dumped = values.write_as_given(deps)
     try:
-        arrives = type(values.read(dumped))
+        arrives = type(values.read_data(dumped))
     except ValidationError as error:
         raise BadInput(
             f"agent {agent.name!r}: its deps are not of its deps_type: {describe(error)}"

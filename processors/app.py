@@ -22,6 +22,7 @@ from typing import (
 from pydantic import TypeAdapter
 
 from processors.annotations import adapter_of, parameters_of
+from processors.blob import as_data
 from processors.declarations import check_app, check_clashes, check_name
 from processors.health import Circuits
 from processors.parking import BUGS, check_bugs
@@ -40,7 +41,7 @@ from processors.routes import (
 )
 from processors.saga import Arguments
 from processors.task import BoundCheck, Task
-from processors.values import jsonable, values_of
+from processors.values import adapter_for, jsonable, values_of
 from topics.errors import BadInput, UnknownName
 from topics.parts import ABSENT, Budget
 
@@ -88,16 +89,23 @@ class Workflow(Generic[I, O]):
             return TypeAdapter(Any)
         return adapter_of(self.function, self.parameter.name)
 
+    def recorded(self, value: Any) -> Any:
+        """An input that is `given`, as a record holds it."""
+        return as_data(self.given(value), self.default if value is ABSENT else value)
+
+    @property
+    def default(self) -> Any:
+        return self.parameter.default if self.parameter is not None and self.has_default else None
+
     def given(self, value: Any) -> Any:
         """An input as JSON, or the default if it is `ABSENT`. Raises `BadInput` if JSON can't hold it."""
-        if value is ABSENT:
-            value = self.parameter.default if self.parameter is not None and self.has_default else None
+        value = self.default if value is ABSENT else value
         return values_of(self.input).write_as_given(value) if self.takes_input else jsonable(value)
 
     def validate(self, value: Any) -> Any:
         """What its type makes of an input from outside, as JSON. Raises `ValidationError` or `BadInput`."""
         if value is ABSENT and self.has_default:
-            return self.given(value)
+            return self.recorded(value)
         value = None if value is ABSENT else value
         return values_of(self.input).validate(value) if self.takes_input else value
 
@@ -176,6 +184,9 @@ def _takes_a_task(function: Callable[..., Any]) -> bool:
     return not isinstance(first, type) or first is inspect.Parameter.empty or issubclass(Task, first)
 
 
+ANYTHING: TypeAdapter[Any] = adapter_for(Any)
+
+
 @dataclass(frozen=True)
 class Check(Generic[T, P]):
     """A function that accepts an output by returning, refuses it by raising `Refused`. Made by `@check`."""
@@ -203,7 +214,9 @@ class Check(Generic[T, P]):
         """The bound arguments as JSON; one that the function does not take is told of where it is called."""
         known = self.parameters
         return {
-            name: values_of(known[name]).write_as_given(value) if name in known else jsonable(value)
+            name: as_data(
+                values_of(known[name]).write_as_given(value) if name in known else jsonable(value), value
+            )
             for name, value in bound.items()
         }
 

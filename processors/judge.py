@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from processors.budget import together
+from processors.fingerprint import jsonable
 from processors.reply import Reply
-from processors.values import jsonable
 from topics.parts import Spent, Verdict
 from topics.records import CallModel, CheckCall, CheckOutput
 

@@ -119,7 +119,10 @@ class Tool(Generic[P, R]):
         return kwargs
 
     def as_json(self, bound: dict[str, Any]) -> dict[str, Any]:
-        return {name: values_of(self.parameters[name]).write_as_given(value) for name, value in bound.items()}
+        return {
+            name: as_data(values_of(self.parameters[name]).write_as_given(value), value)
+            for name, value in bound.items()
+        }
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:

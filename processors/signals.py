@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from processors.blob import taken, unmarked
+from processors.blob import unmarked
 from processors.step import Step
 from topics import codec
 from topics.errors import BadInput

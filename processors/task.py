@@ -269,7 +269,7 @@ class Task:
             submitted.workflow, submitted.version if version is None else version
         )
         try:
-            value = workflow.given(value)
+            value = workflow.recorded(value)
             fits("again", workflow.name, value)
             value = workflow.validate(value)
             fits("again", workflow.name, value)
@@ -500,7 +500,7 @@ class Task:
         name = _name_of(where, workflow, _workflow_class())
         declared = performance.app.workflow(name, version)
         with Asking("a child"):
-            value = declared.given(value)
+            value = declared.recorded(value)
         step = performance.step(
             "child", name, [declared.version, value, *([] if known_as is None else [known_as])]
         )

@@ -35,7 +35,7 @@ from pydantic_core import (
     to_jsonable_python,
 )
 
-from processors.blob import Blob, is_value, reference
+from processors.blob import Blob, as_data, is_value, reference, unmarked
 from processors.wire import NO_SECRETS, as_validated, on_wire, validators_in
 from topics.codec import NO_NUMBER, RECORD_DEPTH_MAX, why_no_json
 from topics.descriptions import is_ctrl_c, kind_of, text_of
@@ -116,12 +116,14 @@ class Values(Generic[T]):
             return jsonable(value)
 
     def read(self, value: Any) -> T:
-        """The value that was written or validated; its reference if it stands in the object store.
+        """The value of a record, written or validated before; its reference if it is in the object store.
 
         Raises `ValidationError`, or `BadInput` if a validator of the user that makes the type fails.
         """
-        if is_value(value):
-            return cast("T", reference(value))
+        return cast("T", reference(value)) if is_value(value) else self.read_data(unmarked(value))
+
+    def read_data(self, value: Any) -> T:
+        """The same of a value that is no record's: whatever it looks like, it is data."""
         body = to_json(value)
         try:
             return cast("T", _read(self._trusting, body))
@@ -135,8 +137,11 @@ class Values(Generic[T]):
         return cast("T", _read(self._validator, to_json(value)))
 
     def validate(self, value: Any) -> Any:
-        """The same as JSON."""
-        return value if is_value(value) else self.write(self.parse(value))
+        """The same of a value in a record, as it stands in one."""
+        if is_value(value):
+            return value
+        parsed = self.parse(unmarked(value))
+        return as_data(self.write(parsed), parsed)
 
     def validate_returned(self, value: Any) -> Any:
         """What its type makes of a value of Python's, as JSON. Raises `ValidationError` or `BadInput`."""
@@ -167,7 +172,7 @@ class Values(Generic[T]):
 
     def _is_read_as(self, written: Any, value: Any) -> bool:
         try:
-            read = self.read(written)
+            read = self.read_data(written)
         except (ValidationError, BadInput):
             return False
         by_identity = type(read) is type(value) and type(value).__eq__ is object.__eq__

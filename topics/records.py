@@ -131,8 +131,8 @@ class Option(Part):
 class TaskRequest(Record):
     """Topic `tasks`: starts a task. Without an `id` the record's key is it; the same id twice starts one.
 
-    Without an `input` it gets the workflow's default. `by_reference` says that `input` stands for a larger one,
-    which a client has put into the object store.
+    Without an `input` it gets the workflow's default. `by_reference` says that `input` stands for a larger
+    one, which a client has put into the object store.
     """
 
     kind: Literal["task"] = "task"
