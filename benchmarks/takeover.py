@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import Process
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
 from streams.broker import ensure_broker
+from streams.outbox import partition_of
 from streams.provision import provision
 from streams.settings import Settings
 from topics import contracts
@@ -130,9 +132,16 @@ class Stream:
     def answered(self, since_s: float) -> int:
         return sum(at_s >= since_s for at_s in self._answered_s.values())
 
-    def waits_s(self, since_s: float) -> list[float]:
-        """Waiting times, ascending, of the tasks that were asked for since then; all must have ended."""
-        return sorted(self._answered_s[t] - at_s for t, at_s in self._asked_s.items() if at_s >= since_s)
+    def waits_s(self, since_s: float) -> dict[int, list[float]]:
+        """Waiting times, ascending, of the tasks that were asked for since then, by their partition.
+
+        All tasks must have ended.
+        """
+        waits: dict[int, list[float]] = defaultdict(list)
+        for task, at_s in self._asked_s.items():
+            if at_s >= since_s:
+                waits[partition_of(task.encode(), PARTITIONS)].append(self._answered_s[task] - at_s)
+        return {number: sorted(each) for number, each in waits.items()}
 
     async def all_answered(self) -> None:
         async with asyncio.timeout(END_S_MAX):
@@ -185,7 +194,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-async def measure(settings: Settings, folder: Path, scenario: Scenario, rate: float) -> dict[str, float]:
+async def measure(settings: Settings, folder: Path, scenario: Scenario, rate: float) -> dict[str, Any]:
     fleet, stream = Fleet(settings, folder), Stream(settings, rate)
     try:
         for name in WORKERS:
@@ -202,12 +211,14 @@ async def measure(settings: Settings, folder: Path, scenario: Scenario, rate: fl
         reading.cancel()
     finally:
         await fleet.end()
-    waits_s = stream.waits_s(began_s)
+    by_partition = stream.waits_s(began_s)
+    waits_s = sorted(wait_s for each in by_partition.values() for wait_s in each)
     return {
         "lasted_s": round(lasted_s, 1),
         "results_per_s": round(answered / lasted_s, 1),
         "wait_s_p50": round(waits_s[len(waits_s) // 2], 2),
-        "wait_s_max": round(waits_s[-1], 2),
+        "wait_s_p50_by_partition": sorted(round(each[len(each) // 2], 2) for each in by_partition.values()),
+        "wait_s_max_by_partition": sorted(round(each[-1], 2) for each in by_partition.values()),
     }
 
 

@@ -36,9 +36,10 @@ async def process(program: str, *arguments: str) -> asyncio.subprocess.Process:
 
 
 async def test_a_killed_worker_that_comes_back_does_not_stop_the_others(topics: Settings) -> None:
-    """Its partitions are its again within the same generation of the group."""
-    settings = topics.model_dump_json()
-    steady = tally(topics, "steady")
+    """Its partitions are its again within the same generation of the group, however long a session is."""
+    patient = topics.model_copy(update={"session_timeout_ms": 120_000})
+    settings = patient.model_dump_json()
+    steady = tally(patient, "steady")
     crashing = await process("tests.kafka.engine", settings, "crashing")
     try:
         async with running(steady):
