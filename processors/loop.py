@@ -113,6 +113,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._hashes = count(crc32(name.encode()) >> 1 << TASK_NUMBER_BITS)
         self._tasks: WeakSet[WorkflowTask[Any]] = WeakSet()
+        self._pending: set[WorkflowTask[Any]] = set()
+        """Held until they are done: else the garbage collector may close one, at another time in a replay."""
         self._deliveries: Counter[anyio_tasks.CancelScope] = Counter()
         self._postponed: list[asyncio.Handle] = []
         self.generators = Generators()
@@ -123,7 +125,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     @property
     def tasks(self) -> list[WorkflowTask[Any]]:
         """Those that are not done, in the order in which they began."""
-        return sorted((task for task in self._tasks if not task.done()), key=hash)
+        return sorted((task for task in self._pending if not task.done()), key=hash)
 
     def next_hash(self) -> int:
         return next(self._hashes)
@@ -155,6 +157,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             _in_place_of_the_running_loop(self, self._unwind, left)
         for task in self._tasks:
             forget(task)
+        self._pending.clear()
         for handle in (*self._ready, *self._postponed):
             handle.cancel()
         self._ready.clear()
@@ -253,9 +256,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[T]:
         context = context or contextvars.copy_context()
         hashed = self.next_hash()
-        name = name or f"Task-{hashed & TASK_NUMBER_MASK}"
+        name = f"Task-{hashed & TASK_NUMBER_MASK}" if name is None else name
         task = WorkflowTask(hashed, coro, context, loop=self, name=name, **options)
         self._tasks.add(task)
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from processors.app import App, Check
 from streams.executors.arguments import bind, fit
 from streams.executors.current import serve_as_current
 from topics.codec import describe
-from topics.errors import Refused
+from topics.descriptions import text_of
+from topics.errors import Refused, leaves
 from topics.records import CheckCall, CheckOutput
 
 
@@ -52,6 +53,17 @@ async def _run(check: Check[Any, ...], call: CheckCall, record: CheckOutput) -> 
     except ValidationError as error:
         raise Refused(f"the output does not fit: {describe(error)}") from None
     arguments = bind(f"check {check.name!r}", others, check.parameters, call.arguments)
-    outcome = check.function(output, **arguments)
-    if inspect.isawaitable(outcome):
-        await outcome
+    try:
+        outcome = check.function(output, **arguments)
+        if inspect.isawaitable(outcome):
+            await outcome
+    except ExceptionGroup as group:
+        raise _refused_by(group) or group from None
+
+
+def _refused_by(group: BaseException) -> Refused | None:
+    """All that a task group of the check refused; None if anything else failed in it."""
+    critiques = [each for each in leaves(group) if isinstance(each, Refused)]
+    if len(critiques) < len(list(leaves(group))):
+        return None
+    return Refused("; ".join(map(text_of, critiques)))

@@ -213,3 +213,24 @@ def test_a_context_manager_of_one_is_what_it_was() -> None:
 async def _letters() -> AsyncGenerator[str, None]:
     for letter in "abc":
         yield letter
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_task_that_nobody_refers_to_waits_on(collects: bool) -> None:
+    """The garbage collector would close it, and its clean-up would ask for a step at any time."""
+
+    @workflow
+    async def run(task: Task) -> str:
+        async def forgotten() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await task.tool(note, "cleaned up")
+
+        asyncio.create_task(forgotten())  # noqa: RUF006 - that is what is tried
+        await task.tool(note, "first")
+        if collects:
+            gc.collect()
+        return await task.tool(note, "second")
+
+    assert told(played(run)) == ["first", "second"]

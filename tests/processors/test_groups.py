@@ -8,10 +8,24 @@ import anyio
 import pytest
 
 from processors.again import Again, again_by
-from segue import App, Permanent, Retryable, StepError, Task, Workflow, tool, workflow
+from segue import (
+    App,
+    ModelRoute,
+    Permanent,
+    Policy,
+    Refused,
+    Retryable,
+    StepError,
+    Task,
+    Workflow,
+    check,
+    tool,
+    workflow,
+)
 from streams.problems import problem_of
 from tests.driver import Driver
 from tests.processors.rooms import cancel_room, reserve
+from topics.records import CallModel
 
 
 @tool(retries=0)
@@ -209,3 +223,40 @@ def test_one_that_is_permanent_is_enough(errors: list[Exception], retryable: boo
 def test_a_group_waits_for_as_long_as_any_of_it_asks() -> None:
     errors = [Retryable("a", retry_after_s=3), ExceptionGroup("", [Retryable("b", retry_after_s=7)])]
     assert problem_of(ExceptionGroup("", errors)).retry_after_s == 7
+
+
+# ---------------------------------------------------------------- a check's
+
+
+@check
+async def refuses(output: str, errors: list[str]) -> None:
+    async def one(name: str) -> None:
+        raise Refused(f"no {name}") if name.islower() else ValueError(name)
+
+    async with asyncio.TaskGroup() as group:
+        for name in errors:
+            group.create_task(one(name))
+
+
+@pytest.mark.parametrize(
+    ("errors", "critiques"), [(["a", "b"], [[], ["no a; no b"]]), (["a", "B"], [[], []]), ([], [[]])]
+)
+def test_a_check_refuses_by_a_group_if_all_of_it_refuses(
+    errors: list[str], critiques: list[list[str]]
+) -> None:
+    @workflow
+    async def run(task: Task) -> str:
+        return await task.model("say", "hello", check=refuses(errors=errors))
+
+    asked: list[list[str]] = []
+
+    def say(call: CallModel) -> str:
+        asked.append([critique.reason for critique in call.critiques])
+        return "hello"
+
+    policy = Policy(critiques=1, retries=1)
+    app = App("x", workflows=[run], routes=[ModelRoute("say", ["small"], policy=policy)], checks=[refuses])
+    driver = Driver(app, {"say": say})
+    driver.submit(run.name)
+    driver.run()
+    assert asked == critiques
