@@ -15,6 +15,7 @@ from types import ModuleType
 import click
 
 from processors.app import App
+from processors.declarations import check_loaded
 from topics.descriptions import kind_of, text_of
 from topics.errors import BadInput, UnknownName
 
@@ -35,7 +36,9 @@ def find_app(given: str | None) -> App:
     if str(root) not in sys.path:
         sys.path.append(str(root))
     module = _imported(root, name, path)
-    return _attribute(module, attribute) if attribute else _the_only_app(module)
+    app = _attribute(module, attribute) if attribute else _the_only_app(module)
+    check_loaded(app)
+    return app
 
 
 def _module_name(given: str) -> tuple[Path, str]:

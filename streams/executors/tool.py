@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pydantic import PydanticUserError, ValidationError
+from pydantic import ValidationError
 
 from processors.app import App
 from processors.openapi import OpenApi, OpenApiTool
@@ -109,7 +109,7 @@ async def _answer(function: Callable[..., Any], arguments: dict[str, Any]) -> An
 async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
     try:
         parameters, output = tool.parameters, tool.output
-    except (PydanticUserError, NameError) as error:
+    except BadInput as error:
         raise Permanent(f"tool {tool.name!r} has an annotation that has no JSON: {error}") from None
     arguments = bind(f"tool {tool.name!r}", tool.signature.parameters.values(), parameters, call.arguments)
     serve_as_current(call)

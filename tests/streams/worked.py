@@ -95,6 +95,7 @@ PRICED = USED.model_copy(update={"usd": 0.5})
 HISTORY: list[tuple[str, Record]] = [
     ("intake", Submitted(**AT, workflow="book", version=1, input=None)),
     ("conduct", Admitted(**AT, priority=9, waited_ms=2_000)),
+    ("delay", PutAside(**AT, id="delays/0/7", problem=BUSY)),
     ("conduct", stands("queued")),
     ("intake", Rejected(**AT, workflow="t-1 has no such workflow", problem=BUSY)),
     ("intake", ANSWERED),
