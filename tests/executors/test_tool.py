@@ -136,9 +136,9 @@ async def test_a_result_that_has_no_json_is_permanent() -> None:
     assert found.message.startswith("tool 'no_json' returned object, not what it declares: ")
 
 
-async def test_an_annotation_that_has_no_json_is_permanent() -> None:
-    found = await problem("opaque", {"value": 1})
-    assert (found.type, found.retryable, "'opaque'" in found.message) == ("Permanent", False, True)
+def test_an_annotation_that_has_no_json_is_refused_where_the_app_is_made() -> None:
+    with pytest.raises(BadInput, match=r"test_tool\.opaque: parameter 'value' is annotated"):
+        App("a", workflows=[], tools=[opaque])
 
 
 async def test_what_a_tool_raises_says_what_to_do() -> None:
@@ -267,6 +267,6 @@ async def test_calls_that_hang_hold_up_nobody_else() -> None:
 
 
 TOOLS: Sequence[Tool[..., Any]] = (
-    *(price, where, anything, wrong, no_json, busy, broken, opaque),
+    *(price, where, anything, wrong, no_json, busy, broken),
     *(blocking, first_of, breaks, wrapped, hangs),
 )
