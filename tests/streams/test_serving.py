@@ -16,6 +16,7 @@ from streams.serving import listen_at, serve
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 CONNECTIONS_MAX = 3
+PATIENCE_S = 30.0
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Connection]]
@@ -60,7 +61,8 @@ async def served(app: ASGIApp = APP) -> AsyncIterator[Connect]:
         opened.append(writer)
         return reader, writer
 
-    yield connect
+    async with asyncio.timeout(PATIENCE_S):
+        yield connect
     for writer in opened:
         writer.transport.abort()
     running.cancel()
