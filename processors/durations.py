@@ -10,5 +10,6 @@ _MS = timedelta(milliseconds=1)
 def rounded_up_ms(duration: timedelta | float) -> int:
     """Of a duration, or of a time in seconds; what is below a microsecond is a float's error."""
     if isinstance(duration, timedelta):
-        return -(-duration // _MS)
+        whole, rest = divmod(duration, _MS)
+        return whole + bool(rest)
     return -(-round(duration * 1_000_000) // 1_000)

@@ -188,3 +188,7 @@ def test_an_end_in_the_far_future_has_a_date() -> None:
     assert datetime(9999, 12, 31, 23, 59, 59, 998_000, UTC) == EPOCH + timedelta(
         milliseconds=253_402_300_799_998
     )
+
+
+def test_the_longest_duration_is_one() -> None:
+    assert rounded_up_ms(timedelta.max) == 86_400 * 1_000 * 10**9
