@@ -1,9 +1,13 @@
 """Who may do what on the cluster, as Kafka ACLs: derived from the topics' contracts, and nothing more.
 
     worker        its stages' topics, their groups and transactional ids; metadata of all topics
-    upstream      writes what the outside may write: `tasks` and `signals`
+    upstream      writes what the outside may write: `tasks` and `signals`; reads where tasks stand and what
+                  they ask, to answer, signal and cancel them
     downstream    reads what is for the outside: `questions`, `results`, `status`, `dead-letters`
     operator      looks at tasks and steers them by `segue`: reads what they leave, writes as upstream
+
+Only workers write elsewhere: whoever may write to `events` is believed. So records of other topics are sent
+again (`segue dead-letters replay`, `segue topics replay`) with the rights of a worker.
 
 `Write` on a topic includes writing idempotently since Kafka 3.0. A consumer of one's own also needs `Read` on
 its group, whose name only its owner knows.
@@ -29,6 +33,12 @@ Resource = Literal["topic", "group", "transactional-id"]
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 
 OUTSIDE = "outside"
+
+STANDING = ("status", "questions")
+"""Where tasks stand, and whether an answer counted."""
+
+LOOKED_AT = ("tasks", "signals", "tokens", "health", "conduct-state")
+"""Beside the log of a task. What has expired of the log of an open one stands in the conductor's state."""
 
 
 class Right(NamedTuple):
@@ -59,6 +69,10 @@ def worker(settings: Settings, principal: str, stages: Collection[str], creates:
 
 
 def upstream(settings: Settings, principal: str) -> list[Right]:
+    return [*_writes(settings, principal), *_reads(settings, principal, STANDING)]
+
+
+def _writes(settings: Settings, principal: str) -> list[Right]:
     return [
         Right(principal, "topic", settings.topic(topic.name), ("Write", "Describe"))
         for topic in contracts.ALL
@@ -66,21 +80,18 @@ def upstream(settings: Settings, principal: str) -> list[Right]:
     ]
 
 
+def _reads(settings: Settings, principal: str, topics: Iterable[str]) -> list[Right]:
+    return [Right(principal, "topic", settings.topic(name), ("Read", "Describe")) for name in topics]
+
+
 def downstream(settings: Settings, principal: str) -> list[Right]:
-    return [
-        Right(principal, "topic", settings.topic(topic.name), ("Read", "Describe"))
-        for topic in contracts.ALL
-        if OUTSIDE in topic.read_by
-    ]
+    return _reads(settings, principal, (topic.name for topic in contracts.ALL if OUTSIDE in topic.read_by))
 
 
 def operator(settings: Settings, principal: str) -> list[Right]:
-    looks = [
-        Right(principal, "topic", settings.topic(name), ("Read", "Describe"))
-        for name in sorted({*LOG_TOPICS, "tasks", "signals", "tokens", "health"})
-    ]
+    looks = _reads(settings, principal, sorted({*LOG_TOPICS, *LOOKED_AT}))
     groups = Right(principal, "group", settings.group(""), ("Describe",), prefixed=True)
-    return [*looks, *upstream(settings, principal), groups]
+    return [*looks, *_writes(settings, principal), groups]
 
 
 def lacking(error: KafkaError, stage: str) -> str | None:

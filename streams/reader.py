@@ -11,7 +11,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 from streams.encryption import keys_of
@@ -19,7 +24,7 @@ from streams.headers import given_values, read_any_header_name
 from streams.settings import Settings
 from topics import contracts
 from topics.envelope import Clear
-from topics.errors import BadInput, Unavailable
+from topics.errors import BadInput, NotAllowed, Unavailable
 from topics.flow import Received
 
 REQUEST_TIMEOUT_MS = 10_000
@@ -211,6 +216,11 @@ def broker_errors(settings: Settings) -> Generator[None]:
         yield
     except KafkaConnectionError:
         raise Unavailable(unreachable(settings)) from None
+    except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
+        raise NotAllowed(
+            f"the broker at {settings.bootstrap} does not allow it: {error}: "
+            "`segue topics acls` prints the rights of each role"
+        ) from None
     except KafkaError as error:
         raise Unavailable(f"the broker at {settings.bootstrap} refused: {error}") from None
 

@@ -16,7 +16,7 @@ from streams.reader import Reader
 from streams.settings import Settings
 from topics import codec
 from topics.contracts import DAY_MS
-from topics.errors import BadRecord
+from topics.errors import BadRecord, NotAllowed
 from topics.flow import Received
 from topics.records import Status, TaskRequest
 
@@ -55,15 +55,22 @@ class Requests:
         """Return where the task stands: as a worker `told`, or that it waits; None if nobody asked for it."""
         own = self._own.get(task)
         if told is None:
-            return own.status if own is not None else await self._found(task)
+            return own.status if own is not None else await self._found_if_allowed(task)
         if own is not None and _is_older(told, own):
             return own.status
         self._own.pop(task, None)
         return told
 
+    async def _found_if_allowed(self, task: str) -> Status | None:
+        """Who may not read `tasks` knows its own requests alone."""
+        try:
+            return await self._found(task)
+        except NotAllowed:
+            return None
+
     async def _found(self, task: str) -> Status | None:
         async with Reader(self._settings) as reader:
-            if not reader.exists("tasks"):  # or this principal may not see it
+            if not reader.exists("tasks"):  # a principal that may not describe it does not see it
                 return None
             place = reader.partition_of("tasks", task)
             ends = await reader.ends([place])

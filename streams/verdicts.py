@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
+from aiokafka import TopicPartition
+
 from processors.preview import preview
 from processors.steps_view import label_of
 from streams.history import CLOCK_SKEW_MS
@@ -23,13 +25,10 @@ from topics.records import Answer, Answered, Question, QuestionClosed
 TAKEN_S_MAX = 5.0
 """A worker takes an answer within milliseconds; after this it is time to say that none does."""
 
-TOPICS = ("questions", "dead-letters")
-"""Where it is told what became of an answer."""
-
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of one answer. `starts` is empty where this principal may not read it."""
+    """What becomes of one answer. `starts` names the topics that this principal may see."""
 
     reader: Reader
     starts: Offsets
@@ -39,11 +38,13 @@ class Verdict:
     @classmethod
     async def awaited(cls, reader: Reader, question: Question, answer: Answer) -> Self:
         """Call it before the answer is sent: the question may have been closed by then."""
-        if not all(map(reader.exists, TOPICS)):
-            return cls(reader, {}, question, answer)
-        asked, letters = (reader.partition_of(topic, question.task) for topic in TOPICS)
-        since = await reader.at_time([asked], question.at_ms - CLOCK_SKEW_MS)
-        return cls(reader, {**since, **await reader.ends([letters])}, question, answer)
+        starts: dict[TopicPartition, int] = {}
+        if reader.exists("questions"):
+            asked = reader.partition_of("questions", question.task)
+            starts |= await reader.at_time([asked], question.at_ms - CLOCK_SKEW_MS)
+        if reader.exists("dead-letters"):
+            starts |= await reader.ends([reader.partition_of("dead-letters", question.task)])
+        return cls(reader, starts, question, answer)
 
     async def counts(self) -> bool:
         """Wait some seconds until it is told, and return whether it counts. Raises as `has_counted` does."""

@@ -9,6 +9,7 @@
         │   └── TooLate               an answer: its question was closed by then, by another answer, say
         ├── UnknownName               a workflow, route, tool, check or task that does not exist here
         ├── Unavailable               a broker, worker or service can't be reached
+        │   └── NotAllowed            the broker does not allow it to this principal
         ├── Retryable                 raise it in a tool: try again (after `retry_after_s`, if given)
         ├── Permanent                 raise it in a tool: trying again is useless; the next candidate may do
         │   └── TooLarge              what a workflow passes on fits no record
@@ -59,6 +60,10 @@ class UnknownName(SegueError):
 
 class Unavailable(SegueError):
     """Something outside can't be reached; the message says what to start or set."""
+
+
+class NotAllowed(Unavailable):
+    """The broker does not allow it to this principal; the message says what prints the rights to grant."""
 
 
 class Retryable(SegueError):

@@ -8,6 +8,7 @@ The broker has a listener with passwords beside the one in plain text, whose use
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -28,6 +29,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from segue import (
     App,
+    Budget,
     Circuits,
     ModelRoute,
     Permanent,
@@ -51,7 +53,8 @@ from streams.reader import Reader
 from streams.settings import Settings
 from streams.survey import survey
 from streams.worker import ALL_STAGES, Worker
-from tests.kafka.conftest import free_port
+from tests.kafka.conftest import free_port, worker_environment
+from tests.kafka.test_expired import expire
 from topics.errors import BadInput, Unavailable, UnknownName
 
 _numbers = count(1)
@@ -255,6 +258,116 @@ async def _answered(me: Client, task: str) -> None:
         await asyncio.sleep(0.1)
 
 
+STARTS = (
+    ("run", "everything"),
+    ("run", "everything", "--id", "new"),
+    ("run", "everything", "--id", "open"),
+    ("answer", "asking", "yes"),
+    ("signal", "open", "go"),
+    ("budget", "open", "--usd", "1"),
+    ("cancel", "open"),
+)
+LISTS = (("tasks",), ("usage",), ("schedules",), ("dead-letters",), ("dead-letters", "show", "0:0"))
+LOOKS = (
+    ("show", "ended"),
+    ("watch", "ended"),
+    ("replay", "ended", "--app", "tests.kafka.test_acls"),
+    ("topics",),
+    ("health",),
+    ("topics", "replay", "tasks", "--dry-run"),
+    ("topics", "replay", "signals"),
+    ("dead-letters", "replay", "--all"),
+    ("run", "everything", "--id", "ended", "--wait"),
+    ("schedules", "add", "nightly", "everything", "--cron", "0 3 * * *"),
+    ("schedules", "pause", "nightly"),
+    ("schedules", "resume", "nightly"),
+    ("schedules", "remove", "nightly"),
+    ("show", "open"),
+)
+ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "shop": STARTS,
+    "reader": LISTS,
+    "operator": (*LISTS, *LOOKS, *STARTS),
+}
+
+
+async def test_each_method_of_a_client_works_with_the_rights_of_its_role(
+    admin: Settings, cluster: tuple[int, int]
+) -> None:
+    others = ("--upstream", "User:shop", "--downstream", "User:reader", "--operator", "User:operator")
+    await grant(admin, printed(admin, *WORKER, "--create", *others))
+    async with (
+        working(user(admin, cluster, "worker")) as worker,
+        Client(user(admin, cluster, "shop")) as shop,
+        Client(user(admin, cluster, "reader")) as reader,
+        Client(user(admin, cluster, "operator")) as operator,
+        asyncio.timeout(120),
+    ):
+        await worker.ready()
+        for name, me in (("shop", shop), ("operator", operator)):
+            await me.start("everything", id=name)
+            await _asks(me, name)
+            with pytest.raises(UnknownName):
+                await me.status("nobody")
+            await me.signal(name, "go")
+            await me.set_budget(name, Budget(usd=1))
+            assert await me.answer(name, "yes")
+            await me.start("everything", id=f"{name}-2")
+            await me.cancel(f"{name}-2")
+            assert (await reader.result(name)).outcome == "succeeded"
+        with pytest.raises(UnknownName):
+            await reader.status("nobody")
+        assert {status.task for status in await reader.statuses()} >= {"shop", "operator"}
+        assert await operator.history("shop")
+        assert [record.topic async for record in operator.follow("shop")][-1] == "results"
+        assert [piece async for piece in operator.tokens("shop")] == []
+        assert (await operator.run("everything", id="operator")) == "yes"
+
+
+async def test_each_command_of_a_role_works_with_the_rights_that_are_printed(
+    admin: Settings, cluster: tuple[int, int]
+) -> None:
+    """Also where the log of an open task has expired, and its journal is read."""
+    others = ("--upstream", "User:shop", "--downstream", "User:reader", "--operator", "User:operator")
+    await grant(admin, printed(admin, *WORKER, "--create", *others))
+    async with working(user(admin, cluster, "worker")) as worker, Client(admin) as client:
+        await worker.ready()
+        await client.start("everything", id="ended")
+        await _answered(client, "ended")
+        await client.result("ended")
+        for name, commands in ROLES.items():
+            for task in ("open", "asking"):
+                await client.start("everything", id=f"{task}-{name}")
+                await _asks(client, f"{task}-{name}")
+            said = {" ".join(command): await _said(admin, cluster, name, command) for command in commands}
+            assert {command: each for command, each in said.items() if each} == {}, name
+
+
+async def _asks(client: Client, task: str) -> None:
+    while not (await client.status(task)).questions:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+async def _said(admin: Settings, cluster: tuple[int, int], name: str, command: tuple[str, ...]) -> str | None:
+    """What the command said as that user, if it did not end well."""
+    if command == ("show", "open"):
+        await expire(admin, "events")
+    named = [f"{word}-{name}" if word in ("open", "asking") else word for word in command]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli", *named),
+        env=worker_environment(user(admin, cluster, name))
+        | {
+            "SEGUE_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "SEGUE_SASL_USERNAME": name,
+            "SEGUE_SASL_PASSWORD": PASSWORD,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output = (await process.communicate())[0].decode()
+    return output if process.returncode != 0 else None
+
+
 async def test_nobody_may_do_more(admin: Settings, cluster: tuple[int, int]) -> None:
     await provision(admin)
     rights = printed(admin, "--principal", "User:tools", "--stages", "tool", "--upstream", "User:shop")
@@ -263,6 +376,8 @@ async def test_nobody_may_do_more(admin: Settings, cluster: tuple[int, int]) -> 
         (name, topic): await _may(user(admin, cluster, name), topic)
         for name, topic in (
             ("shop", "tasks"),
+            ("shop", "status"),
+            ("shop", "results"),
             ("shop", "events"),
             ("reader", "results"),
             ("reader", "tasks"),
@@ -274,6 +389,8 @@ async def test_nobody_may_do_more(admin: Settings, cluster: tuple[int, int]) -> 
     }
     assert may == {
         ("shop", "tasks"): "w",
+        ("shop", "status"): "r",  # to see what is asked
+        ("shop", "results"): "",
         ("shop", "events"): "",
         ("reader", "results"): "r",
         ("reader", "tasks"): "",
