@@ -164,6 +164,11 @@ class LiveTasks:
         return Parked(int(since), by)
 
 
+def parked_tasks(state: State) -> int:
+    """Return how many tasks of the partition are parked."""
+    return sum(1 for _ in state.scan(b"P"))
+
+
 def parked_since(state: State, task: str, seq: int, problem: Problem) -> Write:
     """Remembers that the task has not played on since that entry, or since an earlier one."""
     kept = state.get(parked_key(task))

@@ -162,7 +162,7 @@ class EffectRunner:
             for loss in group.positions.take_losses(self._progress):
                 self._tell_of(loss)
             self._receive(batch)
-            self._report_lag(group)
+            await self._report_lag(group)
 
     def _room_left(self) -> int:
         """A call that waits for its record takes none: only when that is read again can it be published."""
@@ -341,12 +341,14 @@ class EffectRunner:
         self._published.set()
         for tp in self._progress:
             self._metrics.revoked(self.name, tp.partition)
+        self._metrics.serves(self.name, ())
         self._progress.clear()
 
-    def _report_lag(self, group: Group) -> None:
+    async def _report_lag(self, group: Group) -> None:
         if time.monotonic() < self._lag_due_s:
             return
         self._lag_due_s = time.monotonic() + LAG_EVERY_S
-        positions = {tp: progress.commit().offset for tp, progress in self._progress.items()}
-        for topic, number, records in group.lags(positions):
+        in_hand = {tp: progress.unfinished for tp, progress in self._progress.items()}
+        for topic, number, records in await group.lags(in_hand):
             self._metrics.lag(self.name, topic, number, records)
+        self._metrics.serves(self.name, {tp.partition for tp in self._progress})

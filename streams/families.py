@@ -32,6 +32,7 @@ class Families:
         )
         self._tasks_ended = new.counter("tasks_ended", "Tasks that ended.", "workflow", "outcome")
         self._tasks_parked = new.counter("tasks_parked", "Tasks that wait for other code.", "workflow")
+        self._parked_now = new.gauge("parked_tasks", "Tasks parked now.", "partition")
         self._tasks_queued = new.counter("tasks_queued", "Tasks that must wait for their turn.", "workflow")
         self._waited_seconds = new.histogram(
             "task_turn_wait_seconds", "What they waited for it.", TASK_S, "priority"
@@ -98,6 +99,8 @@ class Families:
         self._lag = new.gauge(
             "consumer_lag_records", "Records not yet committed.", "stage", "topic", "partition"
         )
+        self._served = new.gauge("served_partitions", "Partitions served by this worker.", "stage")
+        self._handed_on = new.counter("handed_on", "Records published for a stage.", "stage")
         self._restoring = new.gauge(
             "restore_remaining_records", "Changelog records to read.", "stage", "partition"
         )

@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -304,11 +304,19 @@ class Group(ConsumerRebalanceListener):
 
     # ------------------------------------------------------------ offsets
 
-    def lags(self, positions: Mapping[TopicPartition, int]) -> Iterator[tuple[str, int, int]]:
-        """Topic, partition, and how many records of it are not committed, as of the last fetch."""
-        for tp, position in positions.items():
-            if self.consumer.assignment() and (end := self.consumer.highwater(tp)) is not None:
-                yield self._names[tp.topic], tp.partition, max(0, end - position)
+    async def lags(self, in_hand: Mapping[TopicPartition, int]) -> list[tuple[str, int, int]]:
+        """Return topic, partition, and how many records of it wait, as of the last fetch.
+
+        They are those behind the last that was read, and those `in_hand`. The consumer reads past the markers
+        of transactions, so behind the last record nothing waits.
+        """
+        assigned = self.consumer.assignment()
+        found: list[tuple[str, int, int]] = []
+        for tp, count in in_hand.items():
+            if tp in assigned and (end := self.consumer.highwater(tp)) is not None:
+                behind = max(0, end - await self.consumer.position(tp))
+                found.append((self._names[tp.topic], tp.partition, behind + count))
+        return found
 
     async def _stable_offsets(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Waits until no transaction with newer offsets of them is open: that of a worker that died, say."""

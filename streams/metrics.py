@@ -9,7 +9,7 @@ Every label has few values: names that an app declares, stages, topics, partitio
 outside (a task id, a person, the name of a workflow that does not exist) is never one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import pairwise
 from typing import assert_never, cast, get_args
 
@@ -55,6 +55,13 @@ ForPeople = Question | QuestionClosed | Result | Status
 Published = None | bytes | Event | RecordsLost | Command | AttemptFailed | ForPeople | FromOutside
 """All that stages publish in their commits; bytes are dead letters, None forgets a status."""
 
+STAGE_OF = {
+    topic.name: topic.read_by[0]
+    for topic in contracts.ALL
+    if topic.cleanup == "delete" and not topic.beside and "outside" not in topic.read_by
+}
+"""Who reads what is published to a topic."""
+
 CIRCUIT_STATES: tuple[State, ...] = ("closed", "half_open", "open")
 """By the number that the metric gives."""
 
@@ -74,6 +81,9 @@ class Metrics(Families):
         for topic in contracts.ALL:
             for stage in set(topic.read_by) - {"outside", "" if circuits else "health"}:
                 self._dead_letters[stage, topic.name].inc(0)
+        for stage in set(STAGE_OF.values()):
+            self._served[(stage,)].set(0)
+            self._handed_on[(stage,)].inc(0)
         for workflow in self._workflows:
             self._tasks_submitted[(workflow,)].inc(0)
             self._tasks_parked[(workflow,)].inc(0)
@@ -92,6 +102,8 @@ class Metrics(Families):
         """Count what a stage published. Call it after the commit, with every record once."""
         for record in records:
             self._count(stage, record)
+            if (reader := STAGE_OF.get(record.topic)) is not None:
+                self._handed_on[(reader,)].inc()
 
     def _count(self, stage: str, publish: Publish) -> None:
         """The commonest kinds stand first: each case that does not match costs 0.1 µs."""
@@ -237,6 +249,12 @@ class Metrics(Families):
     def lag(self, stage: str, topic: str, partition: int, records: int) -> None:
         self._lag[stage, topic, str(partition)].set(records)
 
+    def serves(self, stage: str, partitions: Collection[int]) -> None:
+        self._served[(stage,)].set(len(partitions))
+
+    def parked(self, partition: int, tasks: int) -> None:
+        self._parked_now[(str(partition),)].set(tasks)
+
     def restoring(self, stage: str, partition: int, remaining: int) -> None:
         """`remaining` changelog records are still to read; 0 says that the partition is restored."""
         self._restoring[stage, str(partition)].set(remaining)
@@ -246,6 +264,8 @@ class Metrics(Families):
         held = stage, str(partition)
         self._lag.forget(lambda labels: (labels[0], labels[2]) == held)
         self._restoring.forget(lambda labels: labels == held)
+        if stage == "conduct":
+            self._parked_now.forget(lambda labels: labels == held[1:])
 
     # ------------------------------------------------------------ exposition
 

@@ -18,6 +18,7 @@ from math import ceil
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from processors.aside import PutsAside, handled
+from processors.live import parked_tasks
 from streams.clock import now_ms as clock_ms
 from streams.disk import StateFailed, ensure_room
 from streams.encryption import Keys, OpenedState, keys_of
@@ -249,7 +250,7 @@ class PureRunner:
             async with self._turn:
                 if group.membership is fetched_as:
                     await self._handle(group, batch)
-            self._report_lag(group)
+            await self._report_lag(group)
 
     async def _compare_topics(self, group: Group) -> None:
         """Whether those on which calls are asked for are the topics that the state knows."""
@@ -328,12 +329,17 @@ class PureRunner:
         self._failures.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(outbox.published), time.perf_counter() - started_s)
 
-    def _report_lag(self, group: Group) -> None:
+    async def _report_lag(self, group: Group) -> None:
+        """Between batches, when all that was read is committed."""
         if time.monotonic() < self._lag_due_s:
             return
         self._lag_due_s = time.monotonic() + LAG_EVERY_S
-        for topic, number, records in group.lags(self._positions):
+        for topic, number, records in await group.lags(dict.fromkeys(self._partitions, 0)):
             self._metrics.lag(self.name, topic, number, records)
+        self._metrics.serves(self.name, self.partitions())
+        for tp, partition in self._partitions.items():
+            if self.name == "conduct" and partition.store is not None:
+                self._metrics.parked(tp.partition, parked_tasks(partition.store))
 
     # ------------------------------------------------------------ partitions: `group.Owner`
 
@@ -382,6 +388,7 @@ class PureRunner:
         for tp, partition in self._partitions.items():
             partition.object.close()
             self._metrics.revoked(self.name, tp.partition)
+        self._metrics.serves(self.name, ())
         self._partitions.clear()
         self._positions.clear()
         self._found.clear()

@@ -147,7 +147,9 @@ def test_the_services_of_the_example_know_the_options_that_they_are_given(name: 
 
 # ---------------------------------------------------------------- promtool
 
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="no promtool here: apt-get install prometheus"
+)
 
 
 def promtool(*arguments: str, stdin: bytes = b"") -> str:

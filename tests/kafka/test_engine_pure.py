@@ -15,6 +15,7 @@ from weakref import ref
 
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -48,6 +49,42 @@ async def test_each_event_is_counted_once_and_keeps_its_trace(topics: Settings, 
         found = await read(settings, "results", 20, quiet_s=0.5)
     assert [r.value for r in found] == [codec.encode(tallied("a", n)) for n in range(1, 21)]
     assert found[0].headers == (("content-type", b"application/json"), ("traceparent", b"00-1-2-01"))
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_on_idle_partitions_nothing_waits(
+    topics: Settings, guarantee: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The marker of a transaction stands behind the last record: it is no record."""
+    monkeypatch.setattr(pure, "LAG_EVERY_S", 0.0)
+    settings = topics.model_copy(update={"guarantee": guarantee})
+    first, second = tally(settings, "one"), tally(settings, "two")
+    async with running(first):
+        await feed(settings, "events", [(str(number), event(str(number))) for number in range(20)])
+        await read(settings, "results", 20, quiet_s=0.5)
+        place = TopicPartition(settings.topic("events"), 0)
+        await committed_by(settings, Outgoing(place, b"a", codec.encode(event("a")), []))
+        await until(lambda: lags(first) == [0.0, 0.0])
+        assert served(first) == 2.0
+    async with running(second):
+        await until(lambda: lags(second) == [0.0, 0.0])
+
+
+def lags(runner: pure.PureRunner) -> list[float | None]:
+    named = ({"stage": "conduct", "topic": "events", "partition": number} for number in "01")
+    values = runner._metrics.registry
+    return [values.get_sample_value("segue_consumer_lag_records", labels) for labels in named]
+
+
+def served(runner: pure.PureRunner) -> float | None:
+    return runner._metrics.registry.get_sample_value("segue_served_partitions", {"stage": "conduct"})
+
+
+async def committed_by(settings: Settings, record: Outgoing) -> None:
+    """As a stage writes it: in a transaction."""
+    producer_: Any = AIOKafkaProducer(**settings.client_options(), transactional_id=f"{settings.prefix}hand")
+    async with producer_, producer_.transaction():
+        await producer_.send(record.to.topic, record.value, key=record.key, partition=record.to.partition)
 
 
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
