@@ -118,6 +118,7 @@ class Group(ConsumerRebalanceListener):
         self.membership = Membership(self._name, -1, "")
         self._prepare: Callable[[], Awaitable[None]] | None = None
         self._beat: Callable[[], Awaitable[bool]]
+        self._rejoin: Callable[[Any], Awaitable[bool]]
         self._gives_up = True
         self.ready = asyncio.Event()
         """Set while every assigned partition is served."""
@@ -134,6 +135,8 @@ class Group(ConsumerRebalanceListener):
         await self._static.ensure_free(self._send)
         self._beat = coordinator._do_heartbeat
         coordinator._do_heartbeat = self._heartbeat
+        self._rejoin = coordinator._do_rejoin_group
+        coordinator._do_rejoin_group = self._join_if_free
         coordinator._maybe_leave_group = self._leave_group
         self.consumer.subscribe(list(self._names), listener=self)
 
@@ -246,6 +249,12 @@ class Group(ConsumerRebalanceListener):
             if await self._ask() == 0:
                 return True
         return bool(await self._beat())
+
+    async def _join_if_free(self, subscription: Any) -> bool:
+        """In place of aiokafka's, which would take the name back from a worker that has it by now."""
+        if self.membership.member and not self.consumer._coordinator.member_id:
+            await self._static.ensure_free(self._send, always=True)
+        return bool(await self._rejoin(subscription))
 
     async def _leave_group(self) -> None:
         """In place of aiokafka's, by which a static member never leaves."""

@@ -87,12 +87,12 @@ class StaticMember:
         self._failures = 1 if lasted_s > STEADY_S else self._failures + 1
         return not isinstance(error, Exception) or self._failures > KEPT_FAILURES
 
-    async def ensure_free(self, send: Callable[[Exactly], Awaitable[Any]]) -> None:
+    async def ensure_free(self, send: Callable[[Exactly], Awaitable[Any]], *, always: bool = False) -> None:
         """Raises `NameTaken` if another worker of this name is in the group.
 
         At the first start the name is taken without a question: it is that of a worker which crashed.
         """
-        if not self._failures:
+        if not (self._failures or always):
             return
         for member in _members(await send(_describe(self._group))):
             if member.instance == self.instance and member.id not in self._member_ids:

@@ -47,6 +47,7 @@ class Consumer:
             ensure_coordinator_known=self._nothing,
             reset_generation=self._forget,
             _do_heartbeat=self._nothing,
+            _do_rejoin_group=self._nothing,
             _maybe_leave_group=self._nothing,
         )
         self._client = Client()
