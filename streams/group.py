@@ -252,7 +252,8 @@ class Group(ConsumerRebalanceListener):
 
     async def _join_if_free(self, subscription: Any) -> bool:
         """In place of aiokafka's, which would take the name back from a worker that has it by now."""
-        if self.membership.member and not self.consumer._coordinator.member_id:
+        coordinator: Any = self.consumer._coordinator
+        if self.membership.member and not coordinator.member_id:
             await self._static.ensure_free(self._send, always=True)
         return bool(await self._rejoin(subscription))
 
