@@ -31,6 +31,7 @@ SIGNALS: dict[str, list[dict[str, Any]]] = {
     "is_undone_when_cancelled": [CANCEL],
     "is_ended_by_force": [CANCEL, FORCE],
     "is_broken": [signal("word", "x")],
+    "collects_garbage_while_generators_are_open": [signal("word", "x")],
     "goes_on_anew": [*(signal("word", word) for word in ("0", "1", "late", "2")), signal("end", "end")],
 }
 """Sent when the task is seen to run."""
@@ -60,6 +61,10 @@ def is_right(case: Case, result: Result) -> bool:
         "waits_for_the_first": lambda found: len(found) == 2 or found[-1] == 0,
         "as_they_complete": lambda found: sorted(found) == sorted(case.expected),
         "group_fails_and_cleans_up": lambda found: sorted(found) == sorted(case.expected),
+        "leaves_generators": lambda found: (
+            [each for each in found if each != "closed"] == ["A", "A", "open", "kept"]
+            and found.count("closed") <= 2
+        ),
         "sleeps": lambda found: found[0] == "timeout" and found[2] == 0.0,
     }
     if (
