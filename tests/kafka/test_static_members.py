@@ -36,8 +36,8 @@ async def process(program: str, *arguments: str) -> asyncio.subprocess.Process:
 
 
 async def test_a_killed_worker_that_comes_back_does_not_stop_the_others(topics: Settings) -> None:
-    """Its partitions are its again within the same generation of the group, however long a session is."""
-    patient = topics.model_copy(update={"session_timeout_ms": 120_000})
+    """Its partitions are its again within the same generation of the group, if it starts within a session."""
+    patient = topics.model_copy(update={"session_timeout_ms": 30_000})
     settings = patient.model_dump_json()
     steady = tally(patient, "steady")
     crashing = await process("tests.kafka.engine", settings, "crashing")
