@@ -38,7 +38,8 @@ from topics import contracts
 
 WORKERS = ("one", "two", "three")
 PARTITIONS = 6
-WARM_UP_S = 15.0
+START_S_MAX = 120.0
+SETTLE_S = 10.0
 END_S_MAX = 90.0
 CRASH_EVERY_S = 5.0
 CRASHES = 12
@@ -143,6 +144,12 @@ class Stream:
                 waits[partition_of(task.encode(), PARTITIONS)].append(self._answered_s[task] - at_s)
         return {number: sorted(each) for number, each in waits.items()}
 
+    async def flows(self) -> None:
+        """Returns when tasks are answered about as fast as they are asked for."""
+        async with asyncio.timeout(START_S_MAX):
+            while not self._answered_s or len(self._asked_s) - len(self._answered_s) > self._rate:  # noqa: ASYNC110
+                await asyncio.sleep(POLL_MS / 1000)
+
     async def all_answered(self) -> None:
         async with asyncio.timeout(END_S_MAX):
             while len(self._answered_s) < len(self._asked_s):  # noqa: ASYNC110 - another process answers
@@ -201,7 +208,8 @@ async def measure(settings: Settings, folder: Path, scenario: Scenario, rate: fl
             await fleet.start(name)
         reading = asyncio.create_task(stream.read())
         feeding = asyncio.create_task(stream.feed())
-        await asyncio.sleep(WARM_UP_S)
+        await stream.flows()
+        await asyncio.sleep(SETTLE_S)
         began_s = time.monotonic()
         await scenario(fleet)
         lasted_s = time.monotonic() - began_s
