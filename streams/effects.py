@@ -338,6 +338,7 @@ class EffectRunner:
         for call in self._calls.values():
             call.delivered = False
         self._finished.clear()
+        self._some_finished.clear()
         self._published.set()
         for tp in self._progress:
             self._metrics.revoked(self.name, tp.partition)

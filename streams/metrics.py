@@ -81,6 +81,7 @@ class Metrics(Families):
         for topic in contracts.ALL:
             for stage in set(topic.read_by) - {"outside", "" if circuits else "health"}:
                 self._dead_letters[stage, topic.name].inc(0)
+                self._lost[stage, topic.name].inc(0)
         for stage in set(STAGE_OF.values()):
             self._served[(stage,)].set(0)
             self._handed_on[(stage,)].inc(0)

@@ -45,6 +45,9 @@ TRACEBACK_CHARS_MAX = 8_000
 LOGGED_CHARS_MAX = 100_000
 """Of a traceback in the log."""
 
+LEAVES_MAX = 20
+"""Of a group. Each has a text, in which secrets are looked for."""
+
 HEADERS_MAX = 1_000
 """Of a response; those that are asked for stand among the first."""
 
@@ -133,8 +136,12 @@ def _to_retry(error: Retryable) -> Problem:
 
 
 def _of_several(group: BaseExceptionGroup[BaseException]) -> Problem:
-    """Of what a task group raised: if one of them says that trying again is useless, it is."""
-    problems = [problem_of(each) for each in leaves(group)]
+    """Of what a task group raised: if one of them says that trying again is useless, it is.
+
+    A group may hold any number: some are looked at, and first those whose type says that it is useless.
+    """
+    ordered = sorted(leaves(group), key=lambda each: not issubclass(type(each), Permanent | BadInput))
+    problems = [problem_of(each) for each in ordered[:LEAVES_MAX]]
     useless = [each for each in problems if not each.retryable]
     waits = [each.retry_after_s for each in problems if each.retry_after_s is not None]
     message = "; ".join(dict.fromkeys(each.message for each in useless or problems))

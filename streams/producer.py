@@ -119,10 +119,10 @@ class Producer:
     ) -> Ends:
         """Returns when the transaction is committed. Of one that raises nobody knows how it ended."""
         identity = self._identities[0]
-        self._identities.rotate()
         batches = identity.batches(records, now_ms)
         if not batches and not offsets:
             return {}
+        self._identities.rotate()
         async with _bounded("commit", self._whole_s):
             if not self._joins:
                 await self._announce(identity, batches, membership.group if offsets else None)

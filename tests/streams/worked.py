@@ -143,5 +143,6 @@ def worked() -> Metrics:
     metrics.batch("conduct", 40, 0.006)
     metrics.lag("conduct", "events", 2, 17)
     metrics.restoring("conduct", 2, 900)
+    metrics.lost("tool", "tool-calls", 3)
     metrics.parked(2, 3)
     return metrics
