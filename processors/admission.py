@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from processors.limits import Limits
 from topics.flow import Plain, State, Write
-from topics.records import PRIORITY_MAX, Submitted
+from topics.records import PRIORITY_MAX, Admitted, Submitted
 
 LINES_KNOWN_MAX = 1_000
 """Lines of which is remembered how far they have moved: searching from there spares RocksDB what is gone."""
@@ -42,11 +42,16 @@ _STOPPED = b""
 
 
 class Turn(NamedTuple):
-    """A task that may begin, its priority, and since when it waited."""
+    """A task that may begin, its priority, since when it waited, and its tenant ("" for none)."""
 
     task: str
     priority: int
     since_ms: int
+    tenant: str = ""
+
+    def event(self, now_ms: int) -> Admitted:
+        waited_ms = max(0, now_ms - self.since_ms)
+        return Admitted(task=self.task, priority=self.priority, waited_ms=waited_ms, at_ms=now_ms)
 
 
 class Counts(NamedTuple):
@@ -176,7 +181,7 @@ class Admission:
         self._from[_places(line.rank, line.tenant)] = place
         if _is_root(place):
             self._counted(line.tenant, open_=1, waiting=-1)
-        turn = Turn(task.decode(), PRIORITY_MAX - line.rank, int(since_ms))
+        turn = Turn(task.decode(), PRIORITY_MAX - line.rank, int(since_ms), line.tenant.decode())
         self.busy(turn.task, now=True)
         return turn
 

@@ -30,6 +30,7 @@ from topics.records import (
     StepFailed,
     TaskId,
     TaskRequest,
+    Tenant,
 )
 
 CALLS = ("model-calls", "tool-calls", "checks", "failures", "delays")
@@ -79,7 +80,20 @@ def put_aside(record: Received, stage: str, reason: str, now_ms: int) -> Decisio
         return Decision([dead_letter(record, stage, reason, now_ms)])
     told = list(_told(record, stage, reason, now_ms))
     task = told[0].key if told else None
-    return Decision([dead_letter(record, stage, reason, now_ms, task), *told])
+    return Decision([dead_letter(record, stage, reason, now_ms, task), *told], tenant=claimed_tenant(record))
+
+
+def claimed_tenant(record: Received) -> str | None:
+    """Return the tenant that a request names in its body, even one that is wrong otherwise.
+
+    None: as the record's header says, which is so for all other records.
+    """
+    if record.topic != "tasks":
+        return None
+    try:
+        return _Claim.model_validate_json(record.value or b"").tenant
+    except ValueError:
+        return None
 
 
 def handled(stage: object, name: str, record: Received | None, reason: str, now_ms: int) -> Decision | None:
@@ -167,3 +181,7 @@ def _of_sealed(record: Received) -> str | None:
 
 class _Key(BaseModel):
     task: TaskId
+
+
+class _Claim(BaseModel):
+    tenant: Tenant | None = None

@@ -24,7 +24,7 @@ its turn is an event too, `Admitted`, so that it begins at the same time wheneve
 
 from contextlib import suppress
 
-from processors.admission import Admission, Turn
+from processors.admission import Admission
 from processors.again import abandoned, heard_as, last_heard, next_run
 from processors.app import App
 from processors.aside import put_aside
@@ -33,14 +33,16 @@ from processors.limits import LIMITS, Limits
 from processors.live import QUEUED, Live, LiveTasks, parked_key, parked_since, unplayed_status
 from processors.losses import Losses
 from processors.marks import CHILD, ENDED, REJECTED, Marks, mark
-from processors.outcomes import letter_reason
+from processors.outcomes import letters_of
 from processors.parking import by_refusal
 from processors.performance import UNKNOWN, Entropy, Performance
+from processors.signals import once_more
 from processors.standing import queued, rejection, result_of, stands_at, status_of, taken, told
+from processors.tenants import on_behalf_of_its_tenant
 from processors.verdicts import Known
 from topics import codec
 from topics.errors import BadRecord
-from topics.flow import Decision, Publish, Received, Stage, State, Write, dead_letter
+from topics.flow import Decision, Publish, Received, Stage, State, Write, dead_letter, of_tenant
 from topics.records import (
     Admitted,
     Answered,
@@ -59,9 +61,6 @@ from topics.records import (
     Submitted,
     TimerFired,
 )
-
-EARLY_MS = 2_000
-"""A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
 
 TaskEvent = (
     Admitted
@@ -114,9 +113,13 @@ class Conduct(Stage):
         try:
             event: Event | RecordsLost = codec.decode(record.topic, record.value)
         except BadRecord as bad:
-            return put_aside(record, "conduct", str(bad), now_ms)
+            key = (record.key or b"").decode(errors="replace")
+            return self._for_tenant(put_aside(record, "conduct", str(bad), now_ms), key, now_ms)
         if isinstance(event, RecordsLost):
             return self._losses.add(event)
+        return self._for_tenant(self._happens(event, record, now_ms), event, now_ms)
+
+    def _happens(self, event: Event, record: Received, now_ms: int) -> Decision:
         try:
             match event:
                 case Submitted():
@@ -136,14 +139,19 @@ class Conduct(Stage):
         self._live.close()
         self._remember()
         if record is None:
-            return self._still_parked(self._tried, reason, now_ms) if self._tried is not None else None
+            if (task := self._tried) is None:
+                return None
+            return self._for_tenant(self._still_parked(task, reason, now_ms), task, now_ms)
         try:
             event: Event | RecordsLost = codec.decode(record.topic, record.value)
         except BadRecord:
             return None
         if isinstance(event, RecordsLost):
             return None
-        return self._kept_unplayed(event, record, reason, now_ms)
+        return self._for_tenant(self._kept_unplayed(event, record, reason, now_ms), event, now_ms)
+
+    def _for_tenant(self, decision: Decision, event: Event | str, now_ms: int) -> Decision:
+        return on_behalf_of_its_tenant(decision, event, self._live, self._marks, now_ms)
 
     def _kept_unplayed(self, event: Event, record: Received, reason: str, now_ms: int) -> Decision:
         letter = dead_letter(record, "conduct", reason, now_ms, event.task)
@@ -188,7 +196,7 @@ class Conduct(Stage):
         for turn in turns:
             if (live := self._live.get(turn.task)) is not None:
                 live.busy = True
-        begun = [Publish("events", turn.task, _admitted(turn, now_ms)) for turn in turns]
+        begun = [Publish("events", turn.task, turn.event(now_ms), of_tenant(turn.tenant)) for turn in turns]
         return Decision(begun, self._admission.take())
 
     def close(self) -> None:
@@ -252,7 +260,7 @@ class Conduct(Stage):
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
         performance.apply(event, self._known.get(event.task))
-        decision = Decision(_letters(event, record, now_ms))
+        decision = Decision(letters_of(event, record, now_ms))
         if event.kind == "cancel_requested" and event.force:
             live.owed = []
         head = b"%d%b\n" % (live.steps, performance.verdicts.token)
@@ -289,7 +297,7 @@ class Conduct(Stage):
             if ended and self._marks.has_heard(event.task, heard_as(event), now_ms):
                 return Decision()
             if not (ended or event.early):
-                return Decision([_publish("delays", _once_more(event, now_ms))])
+                return Decision([_publish("delays", once_more(event, now_ms))])
         reason = f"task {event.task!r} " + ("has ended" if ended else "does not exist")
         return Decision([dead_letter(record, "conduct", reason, now_ms, event.task)])
 
@@ -378,25 +386,9 @@ class Conduct(Stage):
         decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(live.seq)]
         self._admission.ended(submitted, live.offset, waited=performance.waited)
         how = CHILD if submitted.parent else ENDED
-        decision.write.append(mark(submitted.task, how, now_ms, last_heard(performance)))
+        heard, tenant = last_heard(performance), submitted.tenant or ""
+        decision.write.append(mark(submitted.task, how, now_ms, heard, tenant))
         self._live.let_go(submitted.task)
-
-
-def _once_more(event: Answered | SignalReceived | CancelRequested, now_ms: int) -> Delay:
-    later = event.model_copy(update={"early": True})
-    name = f"{event.kind} {event.id}"  # timers are named by numbers, which a signal's id may be too
-    return Delay(task=event.task, id=name, due_ms=now_ms + EARLY_MS, topic="events", record=later)
-
-
-def _letters(event: TaskEvent, record: Received, now_ms: int) -> list[Publish]:
-    """The dead letter of a step that failed for good."""
-    reason = letter_reason(event) if isinstance(event, StepFailed) else None
-    return [] if reason is None else [dead_letter(record, "conduct", reason, now_ms, event.task)]
-
-
-def _admitted(turn: Turn, now_ms: int) -> Admitted:
-    waited_ms = max(0, now_ms - turn.since_ms)
-    return Admitted(task=turn.task, priority=turn.priority, waited_ms=waited_ms, at_ms=now_ms)
 
 
 def _publish(topic: str, record: Delay | Result | Status) -> Publish:

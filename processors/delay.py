@@ -11,7 +11,18 @@ from processors.aside import put_aside
 from topics import codec
 from topics.envelope import why_not_read
 from topics.errors import BadRecord
-from topics.flow import Decision, Headers, Publish, Received, Stage, State, Write, dead_letter, trace_of
+from topics.flow import (
+    Decision,
+    Headers,
+    Publish,
+    Received,
+    Stage,
+    State,
+    Write,
+    dead_letter,
+    tenant_in,
+    trace_of,
+)
 from topics.records import Delay
 
 FIRED_AT_ONCE_MAX = 1000
@@ -65,9 +76,9 @@ class Delays(Stage):
             return Decision()
         self._most = FIRED_AT_ONCE_MAX
         key, value = next(held for held in self._state.scan(b"") if why_not_read(held[1]) is None)
-        stood = Received("delays", 0, 0, key[8:].partition(b"\0")[0], _body(value), (), now_ms)
+        stood = Received("delays", 0, 0, key[8:].partition(b"\0")[0], _body(value), _trace(value), now_ms)
         letters = put_aside(stood, "delay", reason, now_ms)
-        return Decision(letters.publish, [Write(key, None)])
+        return Decision(letters.publish, [Write(key, None)], tenant_in(stood.headers))
 
     def tick(self, now_ms: int) -> Decision:
         decision = Decision()
@@ -112,9 +123,13 @@ def _held(delay: Delay, trace: Headers) -> bytes:
 
 
 def _release(value: bytes) -> tuple[Delay, Headers]:
-    *lines, body = codec.unsealed(value).split(b"\n")
-    pairs = (line.partition(b":") for line in lines if line)
-    return codec.decode("delays", body), tuple((name.decode(), value) for name, _, value in pairs)
+    value = codec.unsealed(value)
+    return codec.decode("delays", _body(value)), _trace(value)
+
+
+def _trace(value: bytes) -> Headers:
+    pairs = (line.partition(b":") for line in value.split(b"\n")[:-1] if line)
+    return tuple((name.decode(), text) for name, _, text in pairs)
 
 
 def _body(value: bytes) -> bytes:

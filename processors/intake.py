@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from processors.app import App
+from processors.aside import claimed_tenant
 from processors.blob import as_data
 from processors.budget import BUDGET_SIGNAL, budget_in, strictest
 from processors.limits import LIMITS, Limits
@@ -49,7 +50,8 @@ class Intake(Stage):
                 return self._request(record, now_ms)
             return _signal(codec.decode(record.topic, record.value), record, now_ms)
         except BadRecord as bad:
-            return Decision([dead_letter(record, "intake", str(bad), now_ms)])
+            letter = dead_letter(record, "intake", str(bad), now_ms)
+            return Decision([letter], tenant=claimed_tenant(record))
 
     def _weigh(self, record: Received) -> None:
         size = len(record.value or b"")
@@ -73,7 +75,8 @@ class Intake(Stage):
             why = _why_not(request, error)
             problem = Problem(type="BadInput", message=why, retryable=False)
             rejected = Publish("events", task, Rejected(**facts, problem=problem))
-            return Decision([rejected, dead_letter(record, "intake", why, now_ms, task)])
+            letter = dead_letter(record, "intake", why, now_ms, task)
+            return Decision([rejected, letter], tenant=request.tenant)
         submitted = Submitted(
             **facts,
             version=workflow.version,

@@ -91,6 +91,19 @@ class LiveTasks:
             self._tasks.move_to_end(task)
         return live
 
+    def tenant_of(self, task: str) -> str | None:
+        """Return the open task's tenant, "" if it has none; None if no such task is open, or can be read."""
+        if (live := self._tasks.get(task)) is not None:
+            return live.performance.submitted.tenant or ""
+        first = self._state.get(journal_key(task, 0))
+        if first is None:
+            return None
+        try:
+            begun: Submitted = codec.decode("events", codec.unsealed(first).partition(b"\n")[2])
+        except BadRecord:
+            return None
+        return begun.tenant or ""
+
     def keep(self, live: Live) -> None:
         self._tasks[live.performance.task_id] = live
         if len(self._tasks) > self._most:

@@ -13,7 +13,7 @@ The state, so that a crash in between loses nothing:
 from collections.abc import Callable, Iterator
 
 from processors.journal import task_of
-from topics.flow import Decision, Publish, State, Write
+from topics.flow import Decision, Plain, Publish, State, Write
 from topics.records import CallModel, CallTool, Delay, RecordsLost, TimerFired
 
 CALLS = frozenset({"model-calls", "tool-calls"})
@@ -87,7 +87,7 @@ class Losses:
 
     def _entry(self, topic: str) -> Write:
         before_ms, last = self._open[topic]
-        return Write(_key(topic), b"%d %b" % (before_ms, last))
+        return Plain(_key(topic), b"%d %b" % (before_ms, last))  # it is of no tenant
 
 
 def _key(topic: str) -> bytes:

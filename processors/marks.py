@@ -1,14 +1,16 @@
 """What conduct remembers of tasks that are no more, and forgets after a week or two.
 
     E week task  ─▶  how it ended: so that the same id does not start again, or is not rejected again;
-                     and what it heard, so that a copy of a signal that it took is no dead letter
+                     what it heard, so that a copy of a signal that it took is no dead letter; and its
+                     tenant, with whose key the dead letter of a signal that came too late is sealed
 
 With a mark goes all that is left of its task: its status, and what a zombie may have written of its journal,
 which at least once nobody fences.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice, takewhile
+from urllib.parse import quote, unquote
 
 from processors.journal import journal_key
 from topics.contracts import DAY_MS
@@ -27,6 +29,9 @@ CHILD = b"child"
 
 REJECTED = b"rejected"
 """The mark of a task that never began: it is told once, and its id may start one."""
+
+_OF = b"@"
+"""Before the tenant in a mark. The ids of what was heard are hexadecimal."""
 
 PURGED_AT_ONCE_MAX = 200
 """A week's marks are due at once: some go with each batch, in all many times as fast as they came."""
@@ -48,8 +53,21 @@ class Marks:
 
     def has_heard(self, task: str, signal: str, now_ms: int) -> bool:
         """Return whether the task took this answer, signal or cancellation before it ended."""
-        found = (self._state.get(_key(_week(now_ms) + each, task)) for each in COUNTING)
-        return any(signal.encode() in mark.split(b" ")[1:] for mark in found if mark is not None)
+        return any(signal.encode() in words for words in self._words(task, now_ms))
+
+    def tenant_of(self, task: str, now_ms: int) -> str | None:
+        """Return the tenant of a task that ended, "" if it had none; None if no such task is known."""
+        tenant = None
+        for words in self._words(task, now_ms):
+            tenant = next((unquote(word[1:]) for word in words if word.startswith(_OF)), "")
+        return tenant
+
+    def _words(self, task: str, now_ms: int) -> Iterator[list[bytes]]:
+        """Yield what stands behind how the task ended, in each of its marks."""
+        for week in COUNTING:
+            found = self._state.get(_key(_week(now_ms) + week, task))
+            if found is not None and not found.startswith(REJECTED):
+                yield found.split(b" ")[1:]
 
     def has_ended(self, task: str, now_ms: int) -> bool:
         marks = self.of(task, now_ms)
@@ -70,9 +88,10 @@ class Marks:
         self.due_ms = now_ms if len(marks) == PURGED_AT_ONCE_MAX else now_ms + PURGE_EVERY_MS
 
 
-def mark(task: str, how: bytes, now_ms: int, heard: Iterable[str] = ()) -> Write:
+def mark(task: str, how: bytes, now_ms: int, heard: Iterable[str] = (), tenant: str = "") -> Write:
     """`heard` are the ids of signals as `heard_as` has them."""
-    return Plain(_key(_week(now_ms), task), b" ".join((how, *map(str.encode, heard))))
+    of = (_OF + quote(tenant, safe="").encode(),) if tenant else ()
+    return Plain(_key(_week(now_ms), task), b" ".join((how, *map(str.encode, heard), *of)))
 
 
 def _week(now_ms: int) -> int:
@@ -80,4 +99,4 @@ def _week(now_ms: int) -> int:
 
 
 def _key(week: int, task: str = "") -> bytes:
-    return b"E" + week.to_bytes(4) + task.encode()
+    return b"E" + max(week, 0).to_bytes(4) + task.encode()

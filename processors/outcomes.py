@@ -19,10 +19,17 @@ from processors.parking import PUT_ASIDE
 from processors.step import Step
 from topics import codec
 from topics.errors import BadInput, StepError
-from topics.records import AttemptFailed, CallModel, Critique, Problem, StepFailed, StepSucceeded
+from topics.flow import Publish, Received, dead_letter
+from topics.records import AttemptFailed, CallModel, Critique, Event, Problem, StepFailed, StepSucceeded
 
 if TYPE_CHECKING:
     from processors.performance import Performance
+
+
+def letters_of(event: Event, record: Received, now_ms: int) -> list[Publish]:
+    """Return the dead letter of a step that failed for good."""
+    reason = letter_reason(event) if isinstance(event, StepFailed) else None
+    return [] if reason is None else [dead_letter(record, "conduct", reason, now_ms, event.task)]
 
 
 def letter_reason(event: StepFailed) -> str | None:

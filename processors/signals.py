@@ -19,7 +19,10 @@ from processors.step import Step
 from topics import codec
 from topics.errors import BadInput
 from topics.flow import Publish, Received, dead_letter
-from topics.records import Signal, SignalReceived
+from topics.records import Answered, CancelRequested, Delay, Signal, SignalReceived
+
+EARLY_MS = 2_000
+"""A signal that comes before its task waits so long, once: `tasks` and `signals` are read side by side."""
 
 Accepted = Callable[[Step, Any, SignalReceived], Any]
 """What a step makes of a signal's value."""
@@ -86,3 +89,9 @@ def refused(signal: SignalReceived, reason: str, now_ms: int) -> Publish:
     key, value = signal.task.encode(), codec.encode(sent)
     stood = Received(**signal.origin.model_dump(), key=key, value=value, headers=(), timestamp_ms=now_ms)
     return dead_letter(stood, "conduct", reason, now_ms, signal.task)
+
+
+def once_more(event: Answered | SignalReceived | CancelRequested, now_ms: int) -> Delay:
+    later = event.model_copy(update={"early": True})
+    name = f"{event.kind} {event.id}"  # timers are named by numbers, which a signal's id may be too
+    return Delay(task=event.task, id=name, due_ms=now_ms + EARLY_MS, topic="events", record=later)

@@ -14,7 +14,7 @@ process derives a key of its own from a random salt (HKDF, RFC 5869) and counts:
 
 import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -105,16 +105,23 @@ class Keys:
         found = KeyFile.read(self._path)
         every = (found.keys, *found.tenants.values())
         self._keys = {name: key for keys in every for name, key in keys.items()}
-        self._newest = {tenant: list(keys)[-1] for tenant, keys in found.tenants.items() if keys}
+        self._newest: dict[str | None, str] = {
+            tenant: list(keys)[-1] for tenant, keys in found.tenants.items() if keys
+        }
         self._default = list(found.keys)[-1]
 
     def _version(self) -> tuple[int, int]:
         stat = self._path.stat()
         return stat.st_mtime_ns, stat.st_size
 
+    @property
+    def tenants(self) -> Collection[str | None]:
+        """Those that have keys of their own."""
+        return self._newest.keys()
+
     def newest(self, tenant: str | None) -> str:
         """The id of the key that seals for a tenant, or for nobody in particular."""
-        return self._newest.get(tenant or "", self._default)
+        return self._newest.get(tenant, self._default)
 
     def cipher(self, key_id: str, salt: bytes) -> AESGCM:
         """Raises `LookupError` for a key that is not here."""

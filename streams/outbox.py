@@ -33,6 +33,7 @@ from topics.flow import (
     Write,
     dead_letter,
     is_moved,
+    of_tenant,
     tenant_in,
     trace_of,
 )
@@ -99,7 +100,7 @@ class Outbox:
         passed = () if cause is None or cause.headers in _ONLY_OURS else trace_of(cause)
         if decision.tenant is not None:
             passed = _on_behalf_of(decision.tenant, passed)
-        records = [self._outgoing(publish, cause, passed) for publish in decision.publish]
+        records = [self._outgoing(publish, cause, passed, decision.tenant) for publish in decision.publish]
         writes = decision.write
         if writes:
             assert changelog is not None, "a stage without a changelog has no state to write"
@@ -140,11 +141,13 @@ class Outbox:
                 return
         self.add(Decision([dead_letter(cause, stage, problem.message, now_ms)]), cause)
 
-    def _outgoing(self, publish: Publish, cause: Received | None, passed: Headers) -> Outgoing:
+    def _outgoing(
+        self, publish: Publish, cause: Received | None, passed: Headers, tenant: str | None
+    ) -> Outgoing:
         key = publish.key.encode()
         partition = self._partition(key, cause) if publish.partition is None else publish.partition
         to = _target(self._settings.topic(publish.topic), partition)
-        value, headers = _body(publish, passed)
+        value, headers = _body(publish, passed, tenant)
         if publish.topic != "dead-letters" and codec.too_deep(value or b"", RECORD_DEPTH_MAX):
             raise TooLarge(
                 f"a record nested deeper than {RECORD_DEPTH_MAX} could not be read from {to.topic!r}"
@@ -175,17 +178,20 @@ class Outbox:
 
 def _on_behalf_of(tenant: str, passed: Headers) -> Headers:
     others = tuple(header for header in passed if header[0] != TENANT)
-    return (*others, (TENANT, tenant.encode())) if tenant else others
+    return (*others, *of_tenant(tenant))
 
 
-def _body(publish: Publish, passed: Headers) -> tuple[bytes | None, list[tuple[str, bytes]]]:
+def _body(
+    publish: Publish, passed: Headers, tenant: str | None
+) -> tuple[bytes | None, list[tuple[str, bytes]]]:
     if isinstance(publish.value, Record):
         own = publish.headers or passed
         try:
             return codec.encode(publish.value), [codec.CONTENT_TYPE, *own]
         except PydanticSerializationError as error:
             raise NoText(f"it can't be written to {publish.topic!r}: {error}") from None
-    return publish.value, list(publish.headers)
+    own = publish.headers  # a dead letter's are those of the record, which may not know the tenant
+    return publish.value, list(own if tenant is None else _on_behalf_of(tenant, own))
 
 
 @cache

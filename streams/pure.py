@@ -36,6 +36,7 @@ from streams.restore import open_restored
 from streams.settings import Settings
 from streams.state import Empty, Store
 from streams.static_member import static_member
+from streams.tenants import tenants_for
 from streams.writing_back import WritingBack
 from topics import contracts
 from topics.descriptions import is_ctrl_c
@@ -198,6 +199,7 @@ class PureRunner:
         self._local = local
         self._stage = stage
         self._settings = settings
+        self._tenants = tenants_for(settings, stage.name)
         self._member = static_member(settings, stage.name, worker)
         self._metrics = metrics
         self._failures = FailureLog(sealed=settings.encryption_keys is not None)
@@ -238,7 +240,9 @@ class PureRunner:
         """`run` returns when the batch in hand is committed."""
         self._stopping = True
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        if self._tenants is not None:
+            await self._tenants.close()
 
     # ------------------------------------------------------------ the loop
 
@@ -247,6 +251,8 @@ class PureRunner:
             if self.name == "conduct" and self._partitions and time.monotonic() >= self._topics_due_s:
                 await self._compare_topics(group)
             batch, fetched_as = await self._fetch(group)
+            if self._tenants is not None:
+                batch = await self._tenants.named(batch)
             async with self._turn:
                 if group.membership is fetched_as:
                     await self._handle(group, batch)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
@@ -11,26 +11,59 @@ from streams.reader import Reader
 from streams.settings import Settings
 from topics import codec
 from topics.errors import BadRecord
+from topics.flow import Received
 from topics.records import Status
 
 log = logging.getLogger(__name__)
 
 
+class StatusLog:
+    """Hands each record of `status` to `keep`, once: each look reads only what is new. One look at a time."""
+
+    def __init__(self, settings: Settings, keep: Callable[[Received], None]) -> None:
+        self._settings = settings
+        self._keep = keep
+        self._reader: Reader | None = None
+        self._read_to: dict[TopicPartition, int] = {}
+
+    async def catch_up(self, task: str | None = None) -> None:
+        """Read what is new about all tasks, or about those on the partition of one."""
+        reader = await self._connected()
+        places = reader.partitions("status") if task is None else [reader.partition_of("status", task)]
+        ends = await reader.ends(places)
+        new = [place for place in places if place not in self._read_to]
+        if new:
+            self._read_to |= await reader.beginnings(new)
+        async for record in reader.read({place: self._read_to[place] for place in places}, ends):
+            if record.key is not None:
+                self._keep(record)
+        self._read_to |= ends
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            await self._reader.__aexit__(None, None, None)
+            self._reader = None
+
+    async def _connected(self) -> Reader:
+        """A reader that found no topics knows none that are made later: the next look gets a new one."""
+        if self._reader is None or not self._reader.exists("status"):
+            await self.close()
+            self._reader = await Reader(self._settings).__aenter__()
+        return self._reader
+
+
 class StatusTable:
-    """The compacted topic `status`, read once and then kept up to date: each look reads only what is new."""
+    """The last status of each task."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._reader: Reader | None = None
+        self._log = StatusLog(settings, lambda record: self._keep(record.key or b"", record.value))
         self._lock = asyncio.Lock()
         self._values: dict[bytes, bytes] = {}
         self._told: set[bytes] = set()
-        self._read_to: dict[TopicPartition, int] = {}
 
     async def get(self, task: str) -> Status | None:
         async with self._lock:
-            reader = await self._connected()
-            await self._catch_up(reader, [reader.partition_of("status", task)])
+            await self._log.catch_up(task)
             value = self._values.get(task.encode())
         return None if value is None else codec.decode("status", value)
 
@@ -51,33 +84,13 @@ class StatusTable:
         return status
 
     async def close(self) -> None:
-        if self._reader is not None:
-            await self._reader.__aexit__(None, None, None)
-            self._reader = None
+        await self._log.close()
 
     @asynccontextmanager
     async def _up_to_date(self) -> AsyncGenerator[None]:
         async with self._lock:
-            reader = await self._connected()
-            await self._catch_up(reader, reader.partitions("status"))
+            await self._log.catch_up()
             yield
-
-    async def _connected(self) -> Reader:
-        """A reader that found no topics knows none that are made later: the next look gets a new one."""
-        if self._reader is None or not self._reader.exists("status"):
-            await self.close()
-            self._reader = await Reader(self._settings).__aenter__()
-        return self._reader
-
-    async def _catch_up(self, reader: Reader, places: list[TopicPartition]) -> None:
-        ends = await reader.ends(places)
-        new = [place for place in places if place not in self._read_to]
-        if new:
-            self._read_to |= await reader.beginnings(new)
-        async for record in reader.read({place: self._read_to[place] for place in places}, ends):
-            if record.key is not None:
-                self._keep(record.key, record.value)
-        self._read_to |= ends
 
     def _keep(self, key: bytes, value: bytes | None) -> None:
         if value is None:

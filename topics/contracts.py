@@ -107,7 +107,15 @@ QUESTIONS = Topic(
 RESULTS = Topic(
     "results", "how each task ended", Result, ("conduct",), ("outside",), retention_ms=30 * DAY_MS
 )
-STATUS = Topic("status", "where each task stands", Status, ("conduct",), ("outside",), cleanup="compact")
+STATUS = Topic(
+    "status",
+    "where each task stands",
+    Status,
+    ("conduct",),
+    ("outside",),
+    cleanup="compact",
+    followed_by=("intake",),
+)
 DEAD_LETTERS = Topic(
     "dead-letters",
     "what could not be processed: the bytes as they came, the reason in the headers",

@@ -59,6 +59,10 @@ def tenant_in(headers: Iterable[tuple[str, bytes]]) -> str | None:
     return next((value.decode(errors="replace") for name, value in headers if name == TENANT), None)
 
 
+def of_tenant(tenant: str) -> Headers:
+    return ((TENANT, tenant.encode()),) if tenant else ()
+
+
 def is_moved(record: Received) -> bool:
     return any(name == MOVED for name, _ in record.headers)
 

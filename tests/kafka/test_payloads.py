@@ -25,8 +25,10 @@ from tests.kafka.conftest import worker_environment
 from tests.kafka.payloads.app import MB, piece
 from tests.streams.keyfiles import key_file
 from topics import codec
-from topics.envelope import is_sealed
+from topics.contracts import ALL
+from topics.envelope import is_sealed, unpack
 from topics.errors import UnknownName
+from topics.flow import Received
 from topics.records import Status, TaskRequest
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +216,42 @@ async def test_without_its_key_a_tenants_task_can_not_be_read_again_and_others_c
         records = await records_of(settings, Range(topic))
         readable = {(r.key or b"").decode() for r in records if not is_sealed(r.value)}
         assert readable <= {"ours"}, topic
+
+
+async def test_what_others_send_without_the_tenant_is_sealed_for_it_by_the_first_stage(vault: Place) -> None:
+    """Another producer answers and signals a tenant's task, in clear and without a header."""
+    await vault.work()
+    await send_in_clear(vault, "tasks", {"id": "t", "workflow": "keeping", "input": SECRET, "tenant": "acme"})
+    [question] = (await vault.waiting("t")).questions
+    answer = {"kind": "answer", "task": "t", "step": question.step, "value": SECRET}
+    signal = {"kind": "signal", "task": "t", "name": "go on", "value": SECRET}
+    await send_in_clear(vault, "signals", answer)
+    await send_in_clear(vault, "signals", signal)
+    assert (await vault.client.result("t", PATIENCE_S)).result == f"{SECRET} and {SECRET}"
+    await send_in_clear(vault, "signals", signal | {"id": "late"})
+    async with asyncio.timeout(PATIENCE_S):
+        while len(await records_of(vault.settings, Range("dead-letters"))) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    shredded = vault.settings.model_copy(
+        update={"encryption_keys": key_file(vault.folder / "shredded.json", "one")}
+    )
+    kept = {topic.name for topic in ALL} - {"tasks", "signals"}
+    records = {topic: await records_of(shredded, Range(topic)) for topic in kept}
+    assert [
+        t for t, found in records.items() if any(SECRET.encode() in (r.value or b"") for r in found)
+    ] == []
+    letters = records["dead-letters"]
+    assert all(key_id_of(letter) == "acme-1" for letter in letters)
+
+
+async def send_in_clear(place: Place, topic: str, value: dict[str, Any]) -> None:
+    clear = place.settings.model_copy(update={"encryption_keys": None})
+    await feed(clear, [Copy(topic, None, b"t", json.dumps(value).encode(), ())])
+
+
+def key_id_of(record: Received) -> str | None:
+    envelope = unpack(record.value or b"")
+    return envelope.key_id if envelope is not None else None
 
 
 async def test_what_a_worker_has_no_key_for_is_a_dead_letter_until_it_gets_it(vault: Place) -> None:

@@ -90,6 +90,16 @@ def test_the_trace_goes_on_with_what_was_delayed() -> None:
     assert held.tick(NOW_MS + 1) == [fires(timer(NOW_MS + 1), trace)]
 
 
+def test_what_can_not_be_fired_is_put_aside_for_its_tenant() -> None:
+    held, tenant = Held(), (("segue-tenant", b"acme"),)
+    held.take(timer(NOW_MS + 1), tenant)
+    assert held.stage.put_aside(None, "why", NOW_MS) == Decision()
+    decision = held.stage.put_aside(None, "why", NOW_MS)
+    assert decision is not None
+    assert decision.tenant == "acme"
+    assert decision.publish[0].headers[0] == tenant[0]
+
+
 def test_a_redelivered_delay_is_held_once() -> None:
     held = Held()
     assert held.take(timer(NOW_MS + 1)) == held.take(timer(NOW_MS + 1))
