@@ -376,7 +376,7 @@ async def test_what_is_too_large_or_no_id_is_refused(settings: Settings, put: Pu
             await client.signal("t", "s", "x" * 1_000_000)
         with pytest.raises(BadInput, match="id: "):
             await client.start("w", id="a\nb")
-        with pytest.raises(BadInput, match="JSON can't hold it"):
+        with pytest.raises(BadInput, match="JSON can't hold"):
             await client.start("w", object())
 
 
