@@ -30,6 +30,7 @@ COUNTED = {
     'segue_critiques_total{route="rank",candidate="openai:large"}': 1,
     'segue_dead_letters_total{stage="intake",topic="tasks"}': 1,
     'segue_fallbacks_total{route="search",from="hotels.search",to="hotels.browse"}': 1,
+    'segue_lost_records_total{stage="tool",topic="tool-calls"}': 3,
     'segue_questions_asked_total{workflow="book"}': 1,
     'segue_questions_closed_total{reason="answered"}': 1,
     'segue_retries_total{route="search",candidate="hotels.search"}': 1,
@@ -78,6 +79,7 @@ def test_the_counters_are_a_fold_over_what_was_published() -> None:
 def test_what_alerts_watch_is_there_from_the_start_so_that_the_first_is_a_rise() -> None:
     found = samples(Metrics(APP))
     assert found['segue_dead_letters_total{stage="conduct",topic="events"}'] == 0
+    assert found['segue_lost_records_total{stage="tool",topic="tool-calls"}'] == 0
     assert found['segue_tasks_parked_total{workflow="book"}'] == 0
     assert found['segue_fallbacks_total{route="rank",from="openai:large",to="ollama:small"}'] == 0
 
