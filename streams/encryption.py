@@ -59,6 +59,12 @@ CLEAR = (
     "set SEGUE_CLEAR_UNTIL of all workers to a time that is a little ahead, and replay it before that"
 )
 
+CLEAR_ENTRY = (
+    "it is not encrypted, though those who write this topic have keys: if it was written before they had, "
+    "set SEGUE_CLEAR_UNTIL of all workers to the time at which the last of them had got its keys, and delete "
+    "the stage's folder of state, so that it is restored anew"
+)
+
 
 KeyId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
 Key = Annotated[Base64Bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
@@ -202,6 +208,15 @@ class Keys:
             headers = tuple((n, value.why.encode() if is_sealed(h) else h) for n, h in record.headers)
             return record._replace(value=value, headers=headers)
         return record._replace(value=value, headers=self._clear(record))
+
+    def believes(self, changelog: str, key: bytes, value: bytes | None, timestamp_ms: int) -> bool:
+        """Whether an entry of a changelog counts: it is sealed, or need not be, or is from before the keys.
+
+        What was deleted bears no seal: that is believed.
+        """
+        if value is None or is_sealed(value) or timestamp_ms < self._clear_until_ms:
+            return True
+        return key.startswith(contracts.BY_NAME[changelog].plain)
 
     def _clear(self, record: Received) -> Headers:
         """With the content type of what was inside; none if it had none."""

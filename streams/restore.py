@@ -18,12 +18,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from processors.preview import duration
 from streams.clock import now_ms
+from streams.encryption import CLEAR_ENTRY, keys_of
 from streams.settings import Settings
 from streams.state import Changelog, Store, fitting_store
 from streams.topic_ids import topic_id
@@ -73,6 +75,7 @@ async def open_restored(
     """
     begun_ms, topic = now_ms(), settings.topic(changelog)
     changelogs = await _changelogs(settings, changelog, paths)
+    believed = Believed(settings, changelog)
     behind: dict[int, Store] = {}
     try:
         for number, place in ((number, TopicPartition(topic, number)) for number in paths):
@@ -86,7 +89,7 @@ async def open_restored(
             else:
                 behind[number] = store
         if behind:
-            async for number in _caught_up(settings, topic, changelogs, behind, begun_ms, report):
+            async for number in _caught_up(settings, topic, changelogs, behind, begun_ms, report, believed):
                 yield number, behind.pop(number)
     finally:
         for store in behind.values():
@@ -115,6 +118,7 @@ async def _caught_up(
     behind: Mapping[int, Store],
     begun_ms: int,
     report: Report,
+    believed: "Believed",
 ) -> AsyncIterator[int]:
     isolation = "read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted"
     remaining = {number: changelogs[number].end - store.offset for number, store in behind.items()}
@@ -124,7 +128,7 @@ async def _caught_up(
         while left:
             number = left[0]
             store = behind[number]
-            if not await _advanced(reader, TopicPartition(topic, number), store, begun_ms):
+            if not await _advanced(reader, TopicPartition(topic, number), store, begun_ms, believed):
                 left.rotate(-1)
                 continue
             remaining[number] = max(0, changelogs[number].end - store.offset)
@@ -136,7 +140,9 @@ async def _caught_up(
     progress.end()
 
 
-async def _advanced(reader: AIOKafkaConsumer, place: TopicPartition, store: Store, begun_ms: int) -> bool:
+async def _advanced(
+    reader: AIOKafkaConsumer, place: TopicPartition, store: Store, begun_ms: int, believed: "Believed"
+) -> bool:
     """Applies the next records; False if there are none yet."""
     if reader.assignment() != {place}:
         reader.assign([place])
@@ -146,9 +152,30 @@ async def _advanced(reader: AIOKafkaConsumer, place: TopicPartition, store: Stor
     offset = await reader.position(place)
     if offset == store.offset:
         return False
-    writes = [(record.key or b"", record.value) for record in batch.get(place, [])]
+    writes = [(record.key or b"", record.value) for record in batch.get(place, []) if believed(record)]
     store.restore(writes, store.mark._replace(offset=offset, at_ms=begun_ms))
     return True
+
+
+class Believed:
+    """Says of each entry of a changelog whether it counts; where keys are set, one in clear may be forged."""
+
+    def __init__(self, settings: Settings, changelog: str) -> None:
+        self._keys = keys_of(settings)
+        self._changelog = changelog
+        self._told = False
+
+    def __call__(self, record: Any) -> bool:
+        if self._keys is None:
+            return True
+        key = record.key or b""
+        if self._keys.believes(self._changelog, key, record.value, record.timestamp):
+            return True
+        if not self._told:
+            self._told = True
+            place = (record.topic, record.partition, record.offset)
+            log.error("the entry at %s/%d/%d, and others like it, is left out: %s", *place, CLEAR_ENTRY)
+        return False
 
 
 class Progress:

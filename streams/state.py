@@ -30,7 +30,7 @@ from rocksdict import (
 )
 
 from streams.disk import StateFailed, failed, is_refusal
-from topics.contracts import TOMBSTONES_KEPT_MS
+from topics.contracts import OF_THE_ENGINE, TOMBSTONES_KEPT_MS
 from topics.errors import Unavailable
 from topics.flow import Write
 
@@ -55,8 +55,8 @@ _MARK = b"\x00"
 
 _ENTRY = b"\x01"
 
-ENGINE = b"\xff"
-"""The keys of the engine's own entries begin with it: stages that scan all of their state don't see them."""
+ENGINE = OF_THE_ENGINE
+"""Before the keys of the engine's own entries: stages that scan all of their state don't see them."""
 
 
 class Changelog(NamedTuple):

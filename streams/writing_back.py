@@ -10,6 +10,7 @@ meanwhile waits for its end, and one that crashed here begins again.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.batches import Outgoing
 from streams.clock import now_ms
+from streams.encryption import keys_of
 from streams.losses import handled_up_to
 from streams.positions import Committed
 from streams.producer import Ends, Producer
@@ -25,6 +27,9 @@ from streams.settings import Settings
 from streams.state import Changelog, Mark, Store, open_store
 
 log = logging.getLogger(__name__)
+
+NEVER_MS = sys.maxsize
+"""The time of an entry that no `SEGUE_CLEAR_UNTIL` covers."""
 
 WRITTEN_S_MAX = 300.0
 """About a gigabyte; brokers allow transactions of up to 15 minutes (`transaction.max.timeout.ms`)."""
@@ -39,6 +44,7 @@ class WritingBack:
         self._settings = settings
         self._transactional_id = f"{settings.group(stage)}-{worker}-restore"
         self._committed = committed
+        self._keys = keys_of(settings)
 
     async def __call__(self, path: Path, place: TopicPartition, found: Changelog) -> Changelog:
         """The changelog as it is then; `found` as it was, empty."""
@@ -69,7 +75,8 @@ class WritingBack:
         return tp.topic.removeprefix(self._settings.prefix)
 
     async def _written(self, store: Store, place: TopicPartition, found: Changelog) -> Changelog:
-        records = [Outgoing(place, *entry, [], is_state=True) for entry in store.all()]
+        entries = (self._sealed(self._name(place), *entry) for entry in store.all())
+        records = [Outgoing(place, *entry, [], is_state=True) for entry in entries]
         begun_ms = now_ms()
         ends = await self._write(records, begun_ms)
         end = ends.get(place, 0)
@@ -79,6 +86,12 @@ class WritingBack:
             *(place.topic, len(records), place.partition),
         )
         return found._replace(end=end)
+
+    def _sealed(self, changelog: str, key: bytes, value: bytes) -> tuple[bytes, bytes]:
+        """What this disk has in clear is from before the keys: nobody would believe it on a new changelog."""
+        if self._keys is None or self._keys.believes(changelog, key, value, NEVER_MS):
+            return key, value
+        return key, self._keys.seal(changelog, key, value, None)
 
     async def _write(self, records: list[Outgoing], at_ms: int) -> Ends:
         transactional = self._settings.guarantee == "exactly_once"

@@ -43,6 +43,9 @@ RECORD_BYTES_MAX = 1_000_000
 PAYLOAD_BYTES_MAX = 900_000
 """The largest input, argument, question or result: the records that carry it have the rest of a megabyte."""
 
+OF_THE_ENGINE = b"\xff"
+"""The keys of the engine's own entries in a stage's state begin with it."""
+
 DEAD_LETTER_BYTES_MAX = 16 * 1024 * 1024
 """A record that is too large for its topic must still fit here, whole."""
 
@@ -63,6 +66,8 @@ class Topic:
     """Stages that read all of it, each worker for itself, beside what their group shares out."""
     beside: bool = False
     """Written as things happen, outside of any commit: it may be lost, or come twice, and no task minds."""
+    plain: tuple[bytes, ...] = ()
+    """How the keys of a changelog's entries begin that hold nothing of any record (`topics.flow.Plain`)."""
 
 
 _Kinds = Field(discriminator="kind")
@@ -132,9 +137,16 @@ CONDUCT_STATE = Topic(
     ("conduct",),
     ("conduct",),
     cleanup="compact",
+    plain=(b"P", b"E", b"L", b"B", b"O", b"T", b"V", b"W", OF_THE_ENGINE),
 )
 DELAY_STATE = Topic(
-    "delay-state", "changelog of what is not yet due", None, ("delay",), ("delay",), cleanup="compact"
+    "delay-state",
+    "changelog of what is not yet due",
+    None,
+    ("delay",),
+    ("delay",),
+    cleanup="compact",
+    plain=(OF_THE_ENGINE,),
 )
 OUTCOMES = Topic(
     "outcomes",

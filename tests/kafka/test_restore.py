@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.encryption import keys_of
 from streams.provision import provision
 from streams.restore import open_restored
 from streams.settings import Settings
+from tests.streams.keyfiles import key_file
 
 CHANGELOG = "conduct-state"
 
@@ -104,3 +107,21 @@ async def test_a_checkpoint_of_a_topic_that_was_deleted_and_made_again_is_not(
     await put(changelog, 0, (b"new", b"1"))
     assert await restored(changelog, tmp_path, partitions=1) == [(0, {b"new": b"1"})]
     assert ["is that of another topic" in message for message in rebuilt(caplog)] == [True]
+
+
+async def test_an_entry_in_clear_is_left_out_where_keys_are_set(
+    changelog: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be forged; what holds nothing of a record is never sealed, and what is from before was not."""
+    sealing = changelog.model_copy(update={"encryption_keys": key_file(tmp_path / "keys", "one")})
+    keys = keys_of(sealing)
+    assert keys is not None
+    sealed = keys.seal(CHANGELOG, b"Jt\0", b"true", None)
+    await put(changelog, 0, (b"Jt\0", sealed), (b"Jt\0", b"forged"), (b"Ju\0", b"forged"), (b"Bt", b""))
+    await put(changelog, 1, (b"Bu", b""), (b"gone", sealed), (b"gone", None))
+    expected = {0: {b"Jt\0": sealed, b"Bt": b""}, 1: {b"Bu": b""}}
+    assert dict(await restored(sealing, tmp_path / "a")) == expected
+    [told] = [record.getMessage() for record in caplog.records if "is left out" in record.getMessage()]
+    assert "set SEGUE_CLEAR_UNTIL of all workers" in told
+    until = sealing.model_copy(update={"clear_until": datetime.now(UTC) + timedelta(hours=1)})
+    assert dict(await restored(until, tmp_path / "b"))[0][b"Ju\0"] == b"forged"

@@ -14,6 +14,7 @@ from tests.driver import START_MS
 from tests.streams.keyfiles import key_file
 from tests.streams.sealed import Sealed, key_id
 from topics import contracts
+from topics.envelope import is_sealed
 from topics.flow import TENANT, Headers, Plain, tenant_in
 from topics.records import RecordsLost
 from topics.tokens import Tokens
@@ -201,3 +202,25 @@ def test_tokens_are_the_tenants(file: Path) -> None:
     tokens = Tokens(task="t", begun_ms=START_MS, at_ms=START_MS, **told)
     value, _ = enveloped(Keys(file), "tokens", b"t", tokens, "acme")
     assert key_id(value) == "acme-1"
+
+
+def test_only_what_holds_nothing_of_a_record_is_plain_on_changelogs(file: Path) -> None:
+    """So that a restore may leave out all other entries in clear."""
+    driver = Sealed(file, app=SMALL, limits=Limits(busy_tasks_max=1, open_tasks_per_tenant_max=1))
+    for number in range(3):
+        driver.submit("has_a_bug" if number else "listens", None if not number else "x", f"t{number}")
+    driver.hear()
+    lost = RecordsLost(topic="tool-calls", before_ms=driver.now_ms, at_ms=driver.now_ms)
+    driver.put("events", b"", enveloped(driver.keys, "events", b"", lost, None)[0])
+    driver.run()
+    written = [(changelog, write) for changelog, write in driver.writes]
+    for case in CASES:
+        written += played(file, case).writes
+    kinds: dict[bool, set[tuple[str, bytes]]] = {True: set(), False: set()}
+    for changelog, write in written:
+        if write.value is not None:
+            kinds[is_sealed(write.value)].add((changelog, write.key[:1]))
+            assert driver.keys.believes(changelog, write.key, write.value, START_MS), write
+            assert driver.keys.believes(changelog, write.key, b"forged", START_MS) != is_sealed(write.value)
+    assert kinds[True] == {("conduct-state", b"J"), ("delay-state", b"\0")}
+    assert {first for _, first in kinds[False]} >= {b"P", b"E", b"L", b"B", b"O", b"T", b"W"}
