@@ -16,7 +16,6 @@ from functools import partial
 from mode import Service
 
 from processors.app import App
-from processors.declarations import check_loaded
 from processors.limits import Limits
 from streams.announcer import Announcer
 from streams.calls import CheckCalls, RouteCalls
@@ -64,7 +63,6 @@ class Worker(Service):
         unknown = sorted(set(stages) - set(ALL_STAGES))
         if unknown:
             raise BadInput(f"no stage {', '.join(unknown)}; there are: {', '.join(ALL_STAGES)}")
-        check_loaded(app)
         self.app = app
         self.settings = settings
         self.stages = tuple(stage for stage in stages if stage != "health" or app.circuits is not None)

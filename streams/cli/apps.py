@@ -15,7 +15,6 @@ from types import ModuleType
 import click
 
 from processors.app import App
-from processors.declarations import check_loaded
 from topics.descriptions import kind_of, text_of
 from topics.errors import BadInput, UnknownName
 
@@ -36,9 +35,7 @@ def find_app(given: str | None) -> App:
     if str(root) not in sys.path:
         sys.path.append(str(root))
     module = _imported(root, name, path)
-    app = _attribute(module, attribute) if attribute else _the_only_app(module)
-    check_loaded(app)
-    return app
+    return _attribute(module, attribute) if attribute else _the_only_app(module)
 
 
 def _module_name(given: str) -> tuple[Path, str]:

@@ -107,15 +107,13 @@ async def _answer(function: Callable[..., Any], arguments: dict[str, Any]) -> An
 
 
 async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
-    try:
-        parameters, output = tool.parameters, tool.output
-    except BadInput as error:
-        raise Permanent(f"tool {tool.name!r} has an annotation that has no JSON: {error}") from None
-    arguments = bind(f"tool {tool.name!r}", tool.signature.parameters.values(), parameters, call.arguments)
+    arguments = bind(
+        f"tool {tool.name!r}", tool.signature.parameters.values(), tool.parameters, call.arguments
+    )
     serve_as_current(call)
     returned = await _answer(tool.function, arguments)
     try:
-        answer = values_of(output).validate_returned(returned)
+        answer = values_of(tool.output).validate_returned(returned)
         json_of(answer)
         return answer
     except (ValidationError, BadInput) as error:

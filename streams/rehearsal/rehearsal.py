@@ -21,7 +21,6 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
 
 from processors.app import App, Workflow
-from processors.declarations import check_loaded
 from processors.durations import EPOCH, rounded_up_ms
 from processors.values import jsonable, values_of
 from streams.answers import check_answer, picked, question_for
@@ -80,7 +79,6 @@ class Rehearsal:
         crash_in: int | None = None,
         exactly_once: bool = True,
     ) -> None:
-        check_loaded(app)
         self._app = app
         self._stand_ins = StandIns(app, models or {}, tools or {})
         crashes = {} if crash_in is None else {crash_in: sys.maxsize}

@@ -14,7 +14,6 @@ from pydantic_ai.models.test import TestModel
 
 from processors.app import App, check, workflow
 from processors.choice import cheapest
-from processors.declarations import check_loaded
 from processors.routes import McpServer, ModelRoute, ToolRoute, tool
 from processors.schedules import Schedule
 from segue.agents import Durable
@@ -157,7 +156,7 @@ def test_a_tool_whose_values_can_not_travel_is_refused(declared: Any) -> None:
     routes = [ToolRoute("r", [declared], undo=declared.undo)]
     for options in ({"tools": [declared]}, {"routes": routes}):
         with pytest.raises(BadInput, match=r"test_declarations.py:\d+, in ") as refused:
-            check_loaded(App("x", workflows=[], **options))
+            App("x", workflows=[], **options)
         assert declared.name in str(refused.value) or ships.name in str(refused.value)
 
 
