@@ -118,14 +118,15 @@ class Stream:
 
     async def read(self) -> None:
         topic = self._settings.topic("results")
-        async with AIOKafkaConsumer(
+        consumer: Any = AIOKafkaConsumer(
             topic,
             bootstrap_servers=self._settings.bootstrap,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
-        ) as consumer:
+        )
+        async with consumer:
             while True:
-                batch: dict[Any, list[Any]] = await consumer.getmany(timeout_ms=POLL_MS)  # pyright: ignore[reportUnknownMemberType]
+                batch = await consumer.getmany(timeout_ms=POLL_MS)
                 now_s = time.monotonic()
                 for record in (record for records in batch.values() for record in records):
                     self._answered_s.setdefault(record.key.decode(), now_s)

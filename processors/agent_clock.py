@@ -30,7 +30,7 @@ class _TaskTime(datetime):
 
 def _by_task(outside: Callable[[], Any]) -> Callable[[], Any]:
     """`outside`, which draws a UUID, but from the task's randomness within a workflow."""
-    uuid = type(outside())
+    uuid = cast("Callable[..., Any]", type(outside()))
 
     def drawn() -> Any:
         playing = PLAYING.get(None)

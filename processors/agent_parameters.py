@@ -242,11 +242,12 @@ def _deps(agent: Any, deps: Any) -> Any:
     values = _values_of(agent.deps_type)
     dumped = values.write_as_given(deps)
     try:
-        arrives = type(values.read_data(dumped))
+        read: object = values.read_data(dumped)
     except ValidationError as error:
         raise BadInput(
             f"agent {agent.name!r}: its deps are not of its deps_type: {describe(error)}"
         ) from None
+    arrives = type(read)
     if arrives is not type(deps):
         given = type(deps).__name__
         raise BadInput(

@@ -84,7 +84,7 @@ def _plain(function: Callable[..., Any]) -> Any:
     """The function that was written, under decorators, in a partial, or in an object that can be called."""
     while isinstance(function, partial):
         function = function.func
-    plain = inspect.unwrap(function)
+    plain: object = inspect.unwrap(function)
     if hasattr(plain, "__code__") or hasattr(plain, "__func__"):
         return plain
     return getattr(type(plain), "__call__", plain)  # noqa: B004 - the method of an object that can be called

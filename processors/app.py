@@ -16,6 +16,7 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -382,7 +383,7 @@ def _by(kind: str, declared: Iterable[V], key: Callable[[V], K]) -> dict[K, V]:
     found: dict[K, V] = {}
     for each in declared:
         known_as = key(each)
-        check_name(kind, known_as[0] if isinstance(known_as, tuple) else known_as)
+        check_name(kind, cast("tuple[object, ...]", known_as)[0] if isinstance(known_as, tuple) else known_as)
         if known_as in found:
             raise BadInput(
                 f"the app has two {kind}s named {key(each)!r}: rename one, or give it a new version"

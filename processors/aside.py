@@ -156,8 +156,10 @@ def _whole(digits: str) -> int | None:
 
 
 def _call_in(body: Any) -> Any:
-    parts = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
-    return next((parts[part] for part in PARTS if isinstance(parts.get(part), dict)), body)
+    if not isinstance(body, dict):
+        return body
+    parts = cast("dict[str, Any]", body)
+    return next((parts[part] for part in PARTS if isinstance(parts.get(part), dict)), parts)
 
 
 def _of_timer(record: Received) -> str | None:

@@ -6,7 +6,7 @@ after the one who wrote it has looked away.
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -54,7 +54,7 @@ def check_workflow(workflow: "Workflow[Any, Any]") -> None:
         raise BadInput(
             f"workflow {workflow.name!r}: version={workflow.version!r} is no whole number from 1 on"
         )
-    if workflow.budget is not None and not isinstance(workflow.budget, Budget):
+    if not isinstance(cast("object", workflow.budget), Budget | None):
         raise BadInput(
             f"workflow {workflow.name!r}: budget={workflow.budget!r} is no Budget(usd=…, tokens=…)"
         )

@@ -55,7 +55,7 @@ TASK_NUMBER_BITS = 32
 
 TASK_NUMBER_MASK = 2**TASK_NUMBER_BITS - 1
 
-_DELIVER = anyio_tasks.CancelScope._deliver_cancellation
+_DELIVER = vars(anyio_tasks.CancelScope)["_deliver_cancellation"]
 _BY_SCOPE = "Cancelled via cancel scope "
 """How anyio knows its own cancellations."""
 
@@ -370,7 +370,9 @@ def _without_threads(start: Callable[..., T]) -> Callable[..., T]:
     return start_outside
 
 
-vars(anyio_tasks)["WorkerThread"] = _without_threads(anyio_tasks.WorkerThread)  # `anyio.to_thread.run_sync`
+anyio_tasks.__dict__["WorkerThread"] = _without_threads(
+    anyio_tasks.WorkerThread
+)  # `anyio.to_thread.run_sync`
 keep_order_in(lambda loop: isinstance(loop, WorkflowLoop), lambda loop: loop.tasks)
 vars(asyncio.tasks)["_GatheringFuture"].__hash__ = _hash_of  # what `asyncio.gather` returns
 

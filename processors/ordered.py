@@ -92,8 +92,9 @@ def keep_order_in(is_workflow: Callable[[Any], bool], tasks_of: Callable[[Any], 
     all_tasks = asyncio.all_tasks
 
     def ordered(items: Iterable[T] = ()) -> set[T]:
-        kind = InsertionOrderedSet[T] if is_workflow(events._get_running_loop()) else builtins.set
-        return kind(items)
+        if is_workflow(events._get_running_loop()):
+            return InsertionOrderedSet(items)
+        return builtins.set(items)
 
     def ordered_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
         of = events._get_running_loop() if loop is None else loop

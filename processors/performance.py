@@ -145,7 +145,7 @@ class Performance:
             return
         task = Task(self)
         self._seen_by_workflow = ref(task)
-        coroutine = undone_if_it_fails(task, self._workflow, given, self._raised, self._loop.generators)
+        coroutine = undone_if_it_fails(self, task, self._workflow, given, self._raised, self._loop.generators)
         context = contextvars.Context()
         context.run(PLAYING.set, self)
         self._task = self._loop.create_task(coroutine, name=self.task_id, context=context)
@@ -281,7 +281,7 @@ class Performance:
                 self._signal(event)
             case CancelRequested():
                 self._task.cancel(event.reason)
-            case Submitted() | Rejected() | Admitted() | PutAside():
+            case Submitted() | Rejected() | Admitted():
                 return
         self._run()
 

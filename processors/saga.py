@@ -146,6 +146,7 @@ class Arguments(NamedTuple):
 
 
 async def undone_if_it_fails(
+    performance: "Performance",
     task: "Task",
     workflow: "Workflow[Any, Any]",
     given: Arguments,
@@ -158,7 +159,7 @@ async def undone_if_it_fails(
     """
     async with task.saga():
         try:
-            result = as_json(await _returned(task, workflow, given), workflow.output)
+            result = as_json(await _returned(performance, task, workflow, given), workflow.output)
             await _close(generators)
         except Exception as error:
             await raised(error)
@@ -182,17 +183,18 @@ async def _close(generators: Generators, after: BaseException | None = None) -> 
         after.add_note(f"while its async generators were closed: {in_words(error)}")
 
 
-async def _returned(task: "Task", workflow: "Workflow[Any, Any]", given: Arguments) -> Any:
+async def _returned(
+    performance: "Performance", task: "Task", workflow: "Workflow[Any, Any]", given: Arguments
+) -> Any:
     """A `GeneratorExit` of its own is an error like any other; one that lets the coroutine go is none."""
     loop = asyncio.get_running_loop()
     own = asyncio.current_task(loop)
-    performance = task._performance
     try:
         return await performance.app.observed(
             performance, workflow.function(task, *given.args, **given.kwargs)
         )
     except GeneratorExit as error:
-        if task._performance.closed or asyncio.current_task(loop) is not own:
+        if performance.closed or asyncio.current_task(loop) is not own:
             raise
         raise RuntimeError(f"the workflow raised {in_words(error)}") from error
     except Exception as error:

@@ -569,7 +569,9 @@ def _workflow_class() -> type[Any]:
 
 
 def _several(check: Any) -> Iterable[Any]:
-    return check if isinstance(check, Iterable) and not isinstance(check, str | Mapping) else [check]
+    if isinstance(check, Iterable) and not isinstance(check, str | Mapping):
+        return cast("Iterable[object]", check)
+    return [check]
 
 
 def _no_saga() -> None:

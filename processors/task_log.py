@@ -19,4 +19,5 @@ class TaskLog(logging.LoggerAdapter[logging.Logger]):
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         """What the caller gives as `extra` stays."""
-        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
+        given: dict[str, Any] = kwargs.get("extra") or {}
+        return msg, {**kwargs, "extra": {**given, **(self.extra or {})}}

@@ -295,7 +295,7 @@ def jsonable(value: Any, depth: int = 0, *, computed: bool = True) -> Any:
 
     Without `computed` fields, if it is an object that has some.
     """
-    kind: Any = type(value)
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in AS_IT_IS or (kind is float and isfinite(value)):
         return value
     if depth > RECORD_DEPTH_MAX:
@@ -319,9 +319,9 @@ def _of_another_class(value: Any, depth: int, *, computed: bool) -> Any:
     if isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type)):
         return _of_class(value, depth, computed=computed)
     if isinstance(value, Mapping):
-        return _object(value, depth)
+        return _object(cast("Mapping[object, object]", value), depth)
     if isinstance(value, Set):
-        return sorted((jsonable(each, depth + 1) for each in value), key=to_json)
+        return sorted((jsonable(each, depth + 1) for each in cast("Set[object]", value)), key=to_json)
     if isinstance(value, list | tuple | deque):
         return [jsonable(each, depth + 1) for each in cast("list[Any]", value)]
     if isinstance(value, Secret | SecretStr | SecretBytes):
@@ -335,7 +335,7 @@ def _of_another_class(value: Any, depth: int, *, computed: bool) -> Any:
 
 
 def _of_class(value: Any, depth: int, *, computed: bool) -> Any:
-    values = _values_of_class(cast("type", type(value)))
+    values = _values_of_class(cast("type[object]", type(value)))
     if values is not None:
         return values.write_what_it_holds(value, computed=computed)
     return {each.name: jsonable(getattr(value, each.name), depth + 1) for each in fields(value)}

@@ -28,7 +28,7 @@ def _cut(value: Any, chars: int, items: int, depth: int) -> Any:
         case list() | dict() if depth == 0:
             return "…"
         case list():
-            listed: list[Any] = value
+            listed = cast("list[object]", value)
             kept = [_cut(each, chars, items, depth - 1) for each in listed[:items]]
             return [*kept, _more(len(listed) - items)] if len(listed) > items else kept
         case dict():

@@ -50,11 +50,9 @@ class _Changes:
 
     def changed(self, node: Any) -> Any:
         if isinstance(node, list):
-            listed: list[Any] = node
-            return [self.changed(each) for each in listed]
+            return [self.changed(each) for each in cast("list[object]", node)]
         if isinstance(node, tuple):
-            labelled: tuple[Any, ...] = node
-            return tuple(self.changed(each) for each in labelled)
+            return tuple(self.changed(each) for each in cast("tuple[object, ...]", node))
         if not isinstance(node, dict):
             return node
         copy = self._within(cast("Schema", node))
@@ -224,7 +222,7 @@ def _initialized(node: Schema) -> Schema:
         field.pop("init", None)
 
     def initialize(made: Any) -> Any:
-        known: Schema = dict(vars(made)) if hasattr(made, "__dict__") else {}
+        known: Schema = dict(getattr(made, "__dict__", {}))
         with suppress(Exception):  # it went well once: what it objects to by now was right then
             getattr(made, name)(*([None] if name == "model_post_init" else []))
         for known_as, value in known.items():

@@ -20,7 +20,7 @@ from http.client import responses
 from itertools import islice
 from math import isfinite
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -108,7 +108,7 @@ def problem_of(error: BaseException) -> Problem:
 def _foreseen(error: BaseException) -> Problem | None:
     match error:
         case BaseExceptionGroup():
-            return _of_several(cast("BaseExceptionGroup[BaseException]", error))
+            return _of_several(error)
         case Retryable():
             return _to_retry(error)
         case Permanent() | BadInput():

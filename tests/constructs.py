@@ -183,10 +183,13 @@ async def anyio_groups_and_streams(task: Task) -> list[Any]:
         task_status.started("ready")
         await anyio.Event().wait()
 
+    async def fail() -> None:
+        await task.tool(broken, "x")
+
     try:
         async with anyio.create_task_group() as group:
             log.append(await group.start(serve))
-            group.start_soon(task.tool, broken, "x")
+            group.start_soon(fail)
     except* StepError as failed:
         log.insert(0, str(failed.exceptions[0]))
     giving, taking = anyio.create_memory_object_stream[int](1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from processors.blob import DATA, JSON, Blob, as_data, unmarked, whole
+from processors.blob import DATA, JSON, Blob, Kind, Source, as_data, unmarked, whole
 from processors.reply import Reply
 from segue import App, ModelRoute, Task, tool, workflow
 from segue.testing import Rehearsal
@@ -30,7 +30,11 @@ SHAPED: dict[str, Any] = {
 }
 """As a reference of Segue's own, to an object of another task."""
 
-HOSTILE = {"rows": [SHAPED, {DATA: SHAPED}, {DATA: 1, "x": [{DATA: {}}]}], "sha256": "x", "kind": "value"}
+HOSTILE: dict[str, Any] = {
+    "rows": [SHAPED, {DATA: SHAPED}, {DATA: 1, "x": [{DATA: {}}]}],
+    "sha256": "x",
+    "kind": "value",
+}
 
 LARGE = "x" * 2_000_000
 
@@ -124,7 +128,7 @@ def test_marked_data_holds_no_reference_that_counts_and_comes_back(data: Any) ->
     assert unmarked(marked) == data
 
     class NoShelf:
-        async def put(self, *_: Any) -> Blob:
+        async def put(self, source: Source, media_type: str, kind: Kind = "blob") -> Blob:
             raise AssertionError
 
         def chunks(self, blob: Blob) -> Any:

@@ -6,11 +6,11 @@ of agents' toolsets included: the SDK calls the replaced function by its module.
 """
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from mcp_types import Tool, methods
 from pydantic import ValidationError
@@ -60,14 +60,17 @@ def _validate(method: str, version: str, data: Mapping[str, Any], **options: Any
         tools = data.get("tools") if method == LISTING else None
         if not isinstance(tools, list):
             raise
-        tools[:] = _valid(
-            tools, lambda tool: _strictly(method, version, {**data, "tools": [tool]}, **options)
-        )
+
+        def check(tool: object) -> None:
+            _strictly(method, version, {**data, "tools": [tool]}, **options)
+
+        listed = cast("list[object]", tools)
+        listed[:] = _valid(listed, check)
         _strictly(method, version, data, **options)
 
 
-def _valid(tools: list[Any], check: Any) -> list[Any]:
-    kept: list[Any] = []
+def _valid(tools: list[object], check: Callable[[object], None]) -> list[object]:
+    kept: list[object] = []
     for place, tool in enumerate(tools, 1):
         try:
             check(tool)
@@ -80,7 +83,7 @@ def _valid(tools: list[Any], check: Any) -> list[Any]:
 
 
 def _name(tool: Any, place: int) -> str:
-    name = tool.get("name") if isinstance(tool, dict) else None
+    name = cast("dict[str, Any]", tool).get("name") if isinstance(tool, dict) else None
     return name if isinstance(name, str) else f"number {place}"
 
 

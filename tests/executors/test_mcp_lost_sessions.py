@@ -51,7 +51,7 @@ class Sessions(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Sessions
+    server: Sessions  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.opened += 1
         session = f"s{self.server.opened}"
         self.server.known.add(session)
-        result = {
+        result: dict[str, Any] = {
             "protocolVersion": asked["params"]["protocolVersion"],
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "sessions", "version": "1"},

@@ -18,12 +18,14 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from prometheus_client import CollectorRegistry
 
 from chaos.machine import Machine
 from streams import producer, pure
 from streams.batches import Outgoing
 from streams.clock import Clock, now_ms
 from streams.group import Group
+from streams.metrics import Metrics
 from streams.protocol import Replaced
 from streams.provision import provision
 from streams.settings import Settings
@@ -70,14 +72,18 @@ async def test_on_idle_partitions_nothing_waits(
         await until(lambda: lags(second) == [0.0, 0.0])
 
 
+def values(runner: pure.PureRunner) -> CollectorRegistry:
+    metrics: Metrics = vars(runner)["_metrics"]
+    return metrics.registry
+
+
 def lags(runner: pure.PureRunner) -> list[float | None]:
     named = ({"stage": "conduct", "topic": "events", "partition": number} for number in "01")
-    values = runner._metrics.registry
-    return [values.get_sample_value("segue_consumer_lag_records", labels) for labels in named]
+    return [values(runner).get_sample_value("segue_consumer_lag_records", labels) for labels in named]
 
 
 def served(runner: pure.PureRunner) -> float | None:
-    return runner._metrics.registry.get_sample_value("segue_served_partitions", {"stage": "conduct"})
+    return values(runner).get_sample_value("segue_served_partitions", {"stage": "conduct"})
 
 
 async def committed_by(settings: Settings, record: Outgoing) -> None:

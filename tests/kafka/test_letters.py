@@ -1,5 +1,6 @@
 """Dead letters are read a page at a time, backwards from the end, and kept cut."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ async def test_a_letter_is_read_once_and_kept_cut(
     await provision(settings)
     await produce(settings, range(6), size=900_000)
     read: list[int] = []
-    received = Reader._received
+    received: Callable[[Reader, Any], Any] = vars(Reader)["_received"]
 
     def counted(self: Reader, record: Any) -> Any:
         read.append(record.offset)

@@ -64,8 +64,9 @@ def partitions(settings: Settings, topic: str) -> list[TopicPartition]:
 
 
 async def ends(settings: Settings, topic: str) -> dict[TopicPartition, int]:
-    async with AIOKafkaConsumer(bootstrap_servers=settings.bootstrap) as consumer:
-        found: dict[TopicPartition, int] = await consumer.end_offsets(partitions(settings, topic))  # pyright: ignore[reportUnknownMemberType]
+    consumer: Any = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap)
+    async with consumer:
+        found: dict[TopicPartition, int] = await consumer.end_offsets(partitions(settings, topic))
         return found
 
 

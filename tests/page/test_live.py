@@ -16,7 +16,13 @@ from tests.builders import call_model, received
 from tests.page.played import Played, browser, status
 from topics.flow import Received
 
-SCOPE = {"type": "http", "method": "GET", "path": "/live", "query_string": b"task=t", "headers": []}
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "method": "GET",
+    "path": "/live",
+    "query_string": b"task=t",
+    "headers": [],
+}
 
 
 async def test_what_happened_is_sent_in_parts_up_to_the_end(source: Played) -> None:

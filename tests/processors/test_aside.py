@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from processors import delay
 from processors import tool as tools
 from processors.conduct import Conduct
 from processors.delay import Delays
@@ -15,8 +16,8 @@ from segue import App, ModelRoute, StepError, Task, check, tool, workflow
 from streams.rehearsal import effects
 from tests.driver import Driver
 from topics.errors import Retryable
-from topics.flow import Decision, Received
-from topics.records import CallTool, Status
+from topics.flow import Decision, Publish, Received
+from topics.records import CallTool, Delay, Status
 
 BUG = "RuntimeError: a bug"
 
@@ -82,10 +83,11 @@ def boom(*_: Any, **__: Any) -> Any:
     raise RuntimeError("a bug")
 
 
-def at(number: int, method: Callable[..., Decision]) -> Callable[..., Decision]:
-    """The method with a bug that shows at its call of that number."""
+def at(number: int) -> Callable[..., Decision]:
+    """Conduct's conclusion with a bug that shows at its call of that number."""
     calls = iter(range(1_000))
-    return lambda *args: boom() if next(calls) == number else method(*args)
+    conclude: Callable[..., Decision] = vars(Conduct)["_conclude"]
+    return lambda *args: boom() if next(calls) == number else conclude(*args)
 
 
 def stands(played: Driver) -> Status:
@@ -218,10 +220,12 @@ def test_a_task_whose_timer_was_put_aside_can_be_cancelled(monkeypatch: pytest.M
 
 
 def test_one_delay_that_can_not_be_fired_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    from processors import delay
+    fire: Callable[[Delay, Any], Publish] = vars(delay)["_fire"]
 
-    fire = delay._fire
-    monkeypatch.setattr(delay, "_fire", lambda each, trace: boom() if each.task == "t" else fire(each, trace))
+    def fire_all_but_one(each: Delay, trace: Any) -> Publish:
+        return boom() if each.task == "t" else fire(each, trace)
+
+    monkeypatch.setattr(delay, "_fire", fire_all_but_one)
     played = driver("sleeps")
     for task in ("a", "z"):
         played.submit("sleeps", "Porto", task)
@@ -240,7 +244,7 @@ def test_a_task_is_parked_where_its_event_failed_and_goes_on_from_there(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as bug:
-        bug.setattr(Conduct, "_conclude", at(number, Conduct._conclude))
+        bug.setattr(Conduct, "_conclude", at(number))
         played = driver("finds")
         played.run()
         assert stands(played).state == "parked"
@@ -253,11 +257,11 @@ def test_a_task_is_parked_where_its_event_failed_and_goes_on_from_there(
 
 def test_one_task_that_can_not_be_tried_again_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as bug:
-        bug.setattr(Conduct, "_conclude", at(1, Conduct._conclude))
+        bug.setattr(Conduct, "_conclude", at(1))
         played = driver("finds")
         played.run()
     with monkeypatch.context() as bug:
-        bug.setattr(Conduct, "_conclude", at(0, Conduct._conclude))
+        bug.setattr(Conduct, "_conclude", at(0))
         played.restart()
         played.submit("finds", "Faro", "u")
         played.run()

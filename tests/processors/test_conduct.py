@@ -103,7 +103,7 @@ def test_an_answer_may_be_the_label_or_the_value_of_an_option() -> None:
         assert driver.result().result == "b"
         [origin] = [event.origin for event in driver.records("events") if isinstance(event, Answered)]
         said = Given(id=f"signals/0/{origin.offset}", value=given)
-        facts = {"task": "t", "step": 0, "at_ms": driver.result().at_ms}
+        facts: dict[str, Any] = {"task": "t", "step": 0, "at_ms": driver.result().at_ms}
         closed = QuestionClosed(**facts, reason="answered", answer=said)
         assert driver.records("questions")[1:] == [closed]
 

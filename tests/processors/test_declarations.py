@@ -154,7 +154,8 @@ async def is_undone(n: int) -> int:
 @pytest.mark.parametrize("declared", [ships, orders, fits, is_undone], ids=lambda each: each.name)
 def test_a_tool_whose_values_can_not_travel_is_refused(declared: Any) -> None:
     routes = [ToolRoute("r", [declared], undo=declared.undo)]
-    for options in ({"tools": [declared]}, {"routes": routes}):
+    declarations: list[dict[str, Any]] = [{"tools": [declared]}, {"routes": routes}]
+    for options in declarations:
         with pytest.raises(BadInput, match=r"test_declarations.py:\d+, in ") as refused:
             App("x", workflows=[], **options)
         assert declared.name in str(refused.value) or ships.name in str(refused.value)
@@ -186,14 +187,17 @@ def of_places(output: str, n: int, /) -> None: ...
 def of_several(output: str, *n: int) -> None: ...
 
 
+UNCALLABLE: list[tuple[Any, str]] = [
+    (of_order, "parameter 'order' is annotated 'Order'"),
+    (of_nothing, "takes no output"),
+    (of_places, "travels by name"),
+    (of_several, "travels by name"),
+]
+
+
 @pytest.mark.parametrize(
     ("declared", "told"),
-    [
-        (of_order, "parameter 'order' is annotated 'Order'"),
-        (of_nothing, "takes no output"),
-        (of_places, "travels by name"),
-        (of_several, "travels by name"),
-    ],
+    UNCALLABLE,
     ids=lambda each: getattr(each, "name", ""),
 )
 def test_a_check_that_can_not_be_called_is_refused(declared: Any, told: str) -> None:
@@ -202,11 +206,15 @@ def test_a_check_that_can_not_be_called_is_refused(declared: Any, told: str) -> 
     assert told in str(refused.value)
 
 
+def takes_three(asked: Any, known: Any, more: Any) -> str:
+    return "a"
+
+
 @pytest.mark.parametrize(
     ("choose", "told"),
     [
         (lambda: "a", "def choose(asked, known)"),
-        (lambda asked, known, more: "a", "def choose(asked, known)"),
+        (takes_three, "def choose(asked, known)"),
         ("cheapest", "is no plain function"),
         (cheapest, "def choose(asked, known)"),
     ],

@@ -203,7 +203,7 @@ def test_a_workflow_ends_by_it(kind: type[BaseException]) -> None:
 
     played = outcome(run)
     assert played.ran[1:2] == ([] if kind is RecursionError else ["t/1/1 undo_it"])
-    ways = {asyncio.CancelledError: "cancelled", RecursionError: "parked"}
+    ways: dict[type[BaseException], str] = {asyncio.CancelledError: "cancelled", RecursionError: "parked"}
     assert ended(played) == ways.get(kind, "failed")
 
 

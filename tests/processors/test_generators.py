@@ -192,7 +192,7 @@ def test_a_context_manager_of_one_is_what_it_was() -> None:
         log: list[str] = []
 
         @contextlib.asynccontextmanager
-        async def room() -> AsyncIterator[str]:
+        async def room() -> AsyncGenerator[str]:
             log.append(await task.tool(note, "enter"))
             try:
                 yield "in it"

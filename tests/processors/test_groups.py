@@ -238,9 +238,14 @@ async def refuses(output: str, errors: list[str]) -> None:
             group.create_task(one(name))
 
 
-@pytest.mark.parametrize(
-    ("errors", "critiques"), [(["a", "b"], [[], ["no a; no b"]]), (["a", "B"], [[], []]), ([], [[]])]
-)
+CRITIQUES: list[tuple[list[str], list[list[str]]]] = [
+    (["a", "b"], [[], ["no a; no b"]]),
+    (["a", "B"], [[], []]),
+    ([], [[]]),
+]
+
+
+@pytest.mark.parametrize(("errors", "critiques"), CRITIQUES)
 def test_a_check_refuses_by_a_group_if_all_of_it_refuses(
     errors: list[str], critiques: list[list[str]]
 ) -> None:

@@ -115,7 +115,7 @@ def test_a_crash_while_it_is_asked_again_forgets_no_task() -> None:
         driver.crashes = {len(driver.acts) + at: 0}
         driver.run()
         assert [driver.result(task).result for task in tasks] == [[2, 4, 12]] * 5
-    assert not [key for key, _ in driver.state["conduct"].scan(b"L")]
+        assert not [key for key, _ in driver.state["conduct"].scan(b"L")]
 
 
 def test_more_tasks_than_are_looked_at_in_one_tick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,8 @@ def test_settings_of_an_agent_that_have_no_json_park_the_task() -> None:
 
 
 def test_deps_of_an_agent_that_have_no_json_park_the_task() -> None:
-    agent = Agent(TestModel(), name="guide", deps_type=list, capabilities=[Durable[Any]()])
+    listed: type[list[Any]] = list
+    agent = Agent(TestModel(), name="guide", deps_type=listed, capabilities=[Durable[Any]()])
 
     @workflow
     async def w(task: Task) -> str:

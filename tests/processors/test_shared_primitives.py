@@ -88,8 +88,9 @@ def test_what_another_tasks_loop_has_is_told_without_addresses(make: Made) -> No
     async def run(task: Task, number: int) -> None:
         if isinstance(shared, asyncio.Queue):
             await shared.get()
-        async with shared:
-            await task.sleep(1)
+        else:
+            async with shared:
+                await task.sleep(1)
 
     why = parked(played(run))
     assert len(why) >= TASKS - 1

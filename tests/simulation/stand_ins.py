@@ -33,6 +33,9 @@ def install() -> None:
         process = PROCESS.get(None)
         return process.world.loop.now_s if process is not None else REAL_S()
 
+    def clock_gettime(_: int) -> float:
+        return now_s()
+
     def remove(path: object, **_: object) -> None:
         PROCESS.get().disk.pop(str(path), None)
 
@@ -43,7 +46,7 @@ def install() -> None:
         time: {
             "time_ns": lambda: PROCESS.get().wall_ms * 1_000_000,
             "monotonic": now_s,
-            "clock_gettime": lambda _: now_s(),
+            "clock_gettime": clock_gettime,
             "perf_counter": now_s,
         },
         shutil: {"rmtree": remove},

@@ -122,11 +122,15 @@ class Calls:
         raise self.raised
 
 
+def calling(raised: BaseException) -> Any:
+    """A runner, whose inside is looked at."""
+    stage = EffectStage("tool", Calls(raised), 1)
+    return EffectRunner(stage, SETTINGS, "w", Metrics(App("x", workflows=[])))
+
+
 @pytest.mark.parametrize("raised", [LookupError("a bug"), GeneratorExit("a bug"), SystemExit("a bug")])
 async def test_a_call_that_ends_in_no_way_is_put_aside(raised: BaseException) -> None:
-    runner = EffectRunner(
-        EffectStage("tool", Calls(raised), 1), SETTINGS, "w", Metrics(App("x", workflows=[]))
-    )
+    runner = calling(raised)
     runner._begin(TopicPartition("tool-calls", 0), RECORD)
     async with asyncio.timeout(5):
         await runner._some_finished.wait()

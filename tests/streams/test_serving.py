@@ -1,7 +1,7 @@
 """Whoever reaches a port holds a bounded part of the process: connections, time and bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -50,7 +50,7 @@ APP = Starlette(
 
 
 @asynccontextmanager
-async def served(app: ASGIApp = APP) -> AsyncIterator[Connect]:
+async def served(app: ASGIApp = APP) -> AsyncGenerator[Connect]:
     listening = listen_at("127.0.0.1", 0)
     port = listening.getsockname()[1]
     running = asyncio.create_task(serve(app, listening, 0, connections_max=CONNECTIONS_MAX))

@@ -59,15 +59,17 @@ def called(fault: str) -> dict[str, Any]:
 
 
 def answer(fault: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+    given: dict[str, Any] = asked.get("params") or {}
     match asked["method"]:
         case "initialize":
             version = asked["params"]["protocolVersion"]
             info = {"name": "faulty", "version": "1"}
             return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
         case "tools/list":
-            return listing(fault, (asked.get("params") or {}).get("cursor"))
+            return listing(fault, given.get("cursor"))
         case "tools/call":
-            note(f"called with {(asked['params'].get('_meta') or {}).get('segue/idempotency-key')}")
+            meta: dict[str, Any] = given.get("_meta") or {}
+            note(f"called with {meta.get('segue/idempotency-key')}")
             return called(fault)
         case _:
             return None
