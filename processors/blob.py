@@ -180,7 +180,8 @@ def _marked(given: Any, objects: set[str]) -> Any:
     if not isinstance(given, dict):
         return given
     fields = cast("dict[str, Any]", given)
-    if is_value(fields) and fields.get("object") in objects:
+    known_as = fields.get("object")
+    if is_value(fields) and isinstance(known_as, str) and known_as in objects:
         return fields
     inner = {name: _marked(value, objects) for name, value in fields.items()}
     return {DATA: inner} if is_value(fields) or DATA in fields else inner

@@ -9,11 +9,10 @@ A step that `recover` gave up on is a dead letter only if that outcome counts: a
 step was answered, when a call was made twice.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from processors.blob import taken
 from processors.budget import consumed, step_error
 from processors.parking import PUT_ASIDE
 from processors.step import Step
@@ -49,15 +48,12 @@ def settle(performance: "Performance", step: Step, event: StepSucceeded | StepFa
         failed = step_error(step.name, step.number, event.problem, event.refusals)
         return performance.steps.settle(step, error=failed)
     try:
-        result = event.result if step.future.done() else _accepted(performance, step, event)
+        done = step.future.done()
+        result = event.result if done else performance.accepted(step, event.result, event)
     except (ValidationError, BadInput) as error:
         return _refuse(performance, step, event, codec.explain(error))
     performance.purse.add(event)
     return performance.steps.settle(step, result)
-
-
-def _accepted(performance: "Performance", step: Step, event: StepSucceeded) -> Any:
-    return taken(event.result) if step.accept is None else performance.accepted(step, event.result, event)
 
 
 def _refuse(performance: "Performance", step: Step, event: StepSucceeded, reason: str) -> None:

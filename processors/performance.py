@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from processors import outcomes, parking
 from processors.again import abandoned, heard_as, of_an_earlier_run, too_much_held
+from processors.blob import taken
 from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
 from processors.durations import EPOCH, rounded_up_ms
 from processors.ending import Ending, cancelled, ending_of
@@ -158,7 +159,7 @@ class Performance:
     def accepted(self, step: Step, value: Any, event: StepSucceeded | Answered | SignalReceived) -> Any:
         """What the step makes of a value that came with the event. Raises `ValidationError` or `BadInput`."""
         if step.accept is None:
-            return value
+            return taken(value)
         if step.accept.judge is not None:
             value = self.verdicts.of(f"{step.number} {identity_of(event)}", step.accept.judge, value)
         return step.accept.read(value)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -123,6 +123,7 @@ anything = st.recursive(
 
 
 @given(anything)
+@example({"kind": "value", "sha256": None, "object": []})
 def test_marked_data_holds_no_reference_that_counts_and_comes_back(data: Any) -> None:
     marked = as_data(data)
     assert unmarked(marked) == data
