@@ -198,7 +198,7 @@ def test_what_a_partition_remembers_of_losses_is_sealed_with_no_tenants_key(file
 
 
 def test_tokens_are_the_tenants(file: Path) -> None:
-    told = {"step": 0, "attempt": 1, "route": "r", "by": "m", "number": 0, "text": "x"}
+    told: dict[str, Any] = {"step": 0, "attempt": 1, "route": "r", "by": "m", "number": 0, "text": "x"}
     tokens = Tokens(task="t", begun_ms=START_MS, at_ms=START_MS, **told)
     value, _ = enveloped(Keys(file), "tokens", b"t", tokens, "acme")
     assert key_id(value) == "acme-1"
