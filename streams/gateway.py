@@ -6,7 +6,7 @@ seen here are told here (`BadInput`, `UnknownName`), where somebody listens; the
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -28,7 +28,7 @@ from streams.objects import Objects
 from streams.reader import REQUEST_TIMEOUT_MS, Reader, broker_errors
 from streams.requests import TAKEN_UP_S_MAX, Requests, as_record, is_waiting
 from streams.settings import Settings
-from streams.status_table import StatusTable
+from streams.status_table import StatusTable, each_status
 from streams.verdicts import Verdict
 from topics import codec
 from topics.errors import BadInput, TaskFailed, Unavailable, UnknownName
@@ -278,6 +278,10 @@ class Client:
     async def statuses(self) -> list[Status]:
         """Where every task stands, the newest first."""
         return sorted(await self._table.all(), key=lambda status: status.started_ms, reverse=True)
+
+    def each_status(self) -> AsyncGenerator[Status]:
+        """Yield where every task stands, in no order, without holding all of them in memory."""
+        return each_status(self._settings)
 
     async def status(self, task: str) -> Status:
         """Return where a task stands: queued, while no worker has taken it up. Raises `UnknownName`."""

@@ -1,6 +1,6 @@
 """What a dead letter says: why and where its record failed, and the record's bytes as text."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,12 +26,74 @@ def place_of(letter: Received) -> Origin:
     return first_place(letter._replace(topic=topic_of(letter), partition=int(partition), offset=int(offset)))
 
 
-def newest_of_each(letters: Iterable[Received]) -> list[Received]:
+Age = tuple[int, int, int]
+"""When a letter was written, and where it stands."""
+
+
+class NewestOfEach:
+    """Tells apart the newest letter of each record: one that was sent again and failed again has several.
+
+    Of each record it holds the place of its newest letter alone.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[bytes, Age] = {}
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def add(self, letter: Received) -> bytes | None:
+        """Return by what the record is known; None if it has a newer letter."""
+        known_as, age = _known_as(letter), _age(letter)
+        if age < self._newest.get(known_as, age):
+            return None
+        self._newest[known_as] = age
+        return known_as
+
+    def __contains__(self, letter: Received) -> bool:
+        """Return whether it is the newest of its record, of all that were added."""
+        return self._newest.get(_known_as(letter)) == _age(letter)
+
+
+class Newest:
+    """Holds the newest letters, `most` of them, each of another record; `among` counts the records.
+
+    A record whose letter had to go does not come back: `most` others have newer ones.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[bytes, Received] = {}
+        self.among = NewestOfEach()
+
+    def add(self, letter: Received, *, whole: bool = True) -> None:
+        """Without its value, if not `whole`."""
+        if (known_as := self.among.add(letter)) is not None:
+            self._held[known_as] = letter if whole else letter._replace(value=b"")
+            if len(self._held) > self._most:
+                del self._held[min(self._held, key=lambda each: _age(self._held[each]))]
+
+    @property
+    def letters(self) -> list[Received]:
+        """The newest first."""
+        return sorted(self._held.values(), key=_age, reverse=True)
+
+
+def newest_of_each(letters: Sequence[Received]) -> list[Received]:
     """Leave out letters of a record that was sent again since, and failed again: it has a newer letter."""
-    newest: dict[Origin, Received] = {}
-    for letter in sorted(letters, key=lambda each: (each.timestamp_ms, each.offset)):
-        newest[_sent_as(letter)] = letter
-    return list(newest.values())
+    newest = NewestOfEach()
+    for letter in letters:
+        newest.add(letter)
+    return [letter for letter in letters if letter in newest]
+
+
+def _age(letter: Received) -> Age:
+    return letter.timestamp_ms, letter.offset, letter.partition
+
+
+def _known_as(letter: Received) -> bytes:
+    place = _sent_as(letter)
+    return f"{place.topic}/{place.partition}/{place.offset}".encode()
 
 
 def _sent_as(letter: Received) -> Origin:

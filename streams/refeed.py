@@ -5,7 +5,8 @@ and `segue-origin` where the record stood first. By that it is known again: a co
 dead letter of the same record, and only the newest is sent the next time.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +61,12 @@ def parse_bound(text: str | None) -> int | datetime | None:
 
 
 async def records_of(settings: Settings, wanted: Range) -> list[Received]:
-    """The records of the range, up to the end that the topic has now at most. Raises `UnknownName`."""
+    """Return all records of the range at once: for ranges that are small. Raises `UnknownName`."""
+    return [record async for record in each_record(settings, wanted)]
+
+
+async def each_record(settings: Settings, wanted: Range) -> AsyncGenerator[Received]:
+    """Yield the records of the range, up to the end that the topic has now at most. Raises `UnknownName`."""
     if wanted.topic not in contracts.BY_NAME:
         raise UnknownName(f"no topic {wanted.topic!r}: there are {', '.join(contracts.BY_NAME)}")
     async with Reader(settings) as reader:
@@ -70,7 +76,8 @@ async def records_of(settings: Settings, wanted: Range) -> list[Received]:
         ends = await _offsets(reader, partitions, wanted.end, last)
         bounds = _within(starts, first, last), _within(ends, first, last)
         key = wanted.task.encode() if wanted.task else None
-        return [record async for record in reader.read(*bounds) if key is None or record.key == key]
+        async for record in reader.read(*bounds, key):
+            yield record
 
 
 def _partitions(reader: Reader, wanted: Range) -> list[TopicPartition]:
@@ -101,10 +108,44 @@ def _within(offsets: Offsets, first: Offsets, last: Offsets) -> Offsets:
 
 def once_each(records: Iterable[Received]) -> list[Received]:
     """Leave out copies that were sent by an earlier replay."""
-    first: dict[Origin, Received] = {}
-    for record in records:
-        first.setdefault(first_place(record), record)
-    return list(first.values())
+    return list(filter(Once(), records))
+
+
+class Once:
+    """Says of each record of a topic, in the order of each partition, whether it is the first of its copies.
+
+    Of records that are no copies it remembers the stretches between copies, and of copies without their
+    record the place of that: little, where few of many records are copies.
+    """
+
+    def __init__(self) -> None:
+        self._stretches: dict[int, list[tuple[int, int]]] = {}
+        self._copied: set[tuple[int, int]] = set()
+        self._open: set[int] = set()
+        """Partitions whose last record was no copy."""
+
+    def __call__(self, record: Received) -> bool:
+        first = first_place(record)
+        place = (first.partition, first.offset)
+        if place == (record.partition, record.offset):
+            self._passed(*place)
+            return place not in self._copied
+        self._open.discard(record.partition)
+        is_new = place not in self._copied and not self._has_passed(*place)
+        if is_new:
+            self._copied.add(place)
+        return is_new
+
+    def _passed(self, partition: int, offset: int) -> None:
+        stretches = self._stretches.setdefault(partition, [])
+        begin = stretches.pop()[0] if partition in self._open else offset
+        stretches.append((begin, offset))
+        self._open.add(partition)
+
+    def _has_passed(self, partition: int, offset: int) -> bool:
+        stretches = self._stretches.get(partition, [])
+        after = bisect_right(stretches, offset, key=lambda stretch: stretch[0])
+        return after > 0 and offset <= stretches[after - 1][1]
 
 
 def again(record: Received) -> Copy:
@@ -132,12 +173,15 @@ def _marked(record: Received, origin: Origin, headers: Headers) -> Headers:
     return (*kept, (ORIGIN, first.encode()), (REPLAYED_FROM, source.encode()))
 
 
-async def feed(settings: Settings, copies: Iterable[Copy]) -> int:
-    """Publish them in their order, wait until all are safe, and return how many they were."""
+async def feed(settings: Settings, copies: Iterable[Copy] | AsyncIterable[Copy]) -> int:
+    """Publish them in their order, wait until all are safe, and return how many they were.
+
+    Of those that come one by one only some are in memory at a time.
+    """
     count, keys = 0, keys_of(settings)
     async with _producer(settings) as producer:
         pending: list[Any] = []
-        for copy in copies:
+        async for copy in copies if isinstance(copies, AsyncIterable) else _each(copies):
             value, headers = copy.value, list(copy.headers)
             if keys is not None:
                 value, headers = keys.sealed(copy.topic, copy.key, value, headers)
@@ -150,6 +194,11 @@ async def feed(settings: Settings, copies: Iterable[Copy]) -> int:
                 await _acknowledged(pending)
         await _acknowledged(pending)
     return count
+
+
+async def _each(copies: Iterable[Copy]) -> AsyncGenerator[Copy]:
+    for copy in copies:
+        yield copy
 
 
 async def _acknowledged(pending: list[Any]) -> None:

@@ -69,18 +69,13 @@ class StatusTable:
 
     async def all(self) -> list[Status]:
         async with self._up_to_date():
-            found = [self._readable(key, value) for key, value in self._values.items()]
+            found = [self._told_once(key, value) for key, value in self._values.items()]
             return [status for status in found if status is not None]
 
-    def _readable(self, key: bytes, value: bytes) -> Status | None:
-        """One that can't be read hides no other. It is told of once."""
-        try:
-            status: Status = codec.decode("status", value)
-        except BadRecord as bad:
-            if key not in self._told:
-                log.warning("the status of task %r is left out: %s", key.decode(errors="replace"), bad)
+    def _told_once(self, key: bytes, value: bytes) -> Status | None:
+        status = _readable(key, value, tell=key not in self._told)
+        if status is None:
             self._told.add(key)
-            return None
         return status
 
     async def close(self) -> None:
@@ -97,3 +92,32 @@ class StatusTable:
             self._values.pop(key, None)
         else:
             self._values[key] = value
+
+
+async def each_status(settings: Settings) -> AsyncGenerator[Status]:
+    """Yield the last status of each task, in no order. Of each only its offset stays in memory.
+
+    The topic is read twice: which records are the last, and then these. One that can't be read is left out.
+    """
+    async with Reader(settings) as reader:
+        places = reader.partitions("status")
+        starts, ends = await reader.beginnings(places), await reader.ends(places)
+        last: dict[bytes | None, int] = {}
+        async for record in reader.read(starts, ends):
+            last[record.key] = record.offset
+        async for record in reader.read(starts, ends):
+            if record.key is None or record.value is None or last[record.key] != record.offset:
+                continue
+            if (status := _readable(record.key, record.value)) is not None:
+                yield status
+
+
+def _readable(key: bytes, value: bytes, *, tell: bool = True) -> Status | None:
+    """Return the status; None for one that can't be read, which hides no other."""
+    try:
+        status: Status = codec.decode("status", value)
+    except BadRecord as bad:
+        if tell:
+            log.warning("the status of task %r is left out: %s", key.decode(errors="replace"), bad)
+        return None
+    return status

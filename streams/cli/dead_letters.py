@@ -1,6 +1,6 @@
 """Command: dead-letters, with list, show and replay."""
 
-from typing import Any
+from collections.abc import AsyncGenerator
 
 import click
 from rich.table import Table
@@ -8,8 +8,8 @@ from rich.table import Table
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.tables import cut, plain_table, print_table
 from streams.cli.terminal import Text, say, terminal
-from streams.letters import document, newest_of_each, traceback_of, was_told
-from streams.refeed import Range, back_to_its_topic, feed, records_of
+from streams.letters import Newest, NewestOfEach, document, traceback_of, was_told
+from streams.refeed import Copy, Range, back_to_its_topic, each_record, feed, records_of
 from streams.settings import Settings
 from streams.visible import hanging, visible
 from streams.when import moment_of
@@ -41,16 +41,18 @@ async def list_letters(task: str | None, limit: int, output: str) -> None:
 
     Of a record that was sent again and failed again, only the newest letter is listed.
     """
-    letters = newest_of_each(await _letters(task=task))
-    found = sorted(letters, key=lambda letter: letter.timestamp_ms, reverse=True)[:limit]
+    newest = Newest(limit)
+    async for letter in each_record(Settings.load(), Range("dead-letters", task=task)):
+        newest.add(letter, whole=output == "json")
+    found, older = newest.letters, len(newest.among) - limit
     if output == "json":
         emit_document([document(letter) for letter in found])
     elif found:
         print_table(_table(found))
     else:
         say("no dead letters", err=True)
-    if len(letters) > limit:
-        say(f"and {len(letters) - limit} more: --limit {len(letters)}", err=True)
+    if older > 0:
+        say(f"and {older} older: --limit {older + limit}", err=True)
 
 
 @dead_letters.command()
@@ -86,9 +88,13 @@ async def replay(letter: str | None, task: str | None, every: bool, output: str)
     """
     if sum((letter is not None, task is not None, every)) != 1:
         raise BadInput("which ones? PARTITION:OFFSET, --task TASK, or --all")
-    letters = [await _letter(letter)] if letter else newest_of_each(await _letters(task=task))
-    mendable = [each for each in letters if not was_told(each)]
-    count, left = await feed(Settings.load(), map(back_to_its_topic, mendable)), len(letters) - len(mendable)
+    if letter:
+        chosen = [await _letter(letter)]
+        mendable = [back_to_its_topic(each) for each in chosen if not was_told(each)]
+        count, among = await feed(Settings.load(), mendable), 1
+    else:
+        count, among = await _replayed(Range("dead-letters", task=task))
+    left = among - count
     if output == "json":
         emit({"records": count, "left": left})
         return
@@ -99,8 +105,21 @@ async def replay(letter: str | None, task: str | None, every: bool, output: str)
         )
 
 
-async def _letters(**wanted: Any) -> list[Received]:
-    return await records_of(Settings.load(), Range("dead-letters", **wanted))
+async def _replayed(wanted: Range) -> tuple[int, int]:
+    """Send the newest letter of each record again; return how many, and of how many.
+
+    They are read twice, so that few are in memory: what they are, and then, up to where that ended, each.
+    """
+    settings, newest = Settings.load(), NewestOfEach()
+    async for letter in each_record(settings, wanted):
+        newest.add(letter)
+
+    async def mendable() -> AsyncGenerator[Copy]:
+        async for letter in each_record(settings, wanted):
+            if letter in newest and not was_told(letter):
+                yield back_to_its_topic(letter)
+
+    return await feed(settings, mendable()), len(newest)
 
 
 async def _letter(place: str) -> Received:
@@ -108,7 +127,8 @@ async def _letter(place: str) -> Received:
     if not (partition.isdecimal() and offset.isdecimal()):
         raise BadInput(f"{place!r} is no PARTITION:OFFSET, such as 2:17; `segue dead-letters` lists them")
     first = int(offset)
-    found = await _letters(partition=int(partition), begin=first, end=first + 1)
+    wanted = Range("dead-letters", partition=int(partition), begin=first, end=first + 1)
+    found = await records_of(Settings.load(), wanted)
     if not found:
         raise UnknownName(f"no dead letter at {place}; `segue dead-letters` lists them")
     return found[0]

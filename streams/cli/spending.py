@@ -1,7 +1,5 @@
 """Commands about what tasks consume: budget, usage."""
 
-from collections.abc import Iterable
-
 import click
 
 from processors.budget import budget_in, together
@@ -58,9 +56,11 @@ async def usage(by: str, output: str) -> None:
 
     What a task that runs has consumed is as of when its state last changed.
     """
+    found = Sums(by)
     async with Client(Settings.load()) as client:
-        every = await client.statuses()
-    sums = _sums(every, by)
+        async for status in client.each_status():
+            found.add(status)
+    sums = found.dearest_first
     if output == "json":
         emit_document([{by: name or None, "tasks": tasks, "spent": spent} for name, tasks, spent in sums])
         return
@@ -74,13 +74,21 @@ async def usage(by: str, output: str) -> None:
     print_table(table)
 
 
-def _sums(statuses: Iterable[Status], by: str) -> list[tuple[str, int, Spent]]:
-    """The dearest first."""
-    found: dict[str, list[Spent]] = {}
-    for status in statuses:
+class Sums:
+    """What tasks consumed, and how many they were, by their workflow or tenant."""
+
+    def __init__(self, by: str) -> None:
+        self._by = by
+        self._found: dict[str, tuple[int, Spent]] = {}
+
+    def add(self, status: Status) -> None:
+        """What a child consumed stands with its parent."""
         if status.spent is not None and status.parent is None:
-            found.setdefault(status.workflow if by == "workflow" else status.tenant or "", []).append(
-                status.spent
-            )
-    sums = [(name, len(each), together(*each) or Spent()) for name, each in found.items()]
-    return sorted(sums, key=lambda row: (-row[2].usd, -row[2].tokens))
+            name = status.workflow if self._by == "workflow" else status.tenant or ""
+            tasks, spent = self._found.get(name, (0, None))
+            self._found[name] = tasks + 1, together(spent, status.spent) or Spent()
+
+    @property
+    def dearest_first(self) -> list[tuple[str, int, Spent]]:
+        sums = [(name, *each) for name, each in self._found.items()]
+        return sorted(sums, key=lambda row: (-row[2].usd, -row[2].tokens))

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from heapq import heappop, heappush
 from typing import Any
 
 import click
@@ -110,18 +111,42 @@ async def _state_of(client: Client, task: str) -> str | None:
 @asynchronous
 async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output: str) -> None:
     """List tasks, the newest first."""
+    every, newest = 0, NewestTasks(limit)
     async with Client(Settings.load()) as client:
-        every = await client.statuses()
-    found = [s for s in every if (not state or s.state in state) and (not workflow or s.workflow == workflow)]
+        async for status in client.each_status():
+            every += 1
+            if (not state or status.state in state) and workflow in (None, status.workflow):
+                newest.add(status)
+    found = newest.statuses
     if output == "json":
-        emit_document(found[:limit])
+        emit_document(found)
         return
     if not found:
-        say("no tasks" if not every else f"none of {len(every)} tasks is like that", err=True)
+        say(f"no task matches ({every:,} in all)" if every else "no tasks", err=True)
         return
-    print_table(_table(found[:limit], narrow=terminal().width < WIDE))
-    if len(found) > limit:
-        say(f"and {len(found) - limit} more: --limit {len(found)}", err=True)
+    print_table(_table(found, narrow=terminal().width < WIDE))
+    if newest.count > limit:
+        say(f"and {newest.count - limit} older: --limit {newest.count}", err=True)
+
+
+class NewestTasks:
+    """The statuses of the tasks that were started last, `most` of them; `count` is of all that were added."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: list[tuple[int, int, Status]] = []
+        self.count = 0
+
+    def add(self, status: Status) -> None:
+        self.count += 1
+        heappush(self._heap, (status.started_ms, self.count, status))
+        if len(self._heap) > self._most:
+            heappop(self._heap)
+
+    @property
+    def statuses(self) -> list[Status]:
+        """The newest first."""
+        return [status for *_, status in sorted(self._heap, reverse=True)]
 
 
 @click.command()

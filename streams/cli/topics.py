@@ -10,7 +10,7 @@ from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.tables import plain_table, print_table
 from streams.cli.terminal import Text, say
 from streams.cli.worker import stages_of
-from streams.refeed import Range, again, feed, once_each, parse_bound, records_of
+from streams.refeed import Once, Range, again, each_record, feed, parse_bound
 from streams.settings import Settings
 from streams.survey import TopicSurvey, survey
 from topics.contracts import BY_NAME
@@ -77,9 +77,9 @@ async def replay_range(
     segue topics replay events --partition 2 --from 1200 --to 1300
     """
     settings = Settings.load()
-    wanted = Range(topic, parse_bound(begin), parse_bound(end), partition, task)
-    found = once_each(await records_of(settings, wanted))
-    count = len(found) if dry_run else await feed(settings, map(again, found))
+    wanted, once = Range(topic, parse_bound(begin), parse_bound(end), partition, task), Once()
+    copies = (again(record) async for record in each_record(settings, wanted) if once(record))
+    count = sum([1 async for _ in copies]) if dry_run else await feed(settings, copies)
     if output == "json":
         emit({"topic": topic, "records": count, "dry_run": dry_run})
     else:

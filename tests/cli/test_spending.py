@@ -12,7 +12,7 @@ from processors.timeline import Timeline
 from processors.wording import spent_line
 from streams.cli import main
 from streams.cli.render import Screen
-from streams.cli.spending import _sums  # pyright: ignore[reportPrivateUsage]
+from streams.cli.spending import Sums
 from streams.cli.terminal import UNCUT
 from tests.builders import call_model, critique, failure
 from topics import codec
@@ -109,8 +109,12 @@ def test_tasks_are_summed_with_the_dearest_first_and_children_with_their_parents
         status("c/1", one, "acme", parent="c"),
         status("d", None, "idle"),
     ]
-    assert _sums(every, "tenant") == [("acme", 2, Spent(calls=2, usd=2)), ("", 1, one)]
-    assert [name for name, *_ in _sums(every, "workflow")] == ["w-acme", "w-None"]
+    by_tenant, by_workflow = Sums("tenant"), Sums("workflow")
+    for each in every:
+        by_tenant.add(each)
+        by_workflow.add(each)
+    assert by_tenant.dearest_first == [("acme", 2, Spent(calls=2, usd=2)), ("", 1, one)]
+    assert [name for name, *_ in by_workflow.dearest_first] == ["w-acme", "w-None"]
 
 
 # ---------------------------------------------------------------- already, and never

@@ -1,12 +1,14 @@
 """Records that are sent again: known by where they stood first, so that nothing grows with each replay."""
 
+import random
+
 import pytest
 
 from segue import App, Task, workflow
-from streams.letters import newest_of_each, was_told
-from streams.refeed import Copy, again, back_to_its_topic, once_each
+from streams.letters import Newest, newest_of_each, was_told
+from streams.refeed import Copy, Once, again, back_to_its_topic, once_each
 from tests.driver import Driver
-from topics.flow import Received
+from topics.flow import Received, dead_letter
 
 
 @workflow
@@ -121,3 +123,55 @@ def test_a_copy_of_a_copy_names_the_first_place() -> None:
     second = copy_of(copy_of(record))
     assert dict(second.headers) == {"segue-origin": b"tasks/3/7", "segue-replayed-from": b"tasks/3/107"}
     assert once_each([record, copy_of(record), second]) == [record]
+
+
+def place(partition: int, offset: int, origin: str | None = None) -> Received:
+    headers = (("segue-origin", origin.encode()),) if origin else ()
+    return Received("tasks", partition, offset, b"t", b"{}", headers, 0)
+
+
+def test_copies_are_left_out_without_remembering_the_records() -> None:
+    once = Once()
+    assert all(once(place(0, offset)) for offset in range(5, 105))
+    assert [once(place(0, 105, f"tasks/0/{first}")) for first in (5, 50, 104)] == [False] * 3
+    assert not once(place(1, 0, "tasks/0/7"))
+
+
+def test_of_copies_whose_record_is_not_in_the_range_the_first_is_sent() -> None:
+    records = [place(0, 10), place(0, 11, "tasks/0/3"), place(0, 12, "tasks/0/3"), place(1, 4, "tasks/2/0")]
+    assert once_each(records) == [records[0], records[1], records[3]]
+
+
+def test_a_copy_that_stands_where_a_record_stood_before_the_topic_was_made_anew_is_sent() -> None:
+    records = [place(0, 0, "tasks/0/3"), place(0, 1, "tasks/0/0"), place(0, 2), place(0, 3, "tasks/0/1")]
+    assert once_each(records) == records
+
+
+def test_a_copy_that_is_read_before_its_record_of_another_partition_stands_for_it() -> None:
+    copy, first = place(1, 4, "tasks/0/9"), place(0, 9)
+    assert once_each([place(0, 8), copy, first, place(0, 10)]) == [place(0, 8), copy, place(0, 10)]
+
+
+def letter(record: int, at_ms: int, offset: int) -> Received:
+    """Of one of the records of `tasks`, which may have failed again and again."""
+    why = dead_letter(place(0, record), "intake", "why", at_ms)
+    return Received("dead-letters", 0, offset, b"t", b"x" * 100, why.headers, at_ms)
+
+
+def test_the_newest_letters_are_held_and_the_others_counted() -> None:
+    drawn = random.Random(7)
+    letters = [letter(drawn.randrange(40), at_ms, at_ms) for at_ms in range(300)]
+    for most in (1, 7, 100):
+        newest = Newest(most)
+        for number, each in enumerate(letters):
+            newest.add(each)
+            assert len(newest.letters) <= min(most, number + 1)
+        expected = sorted(newest_of_each(letters), key=lambda each: -each.timestamp_ms)
+        assert newest.letters == expected[:most]
+        assert len(newest.among) == len(expected)
+
+
+def test_letters_of_which_only_the_reason_is_shown_are_held_without_their_bytes() -> None:
+    newest = Newest(1)
+    newest.add(letter(0, 0, 0), whole=False)
+    assert [each.value for each in newest.letters] == [b""]

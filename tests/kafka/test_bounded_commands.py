@@ -1,0 +1,103 @@
+"""Commands that read whole topics hold what they show, and not what they read."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from streams.clock import now_ms
+from streams.provision import provision
+from streams.refeed import Copy, Range, each_record, feed
+from streams.settings import Settings
+from tests.kafka.conftest import worker_environment
+from topics import codec
+from topics.flow import Received, dead_letter
+from topics.records import Status
+
+LETTERS = 160
+LETTER_BYTES = 900_000
+KB_MAX = 170_000
+"""The letters are 144 MB."""
+
+
+class Ran(NamedTuple):
+    said: str
+    told: str
+    peak_kb: int
+
+
+def run(settings: Settings, folder: Path, *command: str) -> Ran:
+    said, told = folder / "said", folder / "told"
+    with said.open("wb") as out, told.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.cli", *command],
+            env=worker_environment(settings),
+            stdout=out,
+            stderr=errors,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, told.read_text()
+    return Ran(said.read_text(), told.read_text(), usage.ru_maxrss)
+
+
+async def test_many_large_dead_letters_are_listed_and_sent_again_by_a_small_process(
+    settings: Settings, tmp_path: Path
+) -> None:
+    await provision(settings)
+    body = b'{"workflow": "w", "pad": "' + b"x" * LETTER_BYTES + b'"}'
+    await feed(settings, (large_letter(number, body) for number in range(LETTERS)))
+    listed = await asyncio.to_thread(run, settings, tmp_path, "dead-letters", "list", "-n", "10")
+    assert "and 150 older: --limit 160" in listed.told
+    sent = await asyncio.to_thread(run, settings, tmp_path, "dead-letters", "replay", "--all", "-o", "json")
+    assert json.loads(sent.said) == {"records": LETTERS, "left": 0}
+    assert sum([1 async for _ in each_record(settings, Range("tasks"))]) == LETTERS
+    fed = await asyncio.to_thread(run, settings, tmp_path, "topics", "replay", "tasks", "-o", "json")
+    assert json.loads(fed.said)["records"] == LETTERS
+    again = await asyncio.to_thread(
+        run, settings, tmp_path, "topics", "replay", "tasks", "--dry-run", "-o", "json"
+    )
+    assert json.loads(again.said)["records"] == LETTERS
+    assert {
+        name: ran.peak_kb for name, ran in vars_of(listed, sent, fed).items() if ran.peak_kb > KB_MAX
+    } == {}
+
+
+def vars_of(listed: Ran, sent: Ran, fed: Ran) -> dict[str, Ran]:
+    return {"list": listed, "replay --all": sent, "topics replay": fed}
+
+
+def large_letter(number: int, body: bytes) -> Copy:
+    record = Received("tasks", 0, number, b"t%d" % number, body, (), 0)
+    letter = dead_letter(record, "intake", "too much", now_ms())
+    return Copy("dead-letters", None, record.key, body, letter.headers)
+
+
+async def test_tasks_and_usage_count_all_and_keep_the_newest_of_each(
+    settings: Settings, tmp_path: Path
+) -> None:
+    await provision(settings)
+    statuses = [status(number, state) for number in range(30) for state in ("running", "succeeded")]
+    gone = Copy("status", None, b"t7", None, ())
+    unreadable = Copy("status", None, b"t8", b"{}", ())
+    await feed(settings, [*statuses, gone, unreadable])
+    listed = await asyncio.to_thread(run, settings, tmp_path, "tasks", "-n", "3", "-o", "json")
+    assert [each["task"] for each in json.loads(listed.said)] == ["t29", "t28", "t27"]
+    assert "the status of task 't8' is left out" in listed.told
+    shown = await asyncio.to_thread(run, settings, tmp_path, "tasks", "-n", "3", "--state", "succeeded")
+    assert "and 25 older: --limit 28" in shown.told
+    none = await asyncio.to_thread(run, settings, tmp_path, "tasks", "--state", "running")
+    assert "no task matches (28 in all)" in none.told
+    usage = await asyncio.to_thread(run, settings, tmp_path, "usage", "-o", "json")
+    [row] = json.loads(usage.said)
+    assert (row["workflow"], row["tasks"], row["spent"]["calls"]) == ("w", 28, 28)
+
+
+def status(number: int, state: str) -> Copy:
+    given = {"task": f"t{number}", "workflow": "w", "version": 1, "state": state, "partition": 0, "offset": 0}
+    spent = {"calls": 1, "usd": 0.1}
+    told = Status.model_validate(given | {"started_ms": number, "at_ms": number, "spent": spent})
+    return Copy("status", None, told.task.encode(), codec.encode(told), (codec.CONTENT_TYPE,))
