@@ -7,6 +7,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter
 
 from processors.values import values_of
+from processors.wire import FIELDS, has_other_aliases
 
 TYPE_DECIDES = "The type may take what this schema does not allow."
 """The comment of such a schema: nothing may be refused by it."""
@@ -39,6 +40,8 @@ def _takes_more(part: dict[str, Any]) -> bool:
     if part.get("type") == "enum":
         return part["cls"]._missing_.__func__ is not Enum._missing_.__func__  # type: ignore[attr-defined]
     of_function = part.get("type") in _FUNCTIONS
+    if part.get("type") in FIELDS and has_other_aliases(part):
+        return True
     return of_function or part.get("regex_engine") == "python-re" or any(map(part.get, _SETTINGS))
 
 

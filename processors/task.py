@@ -13,13 +13,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 from weakref import ref
 
-from pydantic import ValidationError
-
 from processors.again import Again, called_off
 from processors.blob import taken, unmarked
 from processors.budget import strictest, within_budget
 from processors.durations import rounded_up_ms
-from processors.fingerprint import fits, jsonable
+from processors.fingerprint import fingerprint, fits, jsonable
 from processors.misuse import (
     Asking,
     adapter_of,
@@ -43,7 +41,7 @@ from processors.schemas import schema_of
 from processors.step import Accept, Step, accept
 from processors.task_log import TaskLog
 from processors.views import cut_to
-from topics.codec import describe, json_of
+from topics.codec import json_of
 from topics.descriptions import shortened
 from topics.errors import BadInput, StepError, leaves
 from topics.parts import ABSENT
@@ -268,15 +266,13 @@ class Task:
         workflow = performance.app.workflow(
             submitted.workflow, submitted.version if version is None else version
         )
+        value = workflow.recorded(value)
+        place = f"again {fingerprint('again', workflow.name, value)}"
         try:
-            value = workflow.recorded(value)
-            fits("again", workflow.name, value)
-            value = workflow.validate(value)
-            fits("again", workflow.name, value)
-        except ValidationError as error:
-            raise BadInput(
-                f"task.again(…): workflow {workflow.name!r} can't take that: {describe(error)}"
-            ) from None
+            value = performance.verdicts.of(place, workflow.validate, value)
+        except BadInput as error:
+            raise BadInput(f"task.again(…): workflow {workflow.name!r} can't take that: {error}") from None
+        fits("again", workflow.name, value)
         raise Again(value, workflow.version)
 
     # ------------------------------------------------------------ what is undone

@@ -222,6 +222,8 @@ def _is_ambiguous(node: Any) -> bool:
             return _is_ambiguous(schema["strict_schema"])
         case "union" | "decimal":  # what is no number is written, and never read
             return True
+        case "tagged-union" if callable(schema["discriminator"]):  # it may know names alone
+            return True
         case "enum" if not all(isinstance(each.value, str | int | float) for each in schema["members"]):
             return True
         case "dict" if schema.get("keys_schema", {}).get("type", "any") not in ("any", "str", "int"):
@@ -352,9 +354,11 @@ def _object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
 
 
 def _name(key: Any) -> str:
+    """Return the key as text: numbers in digits, dates and the like as they are written elsewhere."""
     name = key.value if isinstance(key, Enum) else key
-    if isinstance(name, str):
-        return str(name)
     if isinstance(name, int) and not isinstance(name, bool):
         return str(name)
+    written = jsonable(name) if not isinstance(name, tuple | Set | Mapping | list) else None
+    if isinstance(written, str):
+        return written
     raise BadInput(f"JSON can't hold it: the key {key!r} is {type(key).__name__}, and keys there are text")

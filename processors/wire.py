@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import Any, NoReturn, cast, get_args, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, WrapValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WrapValidator
 
 from topics.codec import json_of
 from topics.errors import BadInput
@@ -37,7 +37,7 @@ NO_SECRETS = (
 
 def on_wire(schema: Any, written: Callable[[Any], Any]) -> Any:
     """`written` makes JSON of a value of any type."""
-    return _Wire(written).changed(schema)
+    return _Wire(written, _spellings_in(schema)).changed(schema)
 
 
 def as_validated(schema: Any, declared: frozenset[Any]) -> Any:
@@ -71,8 +71,9 @@ class _Changes:
 
 
 class _Wire(_Changes):
-    def __init__(self, written: Callable[[Any], Any]) -> None:
+    def __init__(self, written: Callable[[Any], Any], spellings: Mapping[str, list[str]]) -> None:
         self._any = {"type": "function-plain", "function": written, "when_used": "json"}
+        self._spellings = spellings
 
     def node(self, node: Schema) -> Schema:
         match node["type"]:
@@ -92,6 +93,13 @@ class _Wire(_Changes):
             case "dataclass-args":
                 for field in node["fields"]:
                     _by_alias_or_name(field, field["name"])
+            case "function-plain":
+                _written_once(node)
+            case "tagged-union":
+                _spelled_by_aliases(node, self._spellings)
+            case "json":
+                as_text = {"type": "function-wrap", "function": _text_of_json, "when_used": "json"}
+                node.setdefault("serialization", as_text)
             case "model" | "dataclass":
                 _without_computed(node)
                 _same_bytes(node)
@@ -108,6 +116,40 @@ def _by_alias_or_name(field: Schema, name: str) -> None:
         return
     paths: list[Any] = [[spelled or name], *_paths(alias), [name]]
     field["validation_alias"] = [path for at, path in enumerate(paths) if path not in paths[:at]]
+
+
+def has_other_aliases(field: Schema) -> bool:
+    """Return whether a field is read by aliases by which it is not written."""
+    written = [field.get("serialization_alias")]
+    return any(path != written for path in _paths(field.get("validation_alias")))
+
+
+def _spelled_by_aliases(union: Schema, spellings: Mapping[str, list[str]]) -> None:
+    """Find the alternative also by the alias under which its discriminator is written."""
+    paths = _paths(union["discriminator"]) if not callable(union["discriminator"]) else []
+    more = [[spelled] for path in paths for spelled in spellings.get(path[0], ()) if [spelled] not in paths]
+    if more:
+        union["discriminator"] = [*paths, *more]
+
+
+def _spellings_in(node: Any) -> dict[str, list[str]]:
+    """Return the aliases under which fields are written, by the fields' names."""
+    found: dict[str, list[str]] = {}
+    _collect_spellings(node, found)
+    return found
+
+
+def _collect_spellings(node: Any, found: dict[str, list[str]]) -> None:
+    if isinstance(node, list | tuple):
+        for each in cast("list[Any]", node):
+            _collect_spellings(each, found)
+    if not isinstance(node, dict):
+        return
+    for name, inner in cast("Schema", node).items():
+        if isinstance(inner, dict) and inner.get("type") in FIELDS and inner.get("serialization_alias"):
+            found.setdefault(name, []).append(cast("Schema", inner)["serialization_alias"])
+        if name not in ATOMS:
+            _collect_spellings(inner, found)
 
 
 def _paths(alias: Any) -> list[Any]:
@@ -151,6 +193,17 @@ def _ordered(values: Any, handler: Callable[[Any], Any]) -> list[Any]:
     return sorted(handler(values), key=json_of)
 
 
+def _written_once(node: Schema) -> None:
+    """Take what pydantic's serializer of a plain validator returns as it is: it is written already."""
+    serialization = node.get("serialization", {})
+    if "schema" in serialization:
+        node["serialization"] = {k: v for k, v in serialization.items() if k != "return_schema"}
+
+
+def _text_of_json(value: Any, handler: Callable[[Any], Any]) -> str:
+    return json_of(handler(value)).decode()
+
+
 def _refuse_secret(node: Schema) -> None:
     serialization = node.get("serialization")
     if not isinstance(serialization, dict):
@@ -185,6 +238,8 @@ class _Validated(_Changes):
         kind = node["type"]
         if kind in VALIDATORS and _is_in(node["function"]["function"], self._declared):
             return _named_as(node, node["schema"])
+        if kind == "function-plain" and _is_in(node["function"]["function"], self._declared):
+            return _named_as(node, _annotated(node))
         if kind in ("date", "datetime"):
             node.pop("now_op", None)
         if kind == "model" and node.get("custom_init"):
@@ -201,6 +256,11 @@ def _is_written_by_user(node: Schema) -> bool:
         return False
     module = str(getattr(function, "__module__", None))
     return not module.startswith(("pydantic", "processors.", "operator", "builtins"))
+
+
+def _annotated(plain: Schema) -> Schema:
+    """Return the schema of the annotation, by which pydantic writes what a plain validator makes."""
+    return cast("Schema", plain.get("serialization", {}).get("schema", plain))
 
 
 def _is_in(function: Any, declared: frozenset[Any]) -> bool:
@@ -272,7 +332,7 @@ def _declared(annotation: Any, seen: set[int]) -> Iterator[Any]:
 
 def _functions(metadata: Any) -> Iterator[Any]:
     for each in metadata:
-        if isinstance(each, AfterValidator | BeforeValidator | WrapValidator):
+        if isinstance(each, AfterValidator | BeforeValidator | PlainValidator | WrapValidator):
             yield each.func
 
 

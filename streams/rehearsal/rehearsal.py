@@ -267,6 +267,7 @@ class Rehearsal:
     def _give(self, topic: str, kind: type[Record], fields: dict[str, Any], task: str) -> None:
         """What is refused at once was never given. A copy that a crash left behind may come too late."""
         stages = self._stages
+        codec.json_of(fields)
         try:
             record = kind(**fields)
         except ValidationError as error:

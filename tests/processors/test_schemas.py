@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
 from processors.schemas import schema_of, type_decides
 from segue import App, ModelRoute, Policy, Task, workflow
@@ -14,6 +14,10 @@ from tests.driver import Driver
 class Named(BaseModel):
     model_config = ConfigDict(validate_by_name=True)
     first_name: str = Field(alias="firstName")
+
+
+class Counted(BaseModel):
+    pages: int = Field(validation_alias=AliasChoices("n", "pages"))
 
 
 class Loose(Enum):
@@ -33,7 +37,7 @@ Cents: Any = Annotated[float, Field(multiple_of=0.01)]
 Euros = Annotated[float, BeforeValidator(lambda text: str(text).replace(",", "."))]
 
 
-@pytest.mark.parametrize("type_", [Euros, list[Euros], dict[str, Named], Loose])
+@pytest.mark.parametrize("type_", [Euros, list[Euros], dict[str, Named], Loose, Counted])
 def test_a_type_that_takes_more_than_its_schema_is_marked(type_: Any) -> None:
     assert type_decides(schema_of(TypeAdapter(type_)))
 

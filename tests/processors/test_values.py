@@ -16,7 +16,19 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, ValidationError, computed_field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Json,
+    PlainValidator,
+    RootModel,
+    SecretStr,
+    Tag,
+    ValidationError,
+    computed_field,
+)
 from pydantic.alias_generators import to_camel
 
 from processors.values import adapter_for, jsonable, values_of
@@ -258,3 +270,74 @@ def test_sets_have_one_order_in_every_process() -> None:
     assert len({said(seed) for seed in range(1, 5)}) == 1
     *_, one, other = said(5).splitlines()
     assert one == other
+
+
+class Circle(BaseModel):
+    kind: Literal["circle"] = Field(serialization_alias="shapeKind")
+
+
+class Square(BaseModel):
+    kind: Literal["square"] = Field(serialization_alias="shapeKind")
+
+
+Shape = Annotated[Circle | Square, Field(discriminator="kind")]
+
+
+def _kind(shape: Any) -> Any:
+    return shape.get("kind") if isinstance(shape, dict) else shape.kind
+
+
+ByName = Annotated[Annotated[Circle, Tag("circle")] | Annotated[Square, Tag("square")], Discriminator(_kind)]
+
+
+class Stored(BaseModel):
+    numbers: Json[list[int]]
+
+
+def test_a_discriminator_is_read_as_it_is_written() -> None:
+    shapes = values_of(adapter_for(list[Shape]))
+    written = shapes.write([Square(kind="square"), Circle(kind="circle")])
+    assert written == [{"shapeKind": "square"}, {"shapeKind": "circle"}]
+    assert shapes.read(written) == [Square(kind="square"), Circle(kind="circle")]
+    assert shapes.validate([{"kind": "circle"}]) == [{"shapeKind": "circle"}]
+
+
+def test_a_discriminator_of_the_user_that_does_not_know_the_alias_is_refused_at_writing() -> None:
+    with pytest.raises(BadInput, match="would be read as another value"):
+        values_of(adapter_for(ByName)).write(Square(kind="square"))
+
+
+def test_json_in_a_text_is_written_as_text() -> None:
+    stored = values_of(adapter_for(Stored))
+    written = stored.validate({"numbers": "[1, 2]"})
+    assert written == {"numbers": "[1,2]"}
+    assert stored.read(written).numbers == [1, 2]
+
+
+def test_a_plain_validator_is_not_called_again() -> None:
+    calls: list[str] = []
+
+    def marked(value: str) -> str:
+        calls.append(value)
+        return f"{value}!"
+
+    texts = values_of(adapter_for(Annotated[str, PlainValidator(marked)]))
+    written = texts.validate("a")
+    assert texts.read(written) == texts.read(written) == "a!"
+    assert calls == ["a"]
+
+
+@pytest.mark.parametrize(
+    "key", [date(2026, 1, 1), UUID(int=1), Decimal("1.5"), Colour.RED, timedelta(days=1)]
+)
+def test_a_key_that_has_a_text_is_that_text(key: Any) -> None:
+    of_kind = values_of(adapter_for(type(key)))
+    assert jsonable({key: 1}) == {of_kind.write(key): 1}
+
+
+@pytest.mark.parametrize("value", [UUID(int=1), date(2026, 1, 1), Decimal("1.5"), b"a"])
+def test_what_a_plain_validator_makes_is_written_as_its_annotation_is(value: Any) -> None:
+    kind: Any = type(value)
+    plain = values_of(adapter_for(Annotated[kind, PlainValidator(lambda _: value)]))
+    assert plain.write(value) == values_of(adapter_for(kind)).write(value)
+    assert plain.read(plain.write(value)) == value
