@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from processors.annotations import complete, place_of, why_unusable
 from processors.choice import name_of
 from processors.routes import AnyRoute, ModelRoute, Tool, ToolRoute
-from topics.codec import describe, json_of
+from topics.codec import describe, explain, json_of
 from topics.descriptions import text_of
 from topics.errors import BadInput, UnknownName
 from topics.parts import ABSENT, Budget
@@ -67,6 +67,21 @@ def check_workflow(workflow: "Workflow[Any, Any]") -> None:
                 f"{workflow.name!r} can't be passed: it gets its task by place, and at most one input"
             )
     _ = workflow.input, workflow.output
+    _check_default(workflow)
+
+
+def _check_default(workflow: "Workflow[Any, Any]") -> None:
+    """A default is the input of a task that is started without one."""
+    if not workflow.has_default:
+        return
+    try:
+        workflow.arguments(workflow.recorded(ABSENT))
+    except (ValidationError, BadInput) as error:
+        raise BadInput(
+            f"{place_of(workflow.function)}: the default {workflow.default!r:.200} of workflow "
+            f"{workflow.name!r} does not fit its annotation: {explain(error)}: give another default, "
+            "or an annotation that allows it, as int | None does for None"
+        ) from None
 
 
 def _spelled(parameter: inspect.Parameter) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
@@ -94,9 +94,19 @@ async def several(task: Task, *given: int) -> None: ...
 async def others(task: Task, **given: int) -> None: ...
 
 
+@workflow
+async def no_default(task: Task, given: int = cast("Any", None)) -> None: ...
+
+
+@workflow
+async def secret_default(task: Task, *, given: Any = SecretStr("x")) -> None: ...  # noqa: B008
+
+
 @pytest.mark.parametrize(
     ("declared", "what", "advice"),
     [
+        (no_default, "the default None of workflow 'no_default' does not fit", "int | None does for None"),
+        (secret_default, "does not fit its annotation: a secret can't travel", "give another default"),
         (takes_order, "parameter 'order' is annotated 'Order'", "outside of `if TYPE_CHECKING:`"),
         (gives_order, "what it returns is annotated 'Order'", "outside of `if TYPE_CHECKING:`"),
         (takes_plain, "parameter 'given' is annotated 'Plain'", "take a pydantic model"),
