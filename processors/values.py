@@ -36,7 +36,7 @@ from pydantic_core import (
 )
 
 from processors.blob import Blob, as_data, is_value, reference, unmarked
-from processors.wire import NO_SECRETS, as_validated, on_wire, validators_in
+from processors.wire import ATOMS, NO_SECRETS, as_validated, on_wire, validators_in
 from topics.codec import NO_NUMBER, RECORD_DEPTH_MAX, why_no_json
 from topics.descriptions import is_ctrl_c, kind_of, text_of
 from topics.errors import BadInput
@@ -176,7 +176,11 @@ class Values(Generic[T]):
         except (ValidationError, BadInput):
             return False
         by_identity = type(read) is type(value) and type(value).__eq__ is object.__eq__
-        return bool(read == value) or by_identity
+        return bool(read == value) or by_identity or (self._holds_anything and _is_alike(read, value))
+
+    @cached_property
+    def _holds_anything(self) -> bool:
+        return _has_any(self._schema)
 
 
 class _Described(GenerateJsonSchema):
@@ -206,6 +210,37 @@ def _unwritable(error: PydanticSerializationError) -> BadInput:
         return BadInput(sentence)
     kind = _OfAnotherType if "Unexpected" in str(error) else BadInput
     return kind(f"JSON can't hold it: {why_no_json(error)}")
+
+
+def _has_any(node: Any) -> bool:
+    if isinstance(node, list | tuple):
+        return any(map(_has_any, cast("list[Any]", node)))
+    if not isinstance(node, dict):
+        return False
+    schema = cast("dict[str, Any]", node)
+    return schema.get("type") == "any" or any(_has_any(schema[key]) for key in schema if key not in ATOMS)
+
+
+def _is_alike(read: Any, value: Any) -> bool:
+    """Return whether it is the same, but for what has no annotation: that is read in JSON's types."""
+    if type(read) is type(value):
+        if isinstance(value, dict):
+            return read.keys() == value.keys() and all(_is_alike(read[key], value[key]) for key in value)
+        if isinstance(value, list | tuple):
+            parts = cast("list[Any]", value)
+            return len(read) == len(parts) and all(map(_is_alike, read, parts))
+        if isinstance(value, BaseModel) or is_dataclass(value):
+            return _is_alike(_fields_of(read), _fields_of(value))
+    try:
+        return bool(read == value or read == jsonable(value))
+    except BadInput:
+        return False
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    if isinstance(value, BaseModel):
+        return dict(value)
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def _is_ambiguous(node: Any) -> bool:

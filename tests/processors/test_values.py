@@ -30,6 +30,7 @@ from pydantic import (
     computed_field,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_ai.messages import ModelMessage, ModelRequest, ToolReturnPart, UserPromptPart
 
 from processors.values import adapter_for, jsonable, values_of
 from processors.views import cut_to
@@ -341,3 +342,25 @@ def test_what_a_plain_validator_makes_is_written_as_its_annotation_is(value: Any
     plain = values_of(adapter_for(Annotated[kind, PlainValidator(lambda _: value)]))
     assert plain.write(value) == values_of(adapter_for(kind)).write(value)
     assert plain.read(plain.write(value)) == value
+
+
+class Note(BaseModel):
+    text: str | list[str]
+    about: Any = None
+    shape: Cat | Dog = Cat()
+
+
+@pytest.mark.parametrize("about", [(1, 2), {"b", "a"}, date(2026, 1, 1), {"c": [Pair(1, "x")]}, Cat()])
+def test_what_has_no_annotation_beside_a_union_is_written_in_the_types_of_json(about: Any) -> None:
+    notes = values_of(adapter_for(list[Note]))
+    written = notes.write([Note(text="a", about=about)])
+    assert jsonable([Note(text="a", about=about)]) == written
+    assert notes.read(written)[0].about == jsonable(about)
+
+
+def test_the_messages_of_an_agent_are_written_whatever_its_tools_returned() -> None:
+    returned = ToolReturnPart(tool_name="t", content=Pair(1, "x"), tool_call_id="1")
+    messages: list[ModelMessage] = [ModelRequest(parts=[returned, UserPromptPart("hi")])]
+    written = values_of(adapter_for(list[ModelMessage])).write(messages)
+    assert jsonable(messages) == written
+    assert written[0]["parts"][0]["content"] == {"left": 1, "right": "x"}
