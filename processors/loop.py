@@ -359,20 +359,18 @@ def _hash_of(future: Any) -> int:
     return hashed
 
 
-def _without_threads(start: Callable[..., T]) -> Callable[..., T]:
-    def start_outside(*args: Any, **options: Any) -> T:
+class _ThreadOutside(anyio_tasks.WorkerThread):
+    """A thread of `anyio.to_thread.run_sync`, which no workflow may start."""
+
+    def __init__(self, *args: Any) -> None:
         if isinstance(events._get_running_loop(), WorkflowLoop):
             raise BadInput(
                 "a workflow can't use a thread: threads belong in a tool; await it with task.tool(...)"
             )
-        return start(*args, **options)
-
-    return start_outside
+        super().__init__(*args)
 
 
-anyio_tasks.__dict__["WorkerThread"] = _without_threads(
-    anyio_tasks.WorkerThread
-)  # `anyio.to_thread.run_sync`
+anyio_tasks.__dict__["WorkerThread"] = _ThreadOutside
 keep_order_in(lambda loop: isinstance(loop, WorkflowLoop), lambda loop: loop.tasks)
 vars(asyncio.tasks)["_GatheringFuture"].__hash__ = _hash_of  # what `asyncio.gather` returns
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,11 @@ COMMANDS: list[tuple[str, ...]] = [
 
 @pytest.fixture(autouse=True)
 def _stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def found(**_: Any) -> list[Received]:
+    async def found(*_: Any) -> AsyncGenerator[Received]:
+        for letter in letters():
+            yield letter
+
+    async def one(*_: Any) -> list[Received]:
         return letters()
 
     for module in (tasks, spending, schedules):
@@ -142,7 +146,8 @@ def _stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.cli.signals.Client", Stub)
     monkeypatch.setattr("streams.cli.replay.Client", Stub)
     monkeypatch.setattr("streams.cli.watching.SETTLED_S", 0.0)
-    monkeypatch.setattr(dead_letters, "_letters", found)
+    monkeypatch.setattr(dead_letters, "each_record", found)
+    monkeypatch.setattr(dead_letters, "records_of", one)
 
 
 def segue(*arguments: str) -> Result:
