@@ -74,6 +74,10 @@ class Stub(Client):
     async def statuses(self) -> list[Status]:
         return statuses()
 
+    async def each_status(self) -> AsyncIterator[Status]:
+        for status in statuses():
+            yield status
+
     async def status(self, task: str) -> Status:
         return statuses()[0].model_copy(update={"task": task})
 

@@ -41,10 +41,11 @@ async def test_bad_answers_fail_their_steps_and_nothing_else(settings: Settings)
         "over the 32,000,000 of its policy's result_bytes_max",
         "large_by_mcp": "failed: large_by_mcp: rude.large answered with 20,000,002 bytes, "
         "over the 10,000,000 of its policy's result_bytes_max",
-        "no_text": "failed: no_text: the answer of no_text: JSON can't hold it: Error serializing to JSON: "
+        "no_text": "failed: no_text: tool 'no_text' returned str, not what it declares: JSON can't hold it: "
+        "Error serializing to JSON: "
         "UnicodeEncodeError: 'utf-8' codec can't encode character '\\udce9' in position 3: "
         "surrogates not allowed",
-        "no_number": "failed: no_number: the answer of no_number: JSON can't hold it: "
+        "no_number": "failed: no_number: tool 'no_number' returned float, not what it declares: JSON can't hold it: "
         "NaN and infinities are no numbers there, give None or text",
         "raises_no_text": "failed: raises_no_text: ValueError: caf\\udce9.txt is not there",
         "interrupts": "failed: interrupts: KeyboardInterrupt: by the tool itself",
