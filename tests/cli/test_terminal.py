@@ -74,7 +74,7 @@ class Stub(Client):
     async def statuses(self) -> list[Status]:
         return statuses()
 
-    async def each_status(self) -> AsyncIterator[Status]:
+    async def each_status(self) -> AsyncGenerator[Status]:
         for status in statuses():
             yield status
 
