@@ -367,7 +367,7 @@ class _ThreadOutside(anyio_tasks.WorkerThread):
             raise BadInput(
                 "a workflow can't use a thread: threads belong in a tool; await it with task.tool(...)"
             )
-        super().__init__(*args)
+        super().__init__(*args)  # pyright: ignore[reportUnknownMemberType]
 
 
 anyio_tasks.__dict__["WorkerThread"] = _ThreadOutside

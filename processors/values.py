@@ -225,7 +225,10 @@ def _is_alike(read: Any, value: Any) -> bool:
     """Return whether it is the same, but for what has no annotation: that is read in JSON's types."""
     if type(read) is type(value):
         if isinstance(value, dict):
-            return read.keys() == value.keys() and all(_is_alike(read[key], value[key]) for key in value)
+            entries = cast("dict[Any, Any]", value)
+            return read.keys() == entries.keys() and all(
+                _is_alike(read[key], entries[key]) for key in entries
+            )
         if isinstance(value, list | tuple):
             parts = cast("list[Any]", value)
             return len(read) == len(parts) and all(map(_is_alike, read, parts))

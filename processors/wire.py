@@ -146,8 +146,9 @@ def _collect_spellings(node: Any, found: dict[str, list[str]]) -> None:
     if not isinstance(node, dict):
         return
     for name, inner in cast("Schema", node).items():
-        if isinstance(inner, dict) and inner.get("type") in FIELDS and inner.get("serialization_alias"):
-            found.setdefault(name, []).append(cast("Schema", inner)["serialization_alias"])
+        field = cast("Schema", inner) if isinstance(inner, dict) else {}
+        if field.get("type") in FIELDS and field.get("serialization_alias"):
+            found.setdefault(name, []).append(field["serialization_alias"])
         if name not in ATOMS:
             _collect_spellings(inner, found)
 

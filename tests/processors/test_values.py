@@ -285,7 +285,7 @@ Shape = Annotated[Circle | Square, Field(discriminator="kind")]
 
 
 def _kind(shape: Any) -> Any:
-    return shape.get("kind") if isinstance(shape, dict) else shape.kind
+    return cast("dict[str, Any]", shape).get("kind") if isinstance(shape, dict) else shape.kind
 
 
 ByName = Annotated[Annotated[Circle, Tag("circle")] | Annotated[Square, Tag("square")], Discriminator(_kind)]
@@ -338,7 +338,7 @@ def test_a_key_that_has_a_text_is_that_text(key: Any) -> None:
 
 @pytest.mark.parametrize("value", [UUID(int=1), date(2026, 1, 1), Decimal("1.5"), b"a"])
 def test_what_a_plain_validator_makes_is_written_as_its_annotation_is(value: Any) -> None:
-    kind: Any = type(value)
+    kind = cast("Any", type(value))
     plain = values_of(adapter_for(Annotated[kind, PlainValidator(lambda _: value)]))
     assert plain.write(value) == values_of(adapter_for(kind)).write(value)
     assert plain.read(plain.write(value)) == value
