@@ -92,7 +92,7 @@ async def goes_on(settings: Settings, app: Path, request: str, task: str) -> tup
 
 async def test_what_was_killed_goes_on_and_is_named(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
-    settings = settings.model_copy(update={"session_timeout_ms": 15_000})  # so that it is surely waited for
+    settings = settings.model_copy(update={"session_timeout_ms": 15_000})
     first = await dev(settings, tmp_path / "sleeper.py", "2")
     assert first.stdout is not None
     async with asyncio.timeout(PATIENCE_S):
@@ -103,7 +103,7 @@ async def test_what_was_killed_goes_on_and_is_named(settings: Settings, tmp_path
         await first.wait()
     said, result = await goes_on(settings, tmp_path / "sleeper.py", "0", task)
     assert f"task {task} goes on: " in said
-    assert "the task is not taken up yet: a worker that was killed here keeps its partitions" in said
+    # A static member gets its partitions back at once, so nobody waits for the session timeout.
     assert result == "woke"
 
 
