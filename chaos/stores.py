@@ -38,7 +38,7 @@ def left_on(disk: Path, scratch: Path) -> list[Left]:
             copy = scratch / path.name
             shutil.copytree(path, copy)
             store = Store(copy)
-            digest = _digest(dict(store.scan(b"")))
+            digest = _digest(dict(store.all()))
             found.append(Left(path.parent.name, stage, _partition(path), store.offset, digest))
             store.close()
             shutil.rmtree(copy)
@@ -71,7 +71,7 @@ async def _unlike(
 ) -> list[str]:
     wrong: list[str] = []
     async for number, store in open_restored(settings, topic, paths):
-        if _digest(dict(store.scan(b""))) != ends[number]:
+        if _digest(dict(store.all())) != ends[number]:
             wrong.append(str(paths[number]))
         store.close()
     return wrong

@@ -225,7 +225,7 @@ def _is_alike(read: Any, value: Any) -> bool:
     """Return whether it is the same, but for what has no annotation: that is read in JSON's types."""
     if type(read) is type(value):
         if isinstance(value, dict):
-            entries = cast("dict[Any, Any]", value)
+            entries: dict[Any, Any] = value
             return read.keys() == entries.keys() and all(
                 _is_alike(read[key], entries[key]) for key in entries
             )

