@@ -265,11 +265,11 @@ def test_a_run_that_blocks_is_refused(how: str) -> None:
     assert "run" in says
 
 
-def test_outside_of_a_workflow_an_agent_is_what_it_was() -> None:
+async def test_outside_of_a_workflow_an_agent_is_what_it_was() -> None:
     agent = Agent(scripted(calls("look", {}), text("seen")), name="guide", capabilities=[Durable()])
 
     @agent.tool_plain
     def look() -> str:
         return "there"
 
-    assert agent.run_sync("go").output == "seen"
+    assert (await agent.run("go")).output == "seen"
