@@ -302,7 +302,7 @@ class EffectRunner:
 
     async def take(self, partitions: Mapping[TopicPartition, Committed]) -> None:
         assert self._group is not None
-        starts = await self._group.positions.starts(partitions)
+        starts = await self._group.positions.starts(partitions, stateless=True)
         self._progress = {
             tp: Progress(starts[tp] if at.offset is None else at.offset, at.metadata)
             for tp, at in partitions.items()

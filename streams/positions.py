@@ -1,7 +1,8 @@
 """Where a stage reads on, and what is gone from its topics before it was read.
 
 committed offset, or 0 ─▶ below the partition's first offset? what lies between was removed: a `Loss`
-up to where the state has come, if that is less: offsets that were set forward by hand pass over nothing
+the offset was not committed by Segue ─▶ it may have been set forward, past records that nobody read: a `Loss`
+a stage with state ─▶ its state knows how far it has come, and it reads on from there if that is less
 """
 
 # aiokafka is annotated only in part.
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms as clock_ms
+from streams.progress import is_own
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +26,17 @@ class Committed(NamedTuple):
     offset: int | None
     metadata: str
 
+    @property
+    def by_others(self) -> bool:
+        """Whether somebody else set the offset: an operator who reset it, for example."""
+        return self.offset is not None and not is_own(self.offset, self.metadata)
+
 
 class Loss(NamedTuple):
     """Records of `topic`, by its contract's name, that are gone without having been read.
 
-    They were written before `before_ms`; their offsets began at `start` and ended before `end`.
+    They were written before `before_ms`; their offsets began at `start` and ended before `end`. Both are the
+    same where nobody knows how many records they were.
     """
 
     at: TopicPartition
@@ -48,16 +56,21 @@ class Positions:
         self._group = group
         self.losses: list[Loss] = []
 
-    async def starts(self, partitions: Mapping[TopicPartition, Committed]) -> dict[TopicPartition, int]:
+    async def starts(
+        self, partitions: Mapping[TopicPartition, Committed], *, stateless: bool
+    ) -> dict[TopicPartition, int]:
         """Where to read on: the committed offset, or the partition's first record if that is behind it.
 
-        `take_losses` tells of what was removed between them.
+        `take_losses` tells of what was removed between them; of a stage that is `stateless` also where an
+        offset was set by others, for nothing else says up to where the stage had read.
         """
         first = await self._consumer.beginning_offsets(list(partitions))
         starts = {tp: at.offset or 0 for tp, at in partitions.items()}
         for tp, offset in starts.items():
             if offset < first[tp]:
                 await self._lose(tp, offset, first[tp])
+            elif stateless and partitions[tp].by_others:
+                self._distrust(tp, offset)
         return {tp: max(offset, first[tp]) for tp, offset in starts.items()}
 
     def take_losses(self, served: Container[TopicPartition]) -> list[Loss]:
@@ -96,6 +109,16 @@ class Positions:
         for tp, offset in positions.items():
             await self._lose(tp, offset, first[tp])
             self._consumer.seek(tp, first[tp])
+
+    def _distrust(self, tp: TopicPartition, offset: int) -> None:
+        """Whether it was set forward or back, and from where, nobody knows."""
+        log.error(
+            "stage %s: the offset of group %s on %s/%d was set to %d, and not by Segue: records before it "
+            "may never have been read. Calls and timers that open tasks wait for are asked for again; requests "
+            "and signals are not: `segue topics replay` sends them again",
+            *(self._stage, self._group, tp.topic, tp.partition, offset),
+        )
+        self.losses.append(Loss(tp, self._names[tp.topic], offset, offset, clock_ms()))
 
     async def _lose(self, tp: TopicPartition, start: int, end: int) -> None:
         loss = Loss(tp, self._names[tp.topic], start, end, await self.written_since_ms(tp))

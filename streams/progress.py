@@ -8,12 +8,16 @@ else below `high` is done, offsets that never held a record (markers of transact
 are what to encode, not the finished: their number is limited by the calls in flight, the other grows without
 limit while one slow call runs.
 
-    metadata = base64(varint(high - offset), then varint of each gap between unfinished offsets)
+    metadata = base64(varint(offset), varint(high - offset), varint of each gap between unfinished offsets)
+
+Every commit of Segue names its own offset in its metadata, those of the other stages too. An offset whose
+metadata does not name it was set by somebody else, by `kafka-consumer-groups --reset-offsets` for example.
 """
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 from aiokafka.structs import OffsetAndMetadata
 
@@ -23,17 +27,18 @@ METADATA_BYTES_MAX = 4096
 UNFINISHED_MAX = 600
 """On one partition. A gap takes at most 5 bytes (35 bits), and base64 makes 4 bytes of 3."""
 
-assert (UNFINISHED_MAX + 1) * 5 * 4 // 3 + 4 < METADATA_BYTES_MAX
+OFFSET_BYTES_MAX = 9
+"""An offset has at most 63 bits."""
+
+assert (OFFSET_BYTES_MAX + (UNFINISHED_MAX + 1) * 5) * 4 // 3 + 4 < METADATA_BYTES_MAX
 
 
 class Progress:
     """Offsets of one partition: delivered, finished, and what to commit."""
 
     def __init__(self, offset: int, metadata: str = "") -> None:
-        """As committed. Metadata that is not ours (offsets were reset by hand, say) counts as none."""
-        self.high, self._unfinished = offset, dict[int, None]()
-        if metadata:
-            self.high, self._unfinished = _decoded(offset, metadata)
+        """As committed. Metadata that Segue did not write for this offset counts as none."""
+        self.high, self._unfinished = _decoded(offset, metadata) or (offset, dict[int, None]())
         self._awaited = sorted(self._unfinished, reverse=True)
         """Unfinished when they were committed, and not delivered again yet; the lowest last."""
 
@@ -68,26 +73,31 @@ class Progress:
 
     def commit(self) -> OffsetAndMetadata:
         """What to commit now."""
-        first = next(iter(self._unfinished), self.high)
-        if first == self.high:
-            return OffsetAndMetadata(self.high, "")
-        return OffsetAndMetadata(first, _encoded(self.high, list(self._unfinished)))
+        return committed(self.high, list(self._unfinished))
 
 
-def _encoded(high: int, unfinished: list[int]) -> str:
-    first, *rest = unfinished
-    gaps = [high - first, *(after - before for before, after in zip(unfinished, rest, strict=False))]
-    return base64.b64encode(b"".join(map(_varint, gaps))).decode()
+def committed(high: int, unfinished: Sequence[int] = ()) -> OffsetAndMetadata:
+    """Return the commit that says: all below `high` is done but the `unfinished` offsets, which ascend."""
+    offset = unfinished[0] if unfinished else high
+    gaps = (after - before for before, after in pairwise(unfinished))
+    numbers = (offset, high - offset, *gaps)
+    return OffsetAndMetadata(offset, base64.b64encode(b"".join(map(_varint, numbers))).decode())
 
 
-def _decoded(offset: int, metadata: str) -> tuple[int, dict[int, None]]:
+def is_own(offset: int, metadata: str) -> bool:
+    """Return whether Segue committed this offset itself."""
+    return _decoded(offset, metadata) is not None
+
+
+def _decoded(offset: int, metadata: str) -> tuple[int, dict[int, None]] | None:
+    """Return `high` and the unfinished offsets; None if Segue did not write the metadata for this offset."""
     try:
-        distance, *gaps = _varints(base64.b64decode(metadata, validate=True))
+        named, distance, *gaps = _varints(base64.b64decode(metadata, validate=True))
     except (binascii.Error, ValueError):
-        return offset, {}
-    unfinished = {offset: None}
-    for gap in gaps:
-        unfinished[next(reversed(unfinished)) + gap] = None
+        return None
+    if named != offset:
+        return None
+    unfinished = dict.fromkeys(accumulate((offset, *gaps))) if distance else {}
     return offset + distance, unfinished
 
 

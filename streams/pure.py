@@ -30,6 +30,7 @@ from streams.metrics import Metrics
 from streams.outbox import Outbox, Unfit
 from streams.positions import Committed
 from streams.producer import Ends, Offsets
+from streams.progress import committed
 from streams.protocol import Membership
 from streams.redaction import redact
 from streams.restore import open_restored
@@ -300,7 +301,7 @@ class PureRunner:
         ]
         for tp, decision in (found for found in self._found if found[0] in self._partitions):
             self._partitions[tp].accept(decision, None, outbox)
-            offsets[tp] = OffsetAndMetadata(self._positions[tp], "")
+            offsets[tp] = committed(self._positions[tp])
         self._found = [found for found in self._found if found[0] not in self._partitions]
         for tp, records in batch.items():
             if (partition := self._partitions.get(tp)) is None:
@@ -315,7 +316,7 @@ class PureRunner:
         for tp, partition in self._partitions.items():
             if partition.tick(outbox, now_ms):
                 # No new offset; but without one the group would not check that we still hold the partition.
-                offsets.setdefault(tp, OffsetAndMetadata(self._positions[tp], ""))
+                offsets.setdefault(tp, committed(self._positions[tp]))
         if offsets:
             await self._commit(group, outbox, offsets, now_ms)
 
@@ -351,7 +352,8 @@ class PureRunner:
 
     async def take(self, partitions: Mapping[TopicPartition, Committed]) -> None:
         assert self._group is not None
-        starts = await self._group.positions.starts(partitions)
+        stateless = self._stage.changelog is None
+        starts = await self._group.positions.starts(partitions, stateless=stateless)
         async for number, store in self._stores_of(partitions):
             for tp in sorted(tp for tp in partitions if tp.partition == number):
                 changelog, keys = self._changelog(number), keys_of(self._settings)
@@ -404,7 +406,7 @@ class PureRunner:
 
 
 def _after(record: Received) -> OffsetAndMetadata:
-    return OffsetAndMetadata(record.offset + 1, "")
+    return committed(record.offset + 1)
 
 
 def _size(batch: Batch) -> int:

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from segue import App, Task, tool, workflow
+from segue import App, Retryable, Task, tool, workflow
 from streams.gateway import Client
 from streams.provision import provision
 from streams.settings import Settings
@@ -21,6 +21,7 @@ from streams.worker import ALL_STAGES, Worker
 TASKS = [f"task-{number}" for number in range(6)]
 STAGES = tuple(stage for stage in ALL_STAGES if stage not in ("tool", "health"))
 PATIENCE_S = 90.0
+FAILED: set[int] = set()
 
 
 @tool
@@ -34,7 +35,20 @@ async def doubled(task: Task, number: int) -> int:
     return await task.tool(double, number=first)
 
 
-APP = App("losses", workflows=[doubled], tools=[double])
+@tool(retries=1)
+async def fail_at_first(number: int) -> int:
+    if number not in FAILED:
+        FAILED.add(number)
+        raise Retryable("not yet")
+    return number
+
+
+@workflow
+async def fails_at_first(task: Task, number: int) -> int:
+    return await task.tool(fail_at_first, number=number)
+
+
+APP = App("losses", workflows=[doubled, fails_at_first], tools=[double, fail_at_first])
 
 
 @asynccontextmanager
@@ -84,6 +98,21 @@ async def begin(settings: Settings) -> None:
         await until_written(settings, "tool-calls", len(TASKS))
 
 
+async def reset(settings: Settings, stage: str, offsets: dict[TopicPartition, int]) -> None:
+    """Set the offsets of a stage's group as `kafka-consumer-groups --reset-offsets` does."""
+    consumer: Any = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap, group_id=settings.group(stage), enable_auto_commit=False
+    )
+    async with consumer:
+        consumer.assign(list(offsets))
+        await consumer.commit({tp: OffsetAndMetadata(offset, "") for tp, offset in offsets.items()})
+
+
+def lost_calls(worker: Worker) -> float:
+    labels = {"stage": "tool", "topic": "tool-calls"}
+    return worker.metrics.registry.get_sample_value("segue_lost_records_total", labels) or 0
+
+
 async def results(settings: Settings) -> list[Any]:
     async with Client(settings) as client, asyncio.timeout(PATIENCE_S):
         return [(await client.result(task)).result for task in TASKS]
@@ -100,9 +129,7 @@ async def test_calls_that_were_removed_before_a_worker_came_are_asked_for_again(
     with caplog.at_level(logging.ERROR):
         async with working(settings, *STAGES, "tool") as worker:
             assert await results(settings) == [4 * number for number in range(len(TASKS))]
-            labels = {"stage": "tool", "topic": "tool-calls"}
-            lost = worker.metrics.registry.get_sample_value("segue_lost_records_total", labels)
-            assert (lost or 0) >= len(TASKS)
+            assert lost_calls(worker) >= len(TASKS)
     assert "which is a bug" not in caplog.text
     assert "were removed before it had read them" in caplog.text
 
@@ -141,14 +168,56 @@ async def test_events_that_an_operator_passed_over_are_read_all_the_same(
     before = sum((await ends(settings, "events")).values())
     async with working(settings, "tool"):
         await until_written(settings, "events", before + len(TASKS))
-    latest = {tp: OffsetAndMetadata(end, "") for tp, end in (await ends(settings, "events")).items()}
-    async with AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap, group_id=settings.group("conduct"), enable_auto_commit=False
-    ) as consumer:
-        consumer.assign(partitions(settings, "events"))  # pyright: ignore[reportUnknownMemberType]
-        await consumer.commit(latest)  # pyright: ignore[reportUnknownMemberType]
+    await reset(settings, "conduct", await ends(settings, "events"))
     async with working(settings, *STAGES, "tool"):
         assert await results(settings) == [4 * number for number in range(len(TASKS))]
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_calls_that_an_operator_passed_over_are_asked_for_again(
+    settings: Settings, guarantee: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings.model_copy(update={"guarantee": guarantee})
+    await provision(settings)
+    await begin(settings)
+    async with working(settings, "tool", "recover") as worker:
+        await until_written(settings, "events", 2 * len(TASKS))
+        assert lost_calls(worker) == 0, "offsets that Segue commits are its own"
+    async with working(settings, *STAGES):
+        await until_written(settings, "tool-calls", 2 * len(TASKS))
+    await reset(settings, "tool", await ends(settings, "tool-calls"))
+    async with working(settings, *STAGES, "tool") as worker:
+        assert await results(settings) == [4 * number for number in range(len(TASKS))]
+        assert lost_calls(worker) > 0
+    assert "and not by Segue" in caplog.text
+
+
+async def test_failures_that_an_operator_passed_over_are_made_up_for(settings: Settings) -> None:
+    await provision(settings)
+    others = [stage for stage in ALL_STAGES if stage not in ("recover", "health")]
+    async with working(settings, *others), Client(settings) as client:
+        for number, task in enumerate(TASKS):
+            await client.start("fails_at_first", number, task)
+        await until_written(settings, "failures", len(TASKS))
+    await reset(settings, "recover", await ends(settings, "failures"))
+    async with working(settings, *others, "recover"):
+        assert await results(settings) == list(range(len(TASKS)))
+
+
+async def test_offsets_that_were_set_back_do_no_harm(settings: Settings) -> None:
+    await provision(settings)
+    async with working(settings, *STAGES, "tool"), Client(settings) as client:
+        for number, task in enumerate(TASKS):
+            await client.start("doubled", number, task)
+        await results(settings)
+    for stage, topic in (("tool", "tool-calls"), ("intake", "tasks"), ("conduct", "events")):
+        await reset(settings, stage, dict.fromkeys(partitions(settings, topic), 0))
+    before = sum((await ends(settings, "results")).values())
+    async with working(settings, *STAGES, "tool"), Client(settings) as client:
+        await client.start("doubled", 7, "after")
+        assert (await client.result("after")).result == 28
+        assert [status.state for status in await client.statuses()] == ["succeeded"] * (len(TASKS) + 1)
+    assert sum((await ends(settings, "results")).values()) - before <= 2, "its result, and a marker"
 
 
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])

@@ -9,13 +9,11 @@ import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiokafka.structs import OffsetAndMetadata
-
 from chaos import planted
 from streams.batches import Outgoing
 from streams.effects import EffectRunner
 from streams.producer import Ends, Offsets
-from streams.progress import Progress
+from streams.progress import Progress, committed
 from streams.protocol import Membership
 from streams.pure import PureRunner
 from streams.static_member import Lease
@@ -74,7 +72,7 @@ def progress_is_forgotten() -> None:
 
 
 def offsets_pass_unfinished_calls() -> None:
-    Progress.commit = lambda self: OffsetAndMetadata(self.high, "")  # type: ignore[method-assign]
+    Progress.commit = lambda self: committed(self.high)  # type: ignore[method-assign]
 
 
 def state_is_sent_with_the_outputs() -> None:

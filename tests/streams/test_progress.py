@@ -2,11 +2,11 @@
 
 import random
 
-from aiokafka.structs import OffsetAndMetadata
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.progress import METADATA_BYTES_MAX, UNFINISHED_MAX, Progress
+from streams.progress import METADATA_BYTES_MAX, UNFINISHED_MAX, Progress, committed, is_own
 
 
 def delivered(*offsets: int, start: int = 0) -> Progress:
@@ -20,7 +20,7 @@ def test_all_finished_commits_the_next_offset_and_nothing_else() -> None:
     progress = delivered(0, 1, 2)
     for offset in (2, 0, 1):
         progress.finish(offset)
-    assert progress.commit() == OffsetAndMetadata(3, "")
+    assert progress.commit() == committed(3)
 
 
 def test_the_lowest_unfinished_offset_is_committed() -> None:
@@ -45,7 +45,8 @@ def test_a_successor_starts_what_is_unfinished_and_nothing_else(
 
 
 def test_metadata_never_outgrows_what_the_broker_takes() -> None:
-    progress = delivered(*range(0, UNFINISHED_MAX * 2**24, 2**24))
+    most = range(2**62, 2**62 + UNFINISHED_MAX * 2**34, 2**34)
+    progress = delivered(*most, start=2**62)
     assert len(progress.commit().metadata) < METADATA_BYTES_MAX
 
 
@@ -55,8 +56,18 @@ def test_a_record_that_is_no_longer_on_the_topic_is_not_waited_for() -> None:
     after = Progress(*before.commit())
     assert after.deliver(7)
     after.finish(7)
-    assert after.commit() == OffsetAndMetadata(8, "")
+    assert after.commit() == committed(8)
 
 
-def test_metadata_that_is_not_ours_counts_as_none() -> None:
-    assert Progress(7, "moved by hand").commit() == OffsetAndMetadata(7, "")
+@pytest.mark.parametrize("metadata", ["", "moved by hand", "AA==", committed(6).metadata])
+def test_metadata_that_segue_did_not_write_for_this_offset_counts_as_none(metadata: str) -> None:
+    assert not is_own(7, metadata)
+    assert Progress(7, metadata).commit() == committed(7)
+
+
+@given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=50, unique=True).map(sorted))
+def test_every_commit_is_known_as_our_own(offsets: list[int]) -> None:
+    *unfinished, high = offsets
+    commit = committed(high, unfinished)
+    assert is_own(*commit)
+    assert Progress(*commit).commit() == commit
