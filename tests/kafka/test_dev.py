@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from streams.gateway import Client
+from streams.provision import provision
 from streams.settings import Settings
 from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.running import PATIENCE_S
@@ -105,6 +106,27 @@ async def test_what_was_killed_goes_on_and_is_named(settings: Settings, tmp_path
     assert f"task {task} goes on: " in said
     assert "keeps its partitions" not in said  # a static member gets them back at once
     assert result == "woke"
+
+
+async def test_partitions_of_a_killed_worker_of_another_name_are_waited_for_and_that_is_said(
+    settings: Settings, tmp_path: Path
+) -> None:
+    app = tmp_path / "sleeper.py"
+    app.write_text(SLEEPER)
+    settings = settings.model_copy(update={"session_timeout_ms": 15_000})
+    await provision(settings)
+    other = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli", "worker", str(app)),
+        env=worker_environment(settings) | {"SEGUE_WORKER": "other"},
+    )
+    async with asyncio.timeout(PATIENCE_S), Client(settings) as client:
+        assert await client.run("sleeps", 0) == "woke"
+        other.kill()
+        await other.wait()
+        process = await dev(settings, app, "0", "--once")
+        said = (await process.communicate())[0].decode()
+    assert "not taken up yet: a worker that was killed here keeps its partitions for 15 s" in said
+    assert process.returncode == 0
 
 
 async def test_a_task_at_a_bug_goes_on_when_its_workflow_is_mended(
