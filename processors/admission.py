@@ -21,7 +21,7 @@ A line that takes its turn moves behind those that have not had theirs (stride s
 1995). A line that is new joins behind one round of the others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heapreplace
 from itertools import islice
@@ -73,9 +73,10 @@ class Line:
 class Admission:
     """The waiting tasks of one partition. Whoever tells it of tasks has what is to be written from `take`."""
 
-    def __init__(self, state: State, limits: Limits) -> None:
+    def __init__(self, state: State, limits: Limits, waited: Container[str] | None = None) -> None:
         self._state = state
         self._limits = limits
+        self._waited = waited
         self._busy = sum(1 for _ in state.scan(b"B"))
         self._in_turn = next(state.scan(b"V"), None) is not None
         self._stopped = [key for key, turn in state.scan(b"T") if turn == _STOPPED]
@@ -92,6 +93,8 @@ class Admission:
     # ------------------------------------------------------------ tasks that come and go
 
     def must_wait(self, event: Submitted) -> bool:
+        if self._waited is not None:
+            return event.task in self._waited
         return self._in_turn or self._busy >= self._limits.busy_tasks_max or self._is_full(event)
 
     def objection(self, event: Submitted) -> str | None:

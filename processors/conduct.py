@@ -22,6 +22,7 @@ A task that must wait for its turn has a journal and no coroutine. What comes fo
 its turn is an event too, `Admitted`, so that it begins at the same time whenever it is played.
 """
 
+from collections.abc import Container
 from contextlib import suppress
 
 from processors.admission import Admission
@@ -79,16 +80,27 @@ FROM_OUTSIDE = ("answered", "signal_received")
 
 
 class Conduct(Stage):
-    """The tasks of one partition. One that is `silent` decides what another decides, and reports nothing."""
+    """The tasks of one partition. One that is `silent` decides what another decides, and reports nothing.
+
+    If it is given who `waited` for their turn, these tasks wait, and no others (see `rebuilding`).
+    """
 
     def __init__(
-        self, app: App, state: State, entropy: Entropy, limits: Limits = LIMITS, *, silent: bool = False
+        self,
+        app: App,
+        state: State,
+        entropy: Entropy,
+        limits: Limits = LIMITS,
+        *,
+        silent: bool = False,
+        waited: Container[str] | None = None,
     ) -> None:
         self._app = app
         self._state = state
         self._entropy = entropy
         self._limits = limits
         self._silent = silent
+        self._waited = waited
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
         self._tried: str | None = None
         """The parked task that the last tick tried."""
@@ -97,7 +109,7 @@ class Conduct(Stage):
 
     def _remember(self) -> None:
         """All that is kept in memory, by the state."""
-        self._admission = Admission(self._state, self._limits)
+        self._admission = Admission(self._state, self._limits, self._waited)
         most = self._limits.live_tasks_max
         self._live = LiveTasks(self._app, self._state, self._entropy, most, silent=self._silent)
         self._marks = Marks(self._state)

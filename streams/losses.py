@@ -3,6 +3,7 @@
     committed offset below the topic's first offset ─▶ log, metric, `RecordsLost` on `events`
     a topic of calls was deleted and made anew      ─▶ the same, by `conduct`: its state has the ids
     offsets of `conduct` or `delay` set forward     ─▶ log; it reads on from where its state ends
+    the state of `conduct` or `delay` was lost      ─▶ log, metric, `RecordsLost`: see `rebuilding`
     offsets of another stage set by somebody else   ─▶ log, metric, `RecordsLost`: maybe they were set forward
 
 See `processors.losses` for what is asked for again. Requests and signals come from outside and nobody can ask

@@ -11,7 +11,7 @@ changed, is read anew.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -28,10 +28,11 @@ from streams.local import LocalCalls
 from streams.losses import handled_up_to, ids_of, made_anew, position, told
 from streams.metrics import Metrics
 from streams.outbox import Outbox, Unfit
-from streams.positions import Committed
+from streams.positions import Committed, Loss
 from streams.producer import Ends, Offsets
 from streams.progress import committed
 from streams.protocol import Membership
+from streams.rebuilding import Rebuilder, is_lost
 from streams.redaction import redact
 from streams.restore import open_restored
 from streams.settings import Settings
@@ -78,6 +79,8 @@ class PureStage:
     make: Callable[[State], Stage]
     lingers: bool = False
     """Whether batches wait a moment for more."""
+    make_again: Callable[[State, Container[str]], Stage] | None = None
+    """Builds the stage that handles old logs again if the state is lost, given who waited for its turn."""
 
     @property
     def topics(self) -> list[str]:
@@ -108,7 +111,7 @@ class Partition:
         self._local = local
         self.store = store
         self.changelog = changelog
-        self.object = self._made()
+        self.object = stage.make(self._state())
 
     def handle(self, record: Received, outbox: Outbox, now_ms: int) -> None:
         """Adds to `outbox` what the stage decides, or a dead letter if it can't."""
@@ -174,15 +177,19 @@ class Partition:
             log.exception("stage %s can't tell of a record that it put aside", self._stage.name)
             outbox.add(Decision([dead_letter(record, self._stage.name, reason, now_ms)]), record)
         if not isinstance(self.object, PutsAside):
-            self.object.close()
-            self.object = self._made()
+            self.remake(self._stage.make)
 
-    def _made(self) -> Stage:
+    def remake(self, make: Callable[[State], Stage]) -> None:
+        """Begin anew from the state."""
+        self.object.close()
+        self.object = make(self._state())
+
+    def _state(self) -> State:
         if self.store is None or self._stage.changelog is None:
-            return self._stage.make(Empty())
+            return Empty()
         if self._keys is None:
-            return self._stage.make(self.store)
-        return self._stage.make(OpenedState(self._keys, self._stage.changelog, self.store))
+            return self.store
+        return OpenedState(self._keys, self._stage.changelog, self.store)
 
 
 class PureRunner:
@@ -359,10 +366,23 @@ class PureRunner:
                 changelog, keys = self._changelog(number), keys_of(self._settings)
                 partition = Partition(self._stage, store, changelog, keys, self._local)
                 topic = tp.topic.removeprefix(self._settings.prefix)
-                start = await self._group.positions.resumed(tp, starts[tp], handled_up_to(store, topic))
+                handled = handled_up_to(store, topic)
+                if store is not None and is_lost(partitions[tp], handled):
+                    await self._make_up_for(self._group, tp, partition, starts[tp])
+                start = await self._group.positions.resumed(tp, starts[tp], handled)
                 self._partitions[tp], self._positions[tp] = partition, start
                 self._group.serve(tp, start)
         self._topics_due_s = 0.0
+
+    async def _make_up_for(self, group: Group, tp: TopicPartition, partition: Partition, end: int) -> None:
+        """The state was lost of what stood on the partition before `end`."""
+        log.error("stage %s: its state of partition %d was lost", self.name, tp.partition)
+        if self._stage.make_again is not None:
+            rebuilder = Rebuilder(self._settings, group, self._committer, tp, end)
+            await rebuilder.rebuild(partition, self._stage.make_again)
+            partition.remake(self._stage.make)
+        loss = Loss(tp, tp.topic.removeprefix(self._settings.prefix), end, end, clock_ms())
+        self._found.append((tp, told(loss, self.name, self._metrics, clock_ms())))
 
     async def release(self) -> None:
         async with self._turn:

@@ -94,13 +94,15 @@ class StatusTable:
             self._values[key] = value
 
 
-async def each_status(settings: Settings) -> AsyncGenerator[Status]:
-    """Yield the last status of each task, in no order. Of each only its offset stays in memory.
+async def each_status(settings: Settings, partition: int | None = None) -> AsyncGenerator[Status]:
+    """Yield the last status of each task, or of those on a partition, in no order.
+
+    Of each only its offset stays in memory.
 
     The topic is read twice: which records are the last, and then these. One that can't be read is left out.
     """
     async with Reader(settings) as reader:
-        places = reader.partitions("status")
+        places = [each for each in reader.partitions("status") if partition in (None, each.partition)]
         starts, ends = await reader.beginnings(places), await reader.ends(places)
         last: dict[bytes | None, int] = {}
         async for record in reader.read(starts, ends):

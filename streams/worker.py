@@ -9,8 +9,8 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mode import Service
@@ -171,7 +171,8 @@ def runner_of(
     if name in ("model", "tool", "check"):
         effects = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
         return EffectRunner(effects, settings, worker, metrics)
-    stage = PureStage(name, _maker(name, app, settings.limits), lingers=name == "conduct")
+    again = _maker_again(app, settings.limits) if name == "conduct" else None
+    stage = PureStage(name, _maker(name, app, settings.limits), lingers=name == "conduct", make_again=again)
     local = local_calls(app, metrics, objects) if name == "conduct" and app.local else None
     return PureRunner(stage, settings, worker, metrics, local)
 
@@ -210,6 +211,14 @@ def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
             from processors.delay import Delays
 
             return Delays
+
+
+def _maker_again(app: App, limits: Limits) -> Callable[[State, Container[str]], Stage]:
+    """Of the stage that handles old logs again: the tasks that waited for their turn do so, and no others."""
+    from processors.conduct import Conduct
+
+    unlimited = replace(limits, open_tasks_per_tenant_max=None, waiting_tasks_per_tenant_max=None)
+    return lambda state, waited: Conduct(app, state, random.Random, unlimited, silent=True, waited=waited)
 
 
 def _effects(

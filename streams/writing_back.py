@@ -2,7 +2,7 @@
 
     changelog empty, another topic than the store's ─▶ has the store come as far as the group's offsets?
         yes ─▶ all of its entries are written, in one transaction ─▶ the store belongs to the new changelog
-        no  ─▶ it is older than what was lost: it is rebuilt from the empty changelog, and the log says so
+        no  ─▶ it is older than what was lost: it is not used (see `rebuilding`), and the log says so
 
 Until the transaction ends nobody else can read the changelog: a worker that takes the partition over
 meanwhile waits for its end, and one that crashed here begins again.
@@ -54,9 +54,8 @@ class WritingBack:
                 return found
             if not self._is_whole(store, place.partition):
                 log.error(
-                    "%s was deleted, and the state in %s is older than that: tasks that were open on "
-                    "partition %d are lost",
-                    *(place.topic, path, place.partition),
+                    "%s was deleted, and the state in %s is older than that: it is not used",
+                    *(place.topic, path),
                 )
                 return found
             return await self._written(store, place, found)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from processors.app import App
 from processors.conduct import Conduct
 from processors.limits import Limits
+from processors.rebuilding import LostTasks
 from streams.replay import Replay
 from tests.corpus import APP, CASES, MODELS, Case, driver
 from tests.driver import Driver, Memory, watched_performances
@@ -155,6 +157,39 @@ class Restless(Driver):
 @each_case
 def test_a_restart_between_any_two_acts_changes_nothing(case: Case) -> None:
     assert case.play(Restless(APP, MODELS)).written() == undisturbed(case).written()
+
+
+class Losing(Driver):
+    """Loses the state of `conduct` in a crash, and rebuilds it from the log."""
+
+    def restart(self, app: App | None = None) -> None:
+        super().restart(app)
+        if self.acts:
+            self.state["conduct"] = rebuilt(self)
+            super().restart(app)
+
+
+def rebuilt(played: Driver) -> Memory:
+    memory, tasks = Memory(), LostTasks(0)
+    for status in {status.task: status for status in played.records("status")}.values():
+        memory.apply(tasks.add(status).write)
+    log, end = played.logs["events"], played.offsets["events"]
+    for record in log:
+        tasks.look_at(record)
+    again = Conduct(APP, memory, random.Random, played.limits, silent=True, waited=tasks.waited)
+    for record in log:
+        for each in tasks.in_order(record) if record.offset < end else tasks.late(record):
+            memory.apply(again.handle(each, each.timestamp_ms).write)
+    again.close()
+    return memory
+
+
+@each_case
+def test_lost_state_that_is_rebuilt_from_the_log_is_the_same_at_any_point(case: Case) -> None:
+    for point in points(case):
+        crashed = case.play(Losing(APP, MODELS, crashes={point: 0}))
+        assert crashed.written("status") == undisturbed(case).written("status"), point
+        assert content(crashed, "status") == content(undisturbed(case), "status"), point
 
 
 @each_case
@@ -304,6 +339,13 @@ def test_a_crash_at_any_point_leaves_no_trace_of_whose_turn_it_was() -> None:
 
 def test_a_restart_changes_no_turn() -> None:
     assert crowd(Restless(APP, MODELS, limits=CROWDED)).written() == crowded().written()
+
+
+def test_lost_state_that_is_rebuilt_lets_those_who_waited_wait_and_end_the_same() -> None:
+    for point in range(0, len(crowded().acts), 25):
+        played = crowd(Losing(APP, MODELS, limits=CROWDED, crashes={point: 0}))
+        assert ends(played) == ALONE, point
+        assert open_state(played) == [], point
 
 
 @pytest.mark.parametrize("seed", range(20))

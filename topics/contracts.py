@@ -119,7 +119,7 @@ STATUS = Topic(
     ("conduct",),
     ("outside",),
     cleanup="compact",
-    followed_by=("intake",),
+    followed_by=("intake", "conduct"),
 )
 DEAD_LETTERS = Topic(
     "dead-letters",

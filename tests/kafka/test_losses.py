@@ -21,6 +21,7 @@ from streams.worker import ALL_STAGES, Worker
 TASKS = [f"task-{number}" for number in range(6)]
 STAGES = tuple(stage for stage in ALL_STAGES if stage not in ("tool", "health"))
 PATIENCE_S = 90.0
+NAP_S = 3.0
 FAILED: set[int] = set()
 
 
@@ -48,7 +49,13 @@ async def fails_at_first(task: Task, number: int) -> int:
     return await task.tool(fail_at_first, number=number)
 
 
-APP = App("losses", workflows=[doubled, fails_at_first], tools=[double, fail_at_first])
+@workflow
+async def naps(task: Task) -> str:
+    await task.sleep(NAP_S)
+    return "woke"
+
+
+APP = App("losses", workflows=[doubled, fails_at_first, naps], tools=[double, fail_at_first])
 
 
 @asynccontextmanager
@@ -236,3 +243,64 @@ async def test_a_changelog_that_was_deleted_is_written_back_from_the_worker_that
     shutil.rmtree(settings.state_dir)  # from now on the changelog is the only copy
     async with working(settings, *STAGES, "tool"):
         assert await results(settings) == [4 * number for number in range(len(TASKS))]
+
+
+async def lose_state(settings: Settings, changelog: str) -> None:
+    """Delete the changelog, and with it the state on the disks of all workers."""
+    async with administering(settings) as admin:
+        await admin.delete_topics([settings.topic(changelog)])
+    shutil.rmtree(settings.state_dir)
+    await asyncio.sleep(2.0)
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_state_of_which_no_copy_is_left_is_rebuilt_from_the_log(
+    settings: Settings, guarantee: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings.model_copy(update={"guarantee": guarantee})
+    await provision(settings)
+    async with working(settings, *STAGES, "tool"), Client(settings) as client:
+        assert await client.run("doubled", 5, "ended") == 20
+    asked = sum((await ends(settings, "tool-calls")).values())
+    await begin(settings)
+    before = sum((await ends(settings, "events")).values())
+    async with working(settings, "tool"):
+        await until_written(settings, "events", before + len(TASKS))
+    async with working(settings, *STAGES):
+        await until_written(settings, "tool-calls", asked + 2 * len(TASKS))
+    await lose_state(settings, "conduct-state")
+    async with working(settings, *STAGES, "tool"), Client(settings) as client:
+        assert await results(settings) == [4 * number for number in range(len(TASKS))]
+        await client.start("doubled", 6, "ended")
+        assert await client.run("doubled", 7, "after") == 28
+        assert (await client.result("ended")).result == 20, "its id is known"
+    assert "were rebuilt from their logs" in caplog.text
+    shutil.rmtree(settings.state_dir)
+    async with working(settings, *STAGES, "tool"), Client(settings) as client:
+        assert await client.run("doubled", 8, "again") == 32
+    assert caplog.text.count("were rebuilt from their logs") == settings.partitions, "once for each"
+
+
+async def test_a_task_fails_with_the_reason_if_its_state_and_its_log_are_lost(settings: Settings) -> None:
+    await provision(settings)
+    await begin(settings)
+    async with administering(settings) as admin:
+        gone = {tp: RecordsToDelete(end) for tp, end in (await ends(settings, "events")).items()}
+        await admin.delete_records(gone)
+    await lose_state(settings, "conduct-state")
+    async with working(settings, *STAGES, "tool"), Client(settings) as client:
+        for task in TASKS:
+            result = await client.result(task, PATIENCE_S)
+            assert (result.outcome, result.problem and result.problem.type) == ("failed", "StateLost")
+        assert {status.state for status in await client.statuses()} == {"failed"}
+        assert await client.run("doubled", 9, "after") == 36
+
+
+async def test_timers_of_which_no_copy_is_left_are_set_again(settings: Settings) -> None:
+    await provision(settings)
+    async with working(settings, *STAGES), Client(settings) as client:
+        await client.start("naps", id="nap")
+        await until_written(settings, "delay-state", 1)
+    await lose_state(settings, "delay-state")
+    async with working(settings, *STAGES), Client(settings) as client:
+        assert (await client.result("nap", PATIENCE_S)).result == "woke"
