@@ -17,26 +17,34 @@ from topics.records import Status
 log = logging.getLogger(__name__)
 
 
-class StatusLog:
-    """Hands each record of `status` to `keep`, once: each look reads only what is new. One look at a time."""
+class TopicLog:
+    """Hands each record of a topic to `keep`, once: each look reads only what is new. One look at a time.
 
-    def __init__(self, settings: Settings, keep: Callable[[Received], None]) -> None:
+    The first look at a partition reads all of it, or its last records if `recent` is how many.
+    """
+
+    def __init__(
+        self, settings: Settings, topic: str, keep: Callable[[Received], None], recent: int | None = None
+    ) -> None:
         self._settings = settings
+        self._topic = topic
         self._keep = keep
+        self._recent = recent
         self._reader: Reader | None = None
         self._read_to: dict[TopicPartition, int] = {}
 
     async def catch_up(self, task: str | None = None) -> None:
         """Read what is new about all tasks, or about those on the partition of one."""
         reader = await self._connected()
-        places = reader.partitions("status") if task is None else [reader.partition_of("status", task)]
+        places = reader.partitions(self._topic) if task is None else [reader.partition_of(self._topic, task)]
         ends = await reader.ends(places)
         new = [place for place in places if place not in self._read_to]
         if new:
-            self._read_to |= await reader.beginnings(new)
+            starts = await reader.beginnings(new)
+            recent = {} if self._recent is None else {place: ends[place] - self._recent for place in new}
+            self._read_to |= {place: max(start, recent.get(place, start)) for place, start in starts.items()}
         async for record in reader.read({place: self._read_to[place] for place in places}, ends):
-            if record.key is not None:
-                self._keep(record)
+            self._keep(record)
         self._read_to |= ends
 
     async def close(self) -> None:
@@ -46,7 +54,7 @@ class StatusLog:
 
     async def _connected(self) -> Reader:
         """A reader that found no topics knows none that are made later: the next look gets a new one."""
-        if self._reader is None or not self._reader.exists("status"):
+        if self._reader is None or not self._reader.exists(self._topic):
             await self.close()
             self._reader = await Reader(self._settings).__aenter__()
         return self._reader
@@ -56,7 +64,7 @@ class StatusTable:
     """The last status of each task."""
 
     def __init__(self, settings: Settings) -> None:
-        self._log = StatusLog(settings, lambda record: self._keep(record.key or b"", record.value))
+        self._log = TopicLog(settings, "status", lambda record: self._keep(record.key or b"", record.value))
         self._lock = asyncio.Lock()
         self._values: dict[bytes, bytes] = {}
         self._told: set[bytes] = set()

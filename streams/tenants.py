@@ -2,11 +2,12 @@
 
     signals ─▶ does its header name a tenant with keys? ─ no ─▶ look the task up ─▶ segue-tenant ─▶ intake
                                                                 │
-                                            its last status, or its request as this worker saw it
+                                            its last status, or its request on `tasks`
 
 Segue's own client names the tenant. Other producers may not, and `intake` knows no tasks. The records of
 the topic `status` bear the tenant in a header, so they need not be opened: what is new there is read when a
-signal comes, and of tasks whose tenant has keys of its own the tenant is remembered.
+signal comes, and of tasks whose tenant has keys of its own the tenant is remembered. A task that has no
+status yet is looked for among the last requests on all partitions of `tasks`, whichever worker reads them.
 """
 
 import sys
@@ -20,19 +21,19 @@ from pydantic import BaseModel, ValidationError
 from streams.encryption import Keys, keys_of
 from streams.group import Batch
 from streams.settings import Settings
-from streams.status_table import StatusLog
+from streams.status_table import TopicLog
 from topics.envelope import is_sealed
 from topics.flow import TENANT, Received, of_tenant, tenant_in
 
 REQUESTS_MAX = 10_000
-"""Requests that are remembered: a signal may come before its task has a status."""
+"""Requests of tenants with keys that are remembered, and records of a partition of `tasks` that are read."""
 
 
 Keep = Callable[[Received], None]
 
 
 class Follows(Protocol):
-    """As `StatusLog` does."""
+    """As `TopicLog` does."""
 
     async def catch_up(self, task: str | None = None) -> None: ...
 
@@ -42,40 +43,47 @@ class Follows(Protocol):
 class Tenants:
     """The tenants of tasks, if they have keys of their own."""
 
-    def __init__(self, keys: Keys, follow: Callable[[Keep], Follows]) -> None:
+    def __init__(
+        self, keys: Keys, status: Callable[[Keep], Follows], tasks: Callable[[Keep], Follows]
+    ) -> None:
         self._keys = keys
         self._of: dict[bytes, str] = {}
-        self._requests: OrderedDict[bytes, str] = OrderedDict()
-        self._log = follow(self._keep)
+        self._asked: OrderedDict[bytes, str] = OrderedDict()
+        self._status = status(self._keep)
+        self._requests = tasks(self._remember)
 
     async def named(self, batch: Batch) -> Batch:
         """The batch, with the tenant of its task in the header of each signal that does not name it."""
         if not self._keys.tenants:
             return batch
-        for record in (each for records in batch.values() for each in records if each.topic == "tasks"):
-            self._remember(record)
         return {place: [await self._named(record) for record in records] for place, records in batch.items()}
 
     async def close(self) -> None:
-        await self._log.close()
+        await self._status.close()
+        await self._requests.close()
 
     async def _named(self, record: Received) -> Received:
         if record.topic != "signals" or tenant_in(record.headers) in self._keys.tenants:
             return record
         task = _task_of(record)
-        await self._log.catch_up(task.decode(errors="replace"))
-        tenant = self._of.get(task) or self._requests.get(task)
-        if tenant is None:
+        if (tenant := await self._tenant_of(task)) is None:
             return record
         others = tuple(header for header in record.headers if header[0] != TENANT)
         return record._replace(headers=(*others, *of_tenant(tenant)))
 
+    async def _tenant_of(self, task: bytes) -> str | None:
+        await self._status.catch_up(task.decode(errors="replace"))
+        if task in self._of:
+            return self._of[task]
+        await self._requests.catch_up()
+        return self._asked.get(task)
+
     def _remember(self, request: Received) -> None:
         body = _Named.read(request)
         if body.tenant is not None and body.tenant in self._keys.tenants:
-            self._requests[(body.id or "").encode() or request.key or b""] = body.tenant
-            if len(self._requests) > REQUESTS_MAX:
-                self._requests.popitem(last=False)
+            self._asked[(body.id or "").encode() or request.key or b""] = body.tenant
+            if len(self._asked) > REQUESTS_MAX:
+                self._asked.popitem(last=False)
 
     def _keep(self, status: Received) -> None:
         key, tenant = status.key or b"", tenant_in(status.headers)
@@ -111,4 +119,5 @@ def tenants_for(settings: Settings, stage: str) -> Tenants | None:
     if stage != "intake" or keys is None:
         return None
     sealed = settings.model_copy(update={"encryption_keys": None})
-    return Tenants(keys, partial(StatusLog, sealed))
+    status = partial(TopicLog, sealed, "status")
+    return Tenants(keys, status, partial(TopicLog, settings, "tasks", recent=REQUESTS_MAX))

@@ -219,14 +219,14 @@ async def test_without_its_key_a_tenants_task_can_not_be_read_again_and_others_c
 
 
 async def test_what_others_send_without_the_tenant_is_sealed_for_it_by_the_first_stage(vault: Place) -> None:
-    """Another producer answers and signals a tenant's task, in clear and without a header."""
-    await vault.work()
+    """Another producer signals and answers a tenant's task, in clear and without a header."""
+    signal = {"kind": "signal", "task": "t", "name": "go on", "value": SECRET}
     await send_in_clear(vault, "tasks", {"id": "t", "workflow": "keeping", "input": SECRET, "tenant": "acme"})
+    await send_in_clear(vault, "signals", signal)
+    await vault.work()
     [question] = (await vault.waiting("t")).questions
     answer = {"kind": "answer", "task": "t", "step": question.step, "value": SECRET}
-    signal = {"kind": "signal", "task": "t", "name": "go on", "value": SECRET}
     await send_in_clear(vault, "signals", answer)
-    await send_in_clear(vault, "signals", signal)
     assert (await vault.client.result("t", PATIENCE_S)).result == f"{SECRET} and {SECRET}"
     await send_in_clear(vault, "signals", signal | {"id": "late"})
     async with asyncio.timeout(PATIENCE_S):

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ class Sealed(Driver):
         keys = keys_of(self.settings)
         assert keys is not None
         self.keys: Keys = keys
-        self.tenants = Tenants(keys, self._follow) if looks_up else None
+        self.tenants = Tenants(keys, self.follow("status"), self.follow("tasks")) if looks_up else None
         self.writes: list[tuple[str, Write]] = []
         super().__init__(app, MODELS, **options)
 
@@ -60,8 +62,8 @@ class Sealed(Driver):
                 used.setdefault(changelog, set()).add(key_id(write.value))
         return {topic: ids for topic, ids in used.items() if ids}
 
-    def _follow(self, keep: Keep) -> "_StatusInMemory":
-        return _StatusInMemory(self, keep)
+    def follow(self, topic: str) -> Callable[[Keep], "_LogInMemory"]:
+        return partial(_LogInMemory, self, topic)
 
     def _decide(self, name: str, record: Received) -> Decision:
         opened = self.keys.opened(record)
@@ -85,13 +87,14 @@ class Sealed(Driver):
             self.offsets[topic] += 1
 
 
-class _StatusInMemory:
-    def __init__(self, driver: Sealed, keep: Keep) -> None:
+class _LogInMemory:
+    def __init__(self, driver: Sealed, topic: str, keep: Keep) -> None:
         self._driver = driver
+        self._topic = topic
         self._keep = keep
 
     async def catch_up(self, task: str | None = None) -> None:
-        for record in self._driver.logs["status"]:
+        for record in self._driver.logs[self._topic]:
             self._keep(record)
 
     async def close(self) -> None: ...

@@ -9,6 +9,7 @@ import pytest
 from processors.limits import Limits
 from segue import App, Task, Tool, tool, workflow
 from streams.encryption import Keys, enveloped
+from streams.tenants import Tenants
 from tests.corpus import CASES, Case
 from tests.driver import START_MS
 from tests.streams.keyfiles import key_file
@@ -141,6 +142,20 @@ def test_a_signal_is_known_by_the_request_before_the_task_has_a_status(file: Pat
     driver.submit("listens")
     said(driver)
     driver.run()
+    only_theirs(driver)
+
+
+def test_a_request_that_another_worker_took_is_found_on_its_topic(file: Path) -> None:
+    """This worker's `intake` is new: it has seen no request."""
+    driver = Sealed(file, app=SMALL)
+    driver.submit("listens")
+    assert driver.act()
+    assert driver.offsets["tasks"] == 1
+    driver.tenants = Tenants(driver.keys, driver.follow("status"), driver.follow("tasks"))
+    said(driver)
+    driver.run()
+    assert any(each.kind == "signal_received" for each in driver.records("events"))
+    assert text_of(driver) == set()
     only_theirs(driver)
 
 
