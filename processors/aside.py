@@ -19,7 +19,7 @@ from processors.parking import PUT_ASIDE
 from topics import codec
 from topics.envelope import Clear, why_not_read
 from topics.errors import BadRecord
-from topics.flow import Decision, Publish, Received, dead_letter
+from topics.flow import TOLD, Decision, Publish, Received, dead_letter
 from topics.records import (
     VERSION,
     Number,
@@ -37,6 +37,10 @@ CALLS = ("model-calls", "tool-calls", "checks", "failures", "delays")
 """Topics whose records a task waits for."""
 
 INTERNAL = (*CALLS, "events")
+
+SEND_AGAIN = "mend what it says and send it again, or cancel the task"
+BEGIN_AGAIN = "mend what it says and, if the task fails by this, start it again under another id"
+"""The advice where the task waits for the record, and where its step has failed."""
 
 DIGITS_MAX = 20
 
@@ -80,7 +84,10 @@ def put_aside(record: Received, stage: str, reason: str, now_ms: int) -> Decisio
         return Decision([dead_letter(record, stage, reason, now_ms)])
     told = list(_told(record, stage, reason, now_ms))
     task = told[0].key if told else None
-    return Decision([dead_letter(record, stage, reason, now_ms, task), *told], tenant=claimed_tenant(record))
+    letter = dead_letter(record, stage, reason, now_ms, task)
+    if any(isinstance(each.value, StepFailed) for each in told):
+        letter = letter._replace(headers=(*letter.headers, (TOLD, b"step_failed")))
+    return Decision([letter, *told], tenant=claimed_tenant(record))
 
 
 def claimed_tenant(record: Received) -> str | None:
@@ -102,11 +109,9 @@ def handled(stage: object, name: str, record: Received | None, reason: str, now_
     return put_aside(record, name, reason, now_ms) if decision is None and record is not None else decision
 
 
-def problem_of(stage: str, reason: str) -> Problem:
-    advice = "the record is in the dead letters, mend what it says and send it again, or cancel the task"
-    return Problem(
-        type=PUT_ASIDE, message=f"stage {stage!r} can't process a record: {reason}: {advice}", retryable=False
-    )
+def problem_of(stage: str, reason: str, advice: str = SEND_AGAIN) -> Problem:
+    message = f"stage {stage!r} can't process a record: {reason}: the record is in the dead letters, {advice}"
+    return Problem(type=PUT_ASIDE, message=message, retryable=False)
 
 
 def _told(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Publish]:
@@ -115,8 +120,8 @@ def _told(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Pu
     problem = problem_of(stage, reason)
     step = _step(record) if record.topic in CALLS else None
     if step is not None and step.kind != TIMER and not step.is_newer:
-        facts = step.model_dump(exclude={"kind", "v"})
-        yield Publish("events", step.task, StepFailed(**facts, problem=problem, by=stage, at_ms=now_ms))
+        failed = step.model_dump(exclude={"kind", "v"}) | {"problem": problem_of(stage, reason, BEGIN_AGAIN)}
+        yield Publish("events", step.task, StepFailed(**failed, by=stage, at_ms=now_ms))
     elif (task := _waiting(record, step)) is not None:
         known_as = f"{record.topic}/{record.partition}/{record.offset}"
         yield Publish("events", task, PutAside(task=task, id=known_as, problem=problem, at_ms=now_ms))

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from processors.aside import CALLS
 from processors.outcomes import letter_reason
 from streams.when import moment_of
 from topics import codec
 from topics.errors import BadRecord
-from topics.flow import Received, first_place
+from topics.flow import TOLD, Received, first_place
 from topics.records import AttemptFailed, Origin, StepFailed
 
 
@@ -109,8 +110,19 @@ def reason_of(letter: Received) -> str:
     return _headers(letter).get("segue-reason", "?")
 
 
+def is_call(letter: Received) -> bool:
+    """Return whether its record may lead to a call, which is of no use once the task has ended."""
+    return topic_of(letter) in CALLS
+
+
+def task_of(letter: Received) -> str:
+    return _headers(letter).get("segue-task", (letter.key or b"").decode(errors="replace"))
+
+
 def was_told(letter: Received) -> bool:
     """Return whether it is of a step that failed for good: its workflow knows that already."""
+    if TOLD in _headers(letter):
+        return True
     failed = _failed(topic_of(letter), letter.value)
     return isinstance(failed, StepFailed) and reason_of(letter) == letter_reason(failed)
 
@@ -140,7 +152,7 @@ def document(letter: Received) -> dict[str, Any]:
         "partition": headers.pop("segue-partition", "?"),
         "offset": headers.pop("segue-offset", "?"),
         "stage": headers.pop("segue-stage", "?"),
-        "task": headers.pop("segue-task", (letter.key or b"").decode(errors="replace")),
+        "task": headers.pop("segue-task", task_of(letter)),
         "reason": headers.pop("segue-reason", "?"),
         "headers": {name: value for name, value in headers.items() if not name.startswith("segue-")},
         "value": (letter.value or b"").decode(errors="replace"),

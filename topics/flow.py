@@ -25,6 +25,9 @@ MOVED = "segue-moved"
 """On a call that stands on another partition than its task: what comes of it goes where its task is."""
 
 
+TOLD = "segue-told"
+"""On a dead letter: the record's step was failed, so that the record is of no use any more."""
+
 ORIGIN = "segue-origin"
 """On a record that was sent again: where it stood first, as `topic/partition/offset`."""
 

@@ -8,9 +8,11 @@ from rich.table import Table
 from streams.cli.output import asynchronous, emit, emit_document, output_option
 from streams.cli.tables import cut, plain_table, print_table
 from streams.cli.terminal import Text, say, terminal
-from streams.letters import Newest, NewestOfEach, document, traceback_of, was_told
+from streams.history import ENDED
+from streams.letters import Newest, NewestOfEach, document, is_call, task_of, traceback_of, was_told
 from streams.refeed import Copy, Range, back_to_its_topic, each_record, feed, records_of
 from streams.settings import Settings
+from streams.status_table import each_status
 from streams.visible import hanging, visible
 from streams.when import moment_of
 from topics.errors import BadInput, UnknownName
@@ -85,12 +87,14 @@ async def replay(letter: str | None, task: str | None, every: bool, output: str)
 
     Name one, or those of a task with --task, or --all. Of a record that was sent before and failed again,
     only the newest letter is sent. Letters of steps that failed for good are left: their tasks were told.
+    So are calls of tasks that have ended: nobody waits for them.
     """
     if sum((letter is not None, task is not None, every)) != 1:
         raise BadInput("which ones? PARTITION:OFFSET, --task TASK, or --all")
     if letter:
-        chosen = [await _letter(letter)]
-        mendable = [back_to_its_topic(each) for each in chosen if not was_told(each)]
+        chosen = await _letter(letter)
+        ended = await _ended(Settings.load(), {task_of(chosen)} if is_call(chosen) else set())
+        mendable = [back_to_its_topic(chosen)] if _is_of_use(chosen, ended) else []
         count, among = await feed(Settings.load(), mendable), 1
     else:
         count, among = await _replayed(Range("dead-letters", task=task))
@@ -101,7 +105,9 @@ async def replay(letter: str | None, task: str | None, every: bool, output: str)
     say(f"{count} records were fed to their topics again")
     if left:
         say(
-            f"{left} were not, of steps that failed for good: start their tasks again by another id", err=True
+            f"{left} were not, of steps that failed for good or of tasks that have ended: start the tasks "
+            "again by another id",
+            err=True,
         )
 
 
@@ -110,16 +116,30 @@ async def _replayed(wanted: Range) -> tuple[int, int]:
 
     They are read twice, so that few are in memory: what they are, and then, up to where that ended, each.
     """
-    settings, newest = Settings.load(), NewestOfEach()
+    settings, newest, called = Settings.load(), NewestOfEach(), set[str]()
     async for letter in each_record(settings, wanted):
         newest.add(letter)
+        if is_call(letter):
+            called.add(task_of(letter))
+    ended = await _ended(settings, called)
 
     async def mendable() -> AsyncGenerator[Copy]:
         async for letter in each_record(settings, wanted):
-            if letter in newest and not was_told(letter):
+            if letter in newest and _is_of_use(letter, ended):
                 yield back_to_its_topic(letter)
 
     return await feed(settings, mendable()), len(newest)
+
+
+async def _ended(settings: Settings, tasks: set[str]) -> set[str]:
+    """Return those of the tasks that have ended."""
+    if not tasks:
+        return set()
+    return {s.task async for s in each_status(settings) if s.task in tasks and s.state in ENDED}
+
+
+def _is_of_use(letter: Received, ended: set[str]) -> bool:
+    return not was_told(letter) and not (is_call(letter) and task_of(letter) in ended)
 
 
 async def _letter(place: str) -> Received:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.gateway import Client
+from streams.refeed import Copy, feed
 from streams.settings import Settings
 from tests.kafka.conftest import worker_environment
 from tests.kafka.running import PATIENCE_S
@@ -47,6 +48,30 @@ async def test_a_step_that_failed_for_good_is_left_and_a_rejected_task_is_fed_ag
             }
         told = json.loads(await segue(settings, "dead-letters", "-o", "json"))
     assert sorted(letter["reason"].partition(":")[0] for letter in told) == [*["divide"] * 4, REJECTED]
+
+
+async def test_a_call_of_a_task_that_has_ended_is_left(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    async with asyncio.timeout(PATIENCE_S):
+        await segue(settings, "dev", str(tmp_path), "8", "--once")
+        async with Client(settings) as client:
+            [status] = await client.statuses()
+        for task in (status.task, "not known"):
+            of_a_newer_worker = {"v": 99, "kind": "call_tool", "task": task, "step": 0, "print": "x"}
+            body = json.dumps(of_a_newer_worker).encode()
+            await feed(settings, [Copy("tool-calls", None, task.encode(), body, ())])
+        await segue(settings, "dev", str(tmp_path), "8", "--once")
+        while len(json.loads(await segue(settings, "dead-letters", "-o", "json"))) < 4:
+            await segue(settings, "dev", str(tmp_path), "8", "--once")
+        [letter] = [
+            each["letter"]
+            for each in json.loads(await segue(settings, "dead-letters", "-o", "json"))
+            if (each["topic"], each["task"]) == ("tool-calls", status.task)
+        ]
+        sent = json.loads(await segue(settings, "dead-letters", "replay", letter, "-o", "json"))
+        assert sent == {"records": 0, "left": 1}
+        sent = json.loads(await segue(settings, "dead-letters", "replay", "--all", "-o", "json"))
+        assert sent["records"] == 1, "that of which nobody knows that its task has ended"
 
 
 REJECTED = "no workflow 'third' here; there are"

@@ -3,12 +3,15 @@
 import random
 
 import pytest
+from pydantic_core import to_json
 
+from processors.aside import put_aside
 from segue import App, Task, workflow
 from streams.letters import Newest, newest_of_each, was_told
 from streams.refeed import Copy, Once, again, back_to_its_topic, once_each
 from tests.driver import Driver
 from topics.flow import Received, dead_letter
+from topics.records import PutAside, StepFailed
 
 
 @workflow
@@ -175,3 +178,16 @@ def test_letters_of_which_only_the_reason_is_shown_are_held_without_their_bytes(
     newest = Newest(1)
     newest.add(letter(0, 0, 0), whole=False)
     assert [each.value for each in newest.letters] == [b""]
+
+
+@pytest.mark.parametrize(("version", "told"), [(1, True), (99, False)])
+def test_a_call_whose_step_was_failed_is_not_sent_again_and_one_that_is_waited_for_is(
+    version: int, told: bool
+) -> None:
+    call = {"v": version, "kind": "call_tool", "task": "t", "step": 0, "print": "x", "route": "r"}
+    record = Received("tool-calls", 0, 7, b"t", to_json(call), (), 1)
+    letter, event = put_aside(record, "tool", "it can't be read", 2).publish
+    assert isinstance(event.value, StepFailed if told else PutAside)
+    kept = Received("dead-letters", 0, 0, b"t", record.value, letter.headers, 2)
+    assert was_told(kept) == told
+    assert back_to_its_topic(kept).value == record.value
