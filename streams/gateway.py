@@ -276,8 +276,9 @@ class Client:
     # ------------------------------------------------------------ out
 
     async def statuses(self) -> list[Status]:
-        """Where every task stands, the newest first."""
-        return sorted(await self._table.all(), key=lambda status: status.started_ms, reverse=True)
+        """Return where every task stands, the newest first: all in memory, where `each_status` holds few."""
+        found = [status async for status in self.each_status()]
+        return sorted(found, key=lambda status: status.started_ms, reverse=True)
 
     def each_status(self) -> AsyncGenerator[Status]:
         """Yield where every task stands, in no order, without holding all of them in memory."""

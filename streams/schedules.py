@@ -50,8 +50,7 @@ async def tell(client: Client, name: str, told: Told) -> None:
 
 async def listed(client: Client) -> list[View]:
     """All schedules, by their names."""
-    statuses = await client.statuses()
-    views = [view_of(status) for status in statuses if status.workflow == KEEPER]
+    views = [view_of(status) async for status in client.each_status() if status.workflow == KEEPER]
     return sorted((view for view in views if view is not None), key=lambda view: view.name)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,9 @@ from topics.flow import Received
 from topics.records import Status
 
 log = logging.getLogger(__name__)
+
+BYTES_MAX = 4 * 1024 * 1024
+"""Of statuses that a table holds whole: those of many thousand tasks that changed last."""
 
 
 class TopicLog:
@@ -47,6 +51,14 @@ class TopicLog:
             self._keep(record)
         self._read_to |= ends
 
+    async def value_at(self, task: str, offset: int) -> bytes | None:
+        """Read one record again, on the partition of its task."""
+        reader = await self._connected()
+        place = reader.partition_of(self._topic, task)
+        async for record in reader.read({place: offset}, {place: offset + 1}):
+            return record.value
+        return None
+
     async def close(self) -> None:
         if self._reader is not None:
             await self._reader.__aexit__(None, None, None)
@@ -61,30 +73,22 @@ class TopicLog:
 
 
 class StatusTable:
-    """The last status of each task."""
+    """Finds the last status of a task. Of each it holds where that stands, and those that came last whole."""
 
     def __init__(self, settings: Settings) -> None:
-        self._log = TopicLog(settings, "status", lambda record: self._keep(record.key or b"", record.value))
+        self._log = TopicLog(settings, "status", self._keep)
         self._lock = asyncio.Lock()
-        self._values: dict[bytes, bytes] = {}
-        self._told: set[bytes] = set()
+        self._places: dict[bytes, int] = {}
+        self._last: OrderedDict[bytes, bytes] = OrderedDict()
+        self._bytes = 0
 
     async def get(self, task: str) -> Status | None:
         async with self._lock:
             await self._log.catch_up(task)
-            value = self._values.get(task.encode())
+            value = self._last.get(task.encode())
+            if value is None and (offset := self._places.get(task.encode())) is not None:
+                value = await self._log.value_at(task, offset)
         return None if value is None else codec.decode("status", value)
-
-    async def all(self) -> list[Status]:
-        async with self._up_to_date():
-            found = [self._told_once(key, value) for key, value in self._values.items()]
-            return [status for status in found if status is not None]
-
-    def _told_once(self, key: bytes, value: bytes) -> Status | None:
-        status = _readable(key, value, tell=key not in self._told)
-        if status is None:
-            self._told.add(key)
-        return status
 
     async def close(self) -> None:
         await self._log.close()
@@ -95,11 +99,17 @@ class StatusTable:
             await self._log.catch_up()
             yield
 
-    def _keep(self, key: bytes, value: bytes | None) -> None:
+    def _keep(self, record: Received) -> None:
+        key, value = record.key or b"", record.value
+        self._bytes -= len(self._last.pop(key, b""))
         if value is None:
-            self._values.pop(key, None)
-        else:
-            self._values[key] = value
+            self._places.pop(key, None)
+            return
+        self._places[key], self._last[key] = record.offset, value
+        self._bytes += len(value)
+        while self._bytes > BYTES_MAX:
+            _, gone = self._last.popitem(last=False)
+            self._bytes -= len(gone)
 
 
 async def each_status(settings: Settings, partition: int | None = None) -> AsyncGenerator[Status]:
@@ -122,12 +132,11 @@ async def each_status(settings: Settings, partition: int | None = None) -> Async
                 yield status
 
 
-def _readable(key: bytes, value: bytes, *, tell: bool = True) -> Status | None:
+def _readable(key: bytes, value: bytes) -> Status | None:
     """Return the status; None for one that can't be read, which hides no other."""
     try:
         status: Status = codec.decode("status", value)
     except BadRecord as bad:
-        if tell:
-            log.warning("the status of task %r is left out: %s", key.decode(errors="replace"), bad)
+        log.warning("the status of task %r is left out: %s", key.decode(errors="replace"), bad)
         return None
     return status

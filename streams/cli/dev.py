@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -70,7 +70,7 @@ async def dev(
             await beside.enter_async_context(page_beside(settings, screen.note))
         if found.notice:
             screen.note(found.notice)
-        if left := left_open(await client.statuses()):
+        if left := await left_open(client.each_status()):
             screen.note(left)
         if sample is not None:
             task = await client.start(*sample)
@@ -116,14 +116,15 @@ def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, An
     return names[0], value
 
 
-def left_open(statuses: Iterable[Status]) -> str | None:
+async def left_open(statuses: AsyncIterable[Status]) -> str | None:
     """Tasks go on when a worker is there again: without a word of it nobody who killed one would know."""
-    tasks = [s.task for s in statuses if s.state not in ENDED and s.parent is None and s.workflow != KEEPER]
-    if not tasks:
-        return None
-    if len(tasks) == 1:
-        return f"task {tasks[0]} goes on: {command_name()} watch {tasks[0]}"
-    return f"{len(tasks)} tasks go on: `{command_name()} tasks` lists them"
+    count, last = 0, ""
+    async for s in statuses:
+        if s.state not in ENDED and s.parent is None and s.workflow != KEEPER:
+            count, last = count + 1, s.task
+    if count == 1:
+        return f"task {last} goes on: {command_name()} watch {last}"
+    return f"{count} tasks go on: `{command_name()} tasks` lists them" if count else None
 
 
 async def _until_stopped() -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from heapq import heappush, heappushpop
 
 import click
 from click.shell_completion import CompletionItem
 
-from streams.gateway import Client
 from streams.settings import Settings
+from streams.status_table import each_status
 from streams.visible import visible
 from topics.errors import SegueError
 
@@ -24,10 +25,12 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 async def _newest(incomplete: str) -> list[CompletionItem]:
-    async with Client(Settings.load()) as client:
-        every = await client.statuses()
-    found = [s for s in every if s.task.startswith(incomplete) and visible(s.task) == s.task]
-    return [CompletionItem(s.task, help=visible(f"{s.workflow}, {s.state}")) for s in found[:COMPLETED_MAX]]
+    newest: list[tuple[int, str, str]] = []
+    async for s in each_status(Settings.load()):
+        if s.task.startswith(incomplete) and visible(s.task) == s.task:
+            told = (s.started_ms, s.task, visible(f"{s.workflow}, {s.state}"))
+            (heappush if len(newest) < COMPLETED_MAX else heappushpop)(newest, told)
+    return [CompletionItem(task, help=state) for _, task, state in sorted(newest, reverse=True)]
 
 
 task_argument = click.argument("task", shell_complete=_complete)

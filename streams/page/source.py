@@ -73,6 +73,6 @@ class _IndexedTable(StatusTable):
         async with self._up_to_date():
             return self._index
 
-    def _keep(self, key: bytes, value: bytes | None) -> None:
-        super()._keep(key, value)
-        self._index.put(key.decode(errors="replace"), value)
+    def _keep(self, record: Received) -> None:
+        super()._keep(record)
+        self._index.put((record.key or b"").decode(errors="replace"), record.value)

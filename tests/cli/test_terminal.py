@@ -247,7 +247,7 @@ def test_emitted_json_and_sentences_are_shown(capsys: pytest.CaptureFixture[str]
 
 
 async def test_a_shell_completes_no_id_that_it_can_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_ids, "Client", Stub)
+    monkeypatch.setattr(task_ids, "each_status", lambda settings: Stub(settings).each_status())
     found = await task_ids._newest("")  # pyright: ignore[reportPrivateUsage]
     assert [each.value for each in found] == [MARKUP]
     assert not hidden_in(str(found[0].help))

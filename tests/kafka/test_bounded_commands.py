@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from streams.clock import now_ms
+from streams.gateway import Client
 from streams.provision import provision
 from streams.refeed import Copy, Range, each_record, feed
 from streams.settings import Settings
 from tests.kafka.conftest import worker_environment
 from topics import codec
+from topics.errors import UnknownName
 from topics.flow import Received, dead_letter
 from topics.records import Status
 
@@ -39,12 +43,12 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """Starts the command from a small process: a peak counts that of the process which it was started from."""
 
 
-def run(settings: Settings, folder: Path, *command: str) -> Ran:
+def run(settings: Settings, folder: Path, *command: str, **env: str) -> Ran:
     said, told, peak = folder / "said", folder / "told", folder / "peak"
     with said.open("wb") as out, told.open("wb") as errors:
         process = subprocess.run(
             [sys.executable, "-c", MEASURED, str(peak), "-m", "streams.cli", *command],
-            env=worker_environment(settings),
+            env=worker_environment(settings) | env,
             stdout=out,
             stderr=errors,
             check=False,
@@ -100,8 +104,42 @@ async def test_tasks_and_usage_count_all_and_keep_the_newest_of_each(
     assert (row["workflow"], row["tasks"], row["spent"]["calls"]) == ("w", 28, 28)
 
 
-def status(number: int, state: str) -> Copy:
+async def test_many_large_statuses_are_looked_through_by_a_small_process(
+    settings: Settings, tmp_path: Path
+) -> None:
+    await provision(settings)
+    await feed(settings, (status(number, "running", "x" * LETTER_BYTES) for number in range(LETTERS)))
+    schedules = await asyncio.to_thread(run, settings, tmp_path, "schedules")
+    assert "no schedules" in schedules.told
+    words = {"_SEGUE_COMPLETE": "bash_complete", "COMP_WORDS": "segue show t1", "COMP_CWORD": "2"}
+    completed = await asyncio.to_thread(run, settings, tmp_path, **words)
+    assert [line.removeprefix("plain,") for line in completed.said.split()] == [
+        f"t{number}" for number in range(LETTERS - 1, LETTERS - 31, -1)
+    ]
+    shown = await asyncio.to_thread(run, settings, tmp_path, "signal", "t7", "go")
+    assert "t7" in shown.said
+    peaks = {"schedules": schedules.peak_kb, "completion": completed.peak_kb, "signal": shown.peak_kb}
+    print(peaks)
+    assert max(peaks.values()) < KB_MAX, peaks
+
+
+async def test_a_status_that_a_client_no_longer_holds_is_read_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.status_table.BYTES_MAX", 1_000)
+    await provision(settings)
+    await feed(settings, [status(number, state) for number in range(30) for state in ("running", "failed")])
+    async with Client(settings) as client:
+        found = [await client.status(f"t{number}") for number in range(30)]
+        assert [(each.task, each.state) for each in found] == [(f"t{n}", "failed") for n in range(30)]
+        await feed(settings, [status(3, "succeeded"), Copy("status", None, b"t4", None, ())])
+        assert (await client.status("t3")).state == "succeeded"
+        with pytest.raises(UnknownName):
+            await client.status("t4")
+
+
+def status(number: int, state: str, view: str | None = None) -> Copy:
     given = {"task": f"t{number}", "workflow": "w", "version": 1, "state": state, "partition": 0, "offset": 0}
-    spent = {"calls": 1, "usd": 0.1}
-    told = Status.model_validate(given | {"started_ms": number, "at_ms": number, "spent": spent})
+    given |= {"spent": {"calls": 1, "usd": 0.1}, "view": view}
+    told = Status.model_validate(given | {"started_ms": number, "at_ms": number})
     return Copy("status", None, told.task.encode(), codec.encode(told), (codec.CONTENT_TYPE,))
