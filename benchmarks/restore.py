@@ -105,8 +105,8 @@ class Filler:
     async def _decided(self, events: list[Submitted | StepSucceeded]) -> list[CallTool]:
         outbox, at_ms = Outbox(self._settings), self.now_ms()
         for event in events:
-            self._partition.handle(_received(event), outbox, at_ms)
-        self._partition.tick(outbox, at_ms)
+            await self._partition.handle(_received(event), outbox, at_ms)
+        await self._partition.tick(outbox, at_ms)
         state = [record for record in outbox.records if record.is_state]
         self.records += len(state)
         self.bytes += sum(len(record.key or b"") + len(record.value or b"") for record in state)

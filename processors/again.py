@@ -103,9 +103,14 @@ def called_off(child: str, parent: str, now_ms: int) -> CancelRequested:
     return CancelRequested(task=child, id=f"{child}/cancel", reason=reason, at_ms=now_ms)
 
 
+def size_of(held: tuple[SignalReceived, ...]) -> int:
+    """As they stand in the record that begins the next run."""
+    return sum(len(to_json(each)) for each in held)
+
+
 def too_much_held(held: tuple[SignalReceived, ...]) -> Problem | None:
     """Why a run can't begin with these signals; None if it can."""
-    size = sum(len(to_json(each)) for each in held)
+    size = size_of(held)
     if size <= PAYLOAD_BYTES_MAX:
         return None
     message = f"{len(held):,} signals that nobody took are {size:,} bytes: take them before task.again(…)"

@@ -134,7 +134,7 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         facts = self._facts(performance, step, params.model_id or route.names[0], body)
         of = self._operation.operation_id
         call = CallModel(**facts, stream=isinstance(of, ModelRequestId) and (of.streaming or route.stream))
-        performance.publish("model-calls", call)
+        performance.command("model-calls", step, call)
         return step
 
     def _call(self, performance: Performance, params: Any) -> Step:
@@ -147,7 +147,7 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         route = performance.app.tool_route(f"{self._agent}.{declared}").name
         step = self._step(performance, "tool", route, [self._name, tool, arguments], body)
         call = CallTool(**self._facts(performance, step, name, body), arguments=arguments)
-        performance.publish("tool-calls", call)
+        performance.command("tool-calls", step, call)
         return step
 
     def _body(self, params: Any) -> Body:
@@ -157,8 +157,9 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
     def _step(
         self, performance: Performance, kind: Literal["model", "tool"], route: str, asked: Any, body: Body
     ) -> Step:
-        fits(kind, route, body)
+        given = fits(kind, route, body, performance.large.held_bytes_max)
         step = performance.step(kind, route, asked)
+        step.size_bytes += len(given)
         step.accept = Accept(self._operation.result_codec.load)
         return step
 

@@ -48,6 +48,9 @@ T = TypeVar("T")
 JSON = "application/json"
 ANYTHING = "application/octet-stream"
 
+RECORD_JSON = "application/vnd.segue.record+json"
+"""JSON as it stands in a record: with references to other objects, and with data marked that looks so."""
+
 Kind = Literal["blob", "value"]
 
 ObjectName = Annotated[str, Field(pattern=r"^\d+/(\+[^/\\]+/)*@[^/\\]+/[0-9a-f]{64}(\.[0-9a-f]{32})?$")]
@@ -208,8 +211,9 @@ def _objects_in(source: Any, seen: set[int] | None = None) -> Iterator[str]:
 async def whole(given: Any, shelf: "Shelf") -> Any:
     """A JSON value as user code gets it, with all values in it that stand in the object store."""
     if is_value(given):
-        pieces = [chunk async for chunk in shelf.chunks(reference(given))]
-        return from_json(b"".join(pieces))
+        blob = reference(given)
+        value = from_json(await bytes_of(blob, shelf))
+        return await whole(value, shelf) if blob.media_type == RECORD_JSON else value
     if isinstance(given, dict):
         if _is_marked(cast("dict[str, Any]", given)):
             return unmarked(given)
@@ -217,6 +221,10 @@ async def whole(given: Any, shelf: "Shelf") -> Any:
     if isinstance(given, list):
         return [await whole(value, shelf) for value in cast("Any", given)]
     return given
+
+
+async def bytes_of(blob: Blob, shelf: "Shelf") -> bytes:
+    return b"".join([chunk async for chunk in shelf.chunks(blob)])
 
 
 _REFERENCE = TypeAdapter(Blob)

@@ -77,7 +77,8 @@ def asked_of(call: CallModel | CallTool, size_bytes: int | None = None) -> Asked
     given = call.arguments if isinstance(call, CallTool) else call.prompt
     spoken = [given, getattr(call, "instructions", None)]
     if call.agent is not None:
-        given, spoken = call.agent.body, [call.agent.body.get("messages", call.agent.body)]
+        given = call.agent.body | {name: list(pieces) for name, pieces in call.agent.large.items()}
+        spoken = [given.get("messages", given)]
     size = size_bytes if size_bytes is not None else len(to_json(spoken))
     return Asked(call.task, call.workflow, call.route, given, size // CHARACTERS_PER_TOKEN)
 

@@ -24,12 +24,14 @@ its turn is an event too, `Admitted`, so that it begins at the same time wheneve
 
 from collections.abc import Container
 from contextlib import suppress
+from functools import partial
 
 from processors.admission import Admission
 from processors.again import abandoned, heard_as, last_heard, next_run
 from processors.app import App
 from processors.aside import put_aside
 from processors.journal import journal_key, verdicts_at
+from processors.large import References
 from processors.limits import LIMITS, Limits
 from processors.live import QUEUED, Live, LiveTasks, parked_key, parked_since, unplayed_status
 from processors.losses import Losses
@@ -92,13 +94,13 @@ class Conduct(Stage):
         entropy: Entropy,
         limits: Limits = LIMITS,
         *,
+        references: References | None = None,
         silent: bool = False,
         waited: Container[str] | None = None,
     ) -> None:
-        self._app = app
         self._state = state
-        self._entropy = entropy
         self._limits = limits
+        self._play = partial(Performance, app, entropy=entropy, replaying=silent, references=references)
         self._silent = silent
         self._waited = waited
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
@@ -111,7 +113,7 @@ class Conduct(Stage):
         """All that is kept in memory, by the state."""
         self._admission = Admission(self._state, self._limits, self._waited)
         most = self._limits.live_tasks_max
-        self._live = LiveTasks(self._app, self._state, self._entropy, most, silent=self._silent)
+        self._live = LiveTasks(self._play, self._state, most, silent=self._silent)
         self._marks = Marks(self._state)
         self._losses = Losses(self._state)
 
@@ -222,8 +224,7 @@ class Conduct(Stage):
             return self._again(event, known, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
-        verdicts = self._known.get(event.task)
-        performance = Performance(self._app, event, self._entropy, replaying=self._silent, known=verdicts)
+        performance = self._play(event, known=self._known.get(event.task))
         live = Live(performance, 1, record.partition, record.offset)
         self._live.keep(live)
         entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))
@@ -368,14 +369,14 @@ class Conduct(Stage):
         ]
         following: Submitted | None = begins
         while following is not None:
-            decision.publish += abandoned(live.performance)
+            begun = Publish("events", following.task, following, objects=live.performance.objects)
+            decision.publish += [*abandoned(live.performance), begun]
             live.performance.close()
-            live.performance = Performance(self._app, following, self._entropy, replaying=self._silent)
-            decision.publish.append(Publish("events", following.task, following))
+            live.performance = self._play(following)
             decision.publish += live.performance.take()
             following = next_run(live.performance)
-        live.seq, live.stands, begun = 1, None, live.performance.submitted
-        decision.write.append(Write(journal_key(begun.task, 0), live.head + codec.encode(begun)))
+        live.seq, live.stands, last = 1, None, live.performance.submitted
+        decision.write.append(Write(journal_key(last.task, 0), live.head + codec.encode(last)))
         if live.performance.parked:
             decision.write += live.park()
 
@@ -391,7 +392,7 @@ class Conduct(Stage):
         performance = live.performance
         submitted = performance.submitted
         result = result_of(performance)
-        decision.publish.append(_publish("results", result))
+        decision.publish.append(_publish("results", result)._replace(objects=performance.objects))
         if submitted.parent:
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))

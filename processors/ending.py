@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 
 from processors.again import Again, again_by
 from processors.blob import as_data
+from processors.fingerprint import elsewhere
 from processors.values import values_of
 from topics.codec import DEPTH_MAX, json_of, too_deep
-from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.descriptions import attribute_of, is_ctrl_c, kind_of, text_of, traceback_of
 from topics.errors import BadInput, BadOutput, StepError, TooLarge, in_words, sole
 from topics.records import Outcome, Problem
@@ -46,7 +46,7 @@ def ending_of(task: asyncio.Task[Any]) -> Ending:
         return Ending("failed", problem=problem_by(error))
 
 
-def as_json(result: Any, output: TypeAdapter[Any]) -> Any:
+def as_json(result: Any, output: TypeAdapter[Any], bytes_max: int) -> Any:
     """What a workflow returned. Raises `BadOutput` if it is not what its annotation says, or `TooLarge`."""
     try:
         value = values_of(output).write(result)
@@ -58,9 +58,9 @@ def as_json(result: Any, output: TypeAdapter[Any]) -> Any:
         ) from None
     if too_deep(body):
         raise TooLarge(f"the workflow returned lists and objects nested deeper than {DEPTH_MAX}")
-    if (size := len(body)) > PAYLOAD_BYTES_MAX:
+    if (size := len(body)) > bytes_max:
         raise TooLarge(
-            f"the workflow returned {size:,} bytes, at most {PAYLOAD_BYTES_MAX:,} travel: "
+            f"the workflow returned {size:,} bytes, at most {bytes_max:,} travel{elsewhere(bytes_max)}: "
             "let a tool write a Blob, and return that"
         )
     return as_data(value, result)

@@ -7,14 +7,14 @@ parked nothing of it has been published, so all that other code asks for from th
 
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple
 
-from processors.app import App
 from processors.journal import journal_key
-from processors.performance import UNKNOWN, Entropy, Performance
+from processors.performance import UNKNOWN, Performance
 from processors.standing import Stands, stands_at, unplayed
 from processors.verdicts import known_in
 from topics import codec
@@ -74,12 +74,13 @@ class Live:
 
 
 class LiveTasks:
-    """Finds tasks, in memory or by their journals; `most` of them stay."""
+    """Finds tasks, in memory or by their journals; `most` of them stay. `play` makes performances."""
 
-    def __init__(self, app: App, state: State, entropy: Entropy, most: int, *, silent: bool = False) -> None:
-        self._app = app
+    def __init__(
+        self, play: Callable[..., Performance], state: State, most: int, *, silent: bool = False
+    ) -> None:
+        self._play = play
         self._state = state
-        self._entropy = entropy
         self._most = most
         self._silent = silent
         self._tasks: OrderedDict[str, Live] = OrderedDict()
@@ -143,9 +144,7 @@ class LiveTasks:
         submitted: Submitted = codec.decode("events", begun)
         parked, known = self._parked(task), known_in(more)
         replaying = self._silent or parked is None or parked.since > 0
-        performance = Performance(
-            self._app, submitted, self._entropy, queued=QUEUED in more, replaying=replaying, known=known
-        )
+        performance = self._play(submitted, queued=QUEUED in more, replaying=replaying, known=known)
         live = Live(performance, 0, int(partition), int(offset), parked=parked)
         self._played(live, int(steps), asked)
         for _, entry in islice(self._state.scan(journal_key(task)), 1, None):

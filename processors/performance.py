@@ -16,6 +16,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,13 @@ from weakref import ref
 from pydantic import ValidationError
 
 from processors import outcomes, parking
-from processors.again import abandoned, heard_as, of_an_earlier_run, too_much_held
+from processors.again import abandoned, heard_as, of_an_earlier_run, size_of, too_much_held
 from processors.blob import taken
 from processors.budget import BUDGET_SIGNAL, Purse, set_by_signal
 from processors.durations import EPOCH, rounded_up_ms
 from processors.ending import Ending, cancelled, ending_of
 from processors.event_identity import identity_of
+from processors.large import Command, Large, Objects, References
 from processors.loop import WorkflowLoop
 from processors.questions import answer, close_question, objection
 from processors.saga import undone_if_it_fails
@@ -40,7 +42,7 @@ from processors.task import Task
 from processors.verdicts import Known, Verdicts
 from topics import codec
 from topics.descriptions import is_ctrl_c
-from topics.errors import BadInput, Stuck, Suspended, UnknownName
+from topics.errors import BadInput, Stuck, Suspended, TooLarge, UnknownName
 from topics.flow import Publish
 from topics.records import (
     Admitted,
@@ -86,7 +88,8 @@ class Performance:
     """A task in play. Whoever applies events takes what the coroutine asked for with `take`.
 
     `queued`: the task waits for its turn; `waited`: it did. `replaying`: what happens has happened before.
-    `known` is what the journal says of validation: see `processors.verdicts`.
+    `known` is what the journal says of validation: see `processors.verdicts`. By `references` what is too
+    large for records goes to the object store; without them it is refused.
     """
 
     def __init__(
@@ -98,15 +101,19 @@ class Performance:
         queued: bool = False,
         replaying: bool = False,
         known: Known | None = None,
+        references: References | None = None,
     ) -> None:
         self.app = app
+        self.large = Large(references, submitted.tenant)
         self.submitted = submitted
         self.entropy = entropy
         self.replaying = replaying
         self.now_ms = 0
-        self.steps = Steps(submitted)
+        self.steps = Steps(submitted, self.large.held_bytes_max)
         self.questions: dict[int, Step] = {}
         self.ending: Ending | None = None
+        self.objects: Objects = ()
+        """What its result refers to, or the input of the next run."""
         self.parked: Problem | None = None
         self.put_aside: Problem | None = None
         """Why a record was put aside that it may wait for, until something else happens."""
@@ -404,9 +411,19 @@ class Performance:
             raise Suspended
         return self.steps.ask(kind, name, asked, self._loop.create_future())
 
-    def publish(self, topic: str, record: Record, key: str | None = None) -> None:
+    def publish(self, topic: str, record: Record, key: str | None = None, objects: Objects = ()) -> None:
         if not self.closed:
-            self._asked.append(Publish(topic, key or self.task_id, record))
+            self._asked.append(Publish(topic, key or self.task_id, record, objects=objects))
+
+    def command(self, topic: str, step: Step, record: Command, key: str | None = None) -> Command:
+        """Publish what the step asks for, and return it as it is published. Raises `TooLarge`."""
+        try:
+            fitting, objects = self.large.command(record, step.size_bytes)
+        except TooLarge:
+            self.steps.settle(step)
+            raise
+        self.publish(topic, fitting, key, objects)
+        return fitting
 
     def _run(self) -> None:
         """Run until the coroutine blocks; arm the timers that it still wants; see whether it ended."""
@@ -425,8 +442,17 @@ class Performance:
             ending = Ending("failed", problem=self._stuck)
         if ending.again and (problem := too_much_held(self.signals.kept)):
             ending = Ending("failed", problem=problem)
-        self.ending = ending
+        self.ending = self._fitting(ending)
         self._close_questions()
+
+    def _fitting(self, ending: Ending) -> Ending:
+        """What is too large of it goes by reference."""
+        if (again := ending.again) is not None:
+            held_bytes = size_of(self.signals.kept)
+            again.given, self.objects = self.large.value(self.task_id, again.given, held_bytes)
+            return ending
+        result, self.objects = self.large.value(self.task_id, ending.result)
+        return replace(ending, result=result)
 
     def _be_stuck(self, error: Stuck, *, quiet: bool) -> None:
         """Park, as at any bug; or else cancel the coroutine, so that it undoes what it did, and fail."""

@@ -23,6 +23,8 @@ def preview(value: Any) -> str:
             return ""
         case str():
             return _cut(" ".join(value.split()))
+        case {"kind": "value", "sha256": str(), "size_bytes": int(size)}:
+            return f"a value of {size:,} bytes in the object store"
         case {"kind": "response", "parts": [*parts]}:
             return _cut(", ".join(filter(None, map(_part, parts))))
         case {"kind": "tool_return", "result": returned}:
@@ -85,6 +87,8 @@ def _inner(value: Any) -> str:
     match value:
         case str():
             return " ".join(value.split())
+        case {"kind": "value", "sha256": str(), "size_bytes": int(size)}:
+            return f"{size:,} bytes"
         case Mapping():
             return _name(cast("Mapping[str, Any]", value)) or "{…}"
         case list() | tuple():

@@ -159,7 +159,8 @@ async def undone_if_it_fails(
     """
     async with task.saga():
         try:
-            result = as_json(await _returned(performance, task, workflow, given), workflow.output)
+            returned = await _returned(performance, task, workflow, given)
+            result = as_json(returned, workflow.output, performance.large.held_bytes_max)
             await _close(generators)
         except Exception as error:
             await raised(error)

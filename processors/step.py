@@ -44,6 +44,8 @@ class Step:
     timer: asyncio.TimerHandle | None = None
     child: str | None = None
     settled: bool = False
+    size_bytes: int = 0
+    """Of what was asked with, as JSON."""
 
 
 def accept(adapter: TypeAdapter[Any], *, validated: bool = False) -> Accept | None:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from processors.again import first_step_of
-from processors.fingerprint import fingerprint
+from processors.fingerprint import fingerprint_of, fits
 from processors.loop import forget
 from processors.step import Kind, Step
+from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import StepError, TooManySteps
 from topics.records import Problem, Submitted
 
@@ -16,14 +17,19 @@ CLEAN_UP_STEPS_MAX = 100
 
 CALLS = ("model", "tool")
 
+BY_REFERENCE = (*CALLS, "child")
+"""What these are asked with may be in the object store."""
+
 
 class Steps:
     """`first` is the number of the first; `calls` are the models and tools that have not answered.
 
     The limits are those that the task was submitted with, so that it always goes the same way.
+    `held_bytes_max` is how much a call or a child may be asked with.
     """
 
-    def __init__(self, submitted: Submitted) -> None:
+    def __init__(self, submitted: Submitted, held_bytes_max: int) -> None:
+        self._held_bytes_max = held_bytes_max
         self.first = first_step_of(submitted)
         self.calls = 0
         self._steps: list[Step] = []
@@ -71,7 +77,8 @@ class Steps:
 
     def add(self, kind: Kind, name: str, asked: Any, future: asyncio.Future[Any]) -> Step:
         """The next step, for which there is room."""
-        step = Step(self.next, kind, name, fingerprint(kind, name, asked), future)
+        body = fits(kind, name, asked, self._held_bytes_max if kind in BY_REFERENCE else PAYLOAD_BYTES_MAX)
+        step = Step(self.next, kind, name, fingerprint_of(kind, name, body), future, size_bytes=len(body))
         self._steps.append(step)
         self._open += 1
         self.calls += kind in CALLS

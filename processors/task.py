@@ -150,7 +150,7 @@ class Task:
         step = self._performance.step("tool", route.name, arguments)
         step.accept = route.accept
         call = trusted(CallTool, **self._call(step, ()), arguments=arguments, undoes=undoes)
-        self._performance.publish("tool-calls", call)
+        self._performance.command("tool-calls", step, call)
         return step
 
     @overload
@@ -205,10 +205,8 @@ class Task:
             step = self._performance.step("model", name, [prompt, instructions, bound])
             step.accept = accept
             facts = self._call(step, bound)
-            step.call = CallModel(
-                **facts, prompt=prompt, instructions=instructions, output=schema, stream=stream
-            )
-            self._performance.publish("model-calls", step.call)
+            call = CallModel(**facts, prompt=prompt, instructions=instructions, output=schema, stream=stream)
+            step.call = self._performance.command("model-calls", step, call)
             return step
 
         return await within_budget(self._performance, name, asked)
@@ -267,12 +265,13 @@ class Task:
             submitted.workflow, submitted.version if version is None else version
         )
         value = workflow.recorded(value)
-        place = f"again {fingerprint('again', workflow.name, value)}"
+        most = performance.large.held_bytes_max
+        place = f"again {fingerprint('again', workflow.name, value, most)}"
         try:
             value = performance.verdicts.of(place, workflow.validate, value)
         except BadInput as error:
             raise BadInput(f"task.again(…): workflow {workflow.name!r} can't take that: {error}") from None
-        fits("again", workflow.name, value)
+        fits("again", workflow.name, value, most)
         raise Again(value, workflow.version)
 
     # ------------------------------------------------------------ what is undone
@@ -293,7 +292,7 @@ class Task:
         bound = _bound("task.undo_by(…)", target, args, kwargs)
         with Asking("an undo"):
             name, arguments = _called(target, bound)
-            fits("undo", name, arguments)
+            fits("undo", name, arguments, self._performance.large.held_bytes_max)
         self._performance.app.tool_route(name)
         performance = self._performance
         last = performance.steps.first + max(len(performance.steps) - 1, 0)
@@ -513,7 +512,7 @@ class Task:
             parent=Parent(task=self.id, step=step.number, print=step.print) if waits else None,
             at_ms=performance.now_ms,
         )
-        performance.publish("events", child, step.child)
+        performance.command("events", step, child, step.child)
         return step
 
     @overload

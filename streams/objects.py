@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, cast
@@ -28,17 +28,18 @@ from urllib.parse import quote, unquote
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from processors.blob import Blob, Kind, Readable, Source
+from processors.blob import Blob, Kind, Source
 from streams.encryption import Keys, keys_of
 from streams.outbox import partition_of
+from streams.pieces import CHUNK_BYTES, pieces_of
 from streams.settings import Settings
 from topics.envelope import NONCE_BYTES, SALT_BYTES
 from topics.errors import BadInput, Permanent, Retryable
+from topics.flow import StoredObject
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CHUNK_BYTES = 1024 * 1024
 TAG_BYTES = 16
 NAME_CHARS_MAX = 200
 """Of one folder: file systems take 255 bytes."""
@@ -54,6 +55,7 @@ class Objects:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.payload_bytes_max = settings.payload_bytes_max
+        self.kept_s = settings.objects_kept_s
         self._keys = keys_of(settings)
         self._opened: tuple[Any, str] | None = None
 
@@ -70,7 +72,7 @@ class Objects:
         seal = Seal(self._keys, self._keys.newest(tenant), folder) if self._keys is not None else None
         spool = await self._in_thread(self._spool, seal, tenant)
         try:
-            async for piece in _pieces(source):
+            async for piece in pieces_of(source):
                 await self._in_thread(spool.write, piece)
             name = await self._in_thread(self._keep, spool, folder)
         finally:
@@ -83,6 +85,32 @@ class Objects:
             key=seal.key_id if seal else None,
             kind=kind,
         )
+
+    def reference(self, task: str, tenant: str | None, body: bytes, media_type: str) -> Blob:
+        """The reference that these bytes have as a value, once they are kept. Touches no store."""
+        digest = hashlib.sha256(body)
+        key = self._keys.newest(tenant) if self._keys is not None else None
+        content = _keyed(self._keys, key, digest.digest()) if self._keys and key else digest.hexdigest()
+        return Blob(
+            object=f"{folder_of(task, self._settings.partitions)}/{content}{_owner(tenant)}",
+            size_bytes=len(body),
+            sha256=digest.hexdigest(),
+            media_type=media_type,
+            key=key,
+            kind="value",
+        )
+
+    def keep(self, stored: StoredObject) -> None:
+        """Write an object by the name that `reference` gave it. Blocks. Raises `Retryable`, `Permanent`."""
+        folder = stored.object.rpartition("/")[0]
+        with self._errors():
+            seal = Seal(self._keys, stored.key, folder) if self._keys and stored.key else None
+            spool = self._spool(seal, stored.tenant)
+            try:
+                spool.write(stored.body)
+                self._keep(spool, folder)
+            finally:
+                spool.close()
 
     def _spool(self, seal: "Seal | None", tenant: str | None) -> "Spool":
         """Where the store is a folder the spool is in it, and is moved to its place, never copied."""
@@ -275,7 +303,7 @@ class Seal:
         return self._cipher.encrypt(nonce, piece, _bound(self._folder))
 
     def name(self, digest: bytes) -> str:
-        return hmac.digest(self._keys.naming(self.key_id), digest, "sha256").hex()
+        return _keyed(self._keys, self.key_id, digest)
 
 
 class Spool:
@@ -321,42 +349,6 @@ class Spool:
             self.path.unlink(missing_ok=True)
 
 
-async def _pieces(source: Source) -> AsyncIterator[bytes]:
-    """At most `CHUNK_BYTES` each. What may block is read in a thread."""
-    if isinstance(source, AsyncIterable):
-        async for piece in source:
-            for part in _parts(piece):
-                yield part
-        return
-    pieces = _blocking(source)
-    while part := await asyncio.to_thread(next, pieces, b""):
-        yield part
-
-
-def _blocking(source: bytes | Readable | Iterable[bytes]) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        yield from _parts(source)
-    elif isinstance(source, Readable):
-        while chunk := source.read(CHUNK_BYTES):
-            yield from _parts(chunk)
-    else:
-        for piece in source:
-            yield from _parts(piece)
-
-
-def _parts(piece: Any) -> Iterator[bytes]:
-    """User code may give anything."""
-    if not isinstance(piece, bytes):
-        raise BadInput(
-            f"a Blob is made of bytes, not of {type(piece).__name__}: encode text, or use Blob.dump"
-        )
-    if 0 < len(piece) <= CHUNK_BYTES:
-        yield piece
-        return
-    for at in range(0, len(piece), CHUNK_BYTES):
-        yield piece[at : at + CHUNK_BYTES]
-
-
 # ---------------------------------------------------------------- names
 
 
@@ -367,6 +359,10 @@ def folder_of(task: str, partitions: int) -> str:
     return "/".join(
         (str(partition_of(task.encode(), partitions)), *(f"+{part}" for part in first), f"@{last}")
     )
+
+
+def _keyed(keys: Keys, key_id: str, digest: bytes) -> str:
+    return hmac.digest(keys.naming(key_id), digest, "sha256").hex()
 
 
 def _owner(tenant: str | None) -> str:

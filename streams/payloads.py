@@ -4,17 +4,18 @@ A workflow has only the reference of such a value and passes it on, so the journ
 the data is; here, where tools and checks run, the reference and the value are exchanged for each other.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import from_json, to_jsonable_python
 
-from processors.blob import DATA, JSON, SHELF, as_data, whole
+from processors.blob import DATA, JSON, SHELF, as_data, bytes_of, reference, whole
 from processors.reply import Reply
 from streams.objects import Objects, TaskShelf
 from topics.codec import DEPTH_MAX, json_of, too_deep
 from topics.errors import BadInput, Permanent
-from topics.records import CallModel, CallTool, CheckOutput
+from topics.records import AgentOperation, CallModel, CallTool, CheckOutput
 
 AGENT_DEPTH_MAX = DEPTH_MAX - 10
 """An agent passes an answer on within its conversation, which nests it deeper."""
@@ -86,10 +87,12 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) ->
     """What is called with; what is published of the call keeps the references."""
     match call:
         case CallTool():
-            return call.model_copy(update={"arguments": await whole(call.arguments, shelf)})
+            arguments = await whole(call.arguments, shelf)
+            return call.model_copy(update={"arguments": arguments, "agent": await _asked(call.agent, shelf)})
         case CallModel():
             judging = await _loaded(call.judging, shelf) if call.judging is not None else None
-            return call.model_copy(update={"prompt": await whole(call.prompt, shelf), "judging": judging})
+            changes = {"prompt": await whole(call.prompt, shelf), "agent": await _asked(call.agent, shelf)}
+            return call.model_copy(update={**changes, "judging": judging})
         case CheckOutput():
             checks = [
                 bound.model_copy(update={"arguments": await whole(bound.arguments, shelf)})
@@ -97,6 +100,19 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) ->
             ]
             asked = (await _loaded(call.call, shelf)).model_copy(update={"checks": tuple(checks)})
             return call.model_copy(update={"call": asked, "result": await whole(call.result, shelf)})
+
+
+async def _asked(operation: AgentOperation | None, shelf: TaskShelf) -> AgentOperation | None:
+    if operation is None or not operation.large:
+        return operation
+    large = {name: await _joined(pieces, shelf) for name, pieces in operation.large.items()}
+    return operation.model_copy(update={"body": operation.body | large, "large": {}})
+
+
+async def _joined(pieces: Iterable[dict[str, Any]], shelf: TaskShelf) -> Any:
+    """All at once: a long conversation has dozens, and a store may take a tenth of a second for each."""
+    found = await asyncio.gather(*(bytes_of(reference(piece), shelf) for piece in pieces))
+    return from_json(b"".join(found))
 
 
 def _body(reply: Reply, depth_max: int) -> bytes:

@@ -27,6 +27,7 @@ from streams.group import Batch, Group, session
 from streams.local import LocalCalls
 from streams.losses import handled_up_to, ids_of, made_anew, position, told
 from streams.metrics import Metrics
+from streams.objects import Objects
 from streams.outbox import Outbox, Unfit
 from streams.positions import Committed, Loss
 from streams.producer import Ends, Offsets
@@ -38,6 +39,7 @@ from streams.restore import open_restored
 from streams.settings import Settings
 from streams.state import Empty, Store
 from streams.static_member import static_member
+from streams.storing import NotStored, Storing
 from streams.tenants import tenants_for
 from streams.writing_back import WritingBack
 from topics import contracts
@@ -105,20 +107,27 @@ class Partition:
         changelog: TopicPartition | None,
         keys: Keys | None,
         local: LocalCalls | None = None,
+        storing: Storing | None = None,
     ) -> None:
         self._stage = stage
         self._keys = keys
+        self._storing = storing
         self._local = local
         self.store = store
         self.changelog = changelog
         self.object = stage.make(self._state())
 
-    def handle(self, record: Received, outbox: Outbox, now_ms: int) -> None:
-        """Adds to `outbox` what the stage decides, or a dead letter if it can't."""
+    async def handle(self, record: Received, outbox: Outbox, now_ms: int, *, again: bool = False) -> None:
+        """Adds to `outbox` what the stage decides, or a dead letter if it can't.
+
+        What is handled `again`, to rebuild the state, refers to what was stored the first time.
+        """
         try:
             decision = self.object.handle(record, now_ms)
+            if self._storing is not None and not again:
+                await self._storing.store(decision)
             self.accept(decision, record, outbox)
-        except Unfit as refused:
+        except (Unfit, NotStored) as refused:
             self._put_aside(record, str(refused), outbox, now_ms)
         except StateFailed:
             raise
@@ -131,23 +140,29 @@ class Partition:
             )
             self._put_aside(record, redact(in_words(bug)), outbox, now_ms)
 
-    def tick(self, outbox: Outbox, now_ms: int) -> bool:
+    async def tick(self, outbox: Outbox, now_ms: int) -> bool:
         """True if something was due. What can't be done is passed over, where the stage knows what it was."""
+        if self._storing is not None and self._storing.is_due_again():
+            self.remake(self._stage.make)
         due_ms = self.object.due_ms()
         if due_ms is None or due_ms > now_ms:
             return False
         try:
-            self.accept(self.object.tick(now_ms), None, outbox)
+            decision = self.object.tick(now_ms)
+            if self._storing is not None:
+                await self._storing.store(decision)
+            self.accept(decision, None, outbox)
         except StateFailed:
             raise
         except BaseException as bug:
             if is_ctrl_c(bug):
                 raise
-            log.exception("stage %s failed at what was due: that is put aside", self._stage.name)
-            decision = handled(self.object, self._stage.name, None, redact(in_words(bug)), now_ms)
-            if decision is None:
+            if not isinstance(bug, NotStored):
+                log.exception("stage %s failed at what was due: that is put aside", self._stage.name)
+            instead = handled(self.object, self._stage.name, None, redact(in_words(bug)), now_ms)
+            if instead is None:
                 raise
-            self.accept(decision, None, outbox)
+            self.accept(instead, None, outbox)
         return True
 
     def note(self, topic: str, offset: int, outbox: Outbox) -> None:
@@ -180,7 +195,7 @@ class Partition:
             self.remake(self._stage.make)
 
     def remake(self, make: Callable[[State], Stage]) -> None:
-        """Begin anew from the state."""
+        """Begin anew from the state: `conduct` then tries each parked task again."""
         self.object.close()
         self.object = make(self._state())
 
@@ -202,9 +217,11 @@ class PureRunner:
         worker: str,
         metrics: Metrics,
         local: LocalCalls | None = None,
+        objects: Objects | None = None,
     ) -> None:
         self.name = stage.name
         self._local = local
+        self._objects = objects
         self._stage = stage
         self._settings = settings
         self._tenants = tenants_for(settings, stage.name)
@@ -314,14 +331,14 @@ class PureRunner:
             if (partition := self._partitions.get(tp)) is None:
                 continue  # revoked since it was fetched
             for record in records:
-                partition.handle(record, outbox, now_ms)
+                await partition.handle(record, outbox, now_ms)
                 if len(outbox.records) + len(outbox.local) >= OUTBOX_RECORDS_MAX:
                     offsets[tp] = _after(record)
                     await self._commit(group, outbox, offsets, now_ms)
                     outbox, offsets = Outbox(self._settings), {}
             offsets[tp] = _after(records[-1])
         for tp, partition in self._partitions.items():
-            if partition.tick(outbox, now_ms):
+            if await partition.tick(outbox, now_ms):
                 # No new offset; but without one the group would not check that we still hold the partition.
                 offsets.setdefault(tp, committed(self._positions[tp]))
         if offsets:
@@ -364,7 +381,8 @@ class PureRunner:
         async for number, store in self._stores_of(partitions):
             for tp in sorted(tp for tp in partitions if tp.partition == number):
                 changelog, keys = self._changelog(number), keys_of(self._settings)
-                partition = Partition(self._stage, store, changelog, keys, self._local)
+                storing = Storing(self._objects) if self._objects is not None else None
+                partition = Partition(self._stage, store, changelog, keys, self._local, storing)
                 topic = tp.topic.removeprefix(self._settings.prefix)
                 handled = handled_up_to(store, topic)
                 if store is not None and is_lost(partitions[tp], handled):

@@ -35,7 +35,7 @@ RECORDS_MAX = 5_000
 class Rebuilt(Protocol):
     """The partition, as `pure.Partition` is."""
 
-    def handle(self, record: Received, outbox: Outbox, now_ms: int) -> None: ...
+    async def handle(self, record: Received, outbox: Outbox, now_ms: int, *, again: bool = False) -> None: ...
 
     def accept(self, decision: Decision, cause: Received | None, outbox: Outbox) -> None: ...
 
@@ -100,7 +100,7 @@ class Rebuilder:
             handled = record.offset < self._end
             for each in tasks.in_order(record) if handled else tasks.late(record):
                 outbox = Outbox(self._settings)
-                partition.handle(each, outbox, each.timestamp_ms)
+                await partition.handle(each, outbox, each.timestamp_ms, again=True)
                 self._outbox.records += [record for record in outbox.records if record.is_state]
             await self._commit(partition, RECORDS_MAX)
 

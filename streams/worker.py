@@ -171,10 +171,13 @@ def runner_of(
     if name in ("model", "tool", "check"):
         effects = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
         return EffectRunner(effects, settings, worker, metrics)
-    again = _maker_again(app, settings.limits) if name == "conduct" else None
-    stage = PureStage(name, _maker(name, app, settings.limits), lingers=name == "conduct", make_again=again)
-    local = local_calls(app, metrics, objects) if name == "conduct" and app.local else None
-    return PureRunner(stage, settings, worker, metrics, local)
+    make = _maker(name, app, settings.limits, objects)
+    if name != "conduct":
+        return PureRunner(PureStage(name, make), settings, worker, metrics)
+    again = _maker_again(app, settings.limits, objects)
+    stage = PureStage(name, make, lingers=True, make_again=again)
+    local = local_calls(app, metrics, objects) if app.local else None
+    return PureRunner(stage, settings, worker, metrics, local, objects)
 
 
 def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:
@@ -193,7 +196,7 @@ def _gate(name: str, app: App, settings: Settings, metrics: Metrics, beside: Bes
     return gate
 
 
-def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
+def _maker(name: str, app: App, limits: Limits, objects: Objects) -> Callable[[State], Stage]:
     match name:
         case "intake":
             from processors.intake import Intake
@@ -202,7 +205,7 @@ def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
         case "conduct":
             from processors.conduct import Conduct
 
-            return lambda state: Conduct(app, state, random.Random, limits)
+            return lambda state: Conduct(app, state, random.Random, limits, references=objects)
         case "recover":
             from processors.recover import Recover
 
@@ -213,12 +216,14 @@ def _maker(name: str, app: App, limits: Limits) -> Callable[[State], Stage]:
             return Delays
 
 
-def _maker_again(app: App, limits: Limits) -> Callable[[State, Container[str]], Stage]:
+def _maker_again(app: App, limits: Limits, objects: Objects) -> Callable[[State, Container[str]], Stage]:
     """Of the stage that handles old logs again: the tasks that waited for their turn do so, and no others."""
     from processors.conduct import Conduct
 
     unlimited = replace(limits, open_tasks_per_tenant_max=None, waiting_tasks_per_tenant_max=None)
-    return lambda state, waited: Conduct(app, state, random.Random, unlimited, silent=True, waited=waited)
+    return lambda state, waited: Conduct(
+        app, state, random.Random, unlimited, references=objects, silent=True, waited=waited
+    )
 
 
 def _effects(

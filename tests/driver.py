@@ -94,7 +94,7 @@ class Driver(Stages):
     def restart(self, app: App | None = None) -> None:
         super().restart(app)
         answering, tools = Answering(self.app, self.models), ToolExecutor(self.app)
-        self._effects = Effects(self.app, answering, tools, _finish, self.knowledge, self._made)
+        self._effects = Effects(self.app, answering, tools, _finish, self.knowledge, self._made, self.objects)
 
     # ------------------------------------------------------------ what a test looks at
 

@@ -78,8 +78,20 @@ def first_place(record: Received) -> Origin:
     return Origin(topic=record.topic, partition=record.partition, offset=record.offset)
 
 
+class StoredObject(NamedTuple):
+    """Bytes for the object store, to be sealed with the key of that id. `object` is their name there."""
+
+    object: str
+    key: str | None
+    tenant: str | None
+    body: bytes
+
+
 class Publish(NamedTuple):
-    """A record to publish. `value` is a `Record`, bytes for the dead letters, or None to delete the key."""
+    """A record to publish. `value` is a `Record`, bytes for the dead letters, or None to delete the key.
+
+    `objects` are what it refers to: they must be in the object store before it is committed.
+    """
 
     topic: str
     key: str
@@ -87,6 +99,7 @@ class Publish(NamedTuple):
     headers: Headers = ()
     partition: int | None = None
     """None: where the records of its key stand."""
+    objects: tuple[StoredObject, ...] = ()
 
 
 class Write(NamedTuple):

@@ -336,13 +336,17 @@ class AgentOperation(Part):
     """One operation of an agent, which the agent of that name performs: a request, a tool call, a listing.
 
     `operation` is the agent's own name for it; `name` is what it is for people, `search` or `hotels.search`.
-    `body` is what the operation is given, in the JSON that Pydantic AI makes of it.
+    `body` is what the operation is given, in the JSON that Pydantic AI makes of it. Entries of it that no
+    record can hold are in `large`: the JSON of each is in these objects, one after the other.
     """
 
     agent: str
     operation: str
     name: str
     body: dict[str, Any]
+    large: dict[str, tuple[dict[str, Any], ...]] = Field(
+        default_factory=dict[str, tuple[dict[str, Any], ...]]
+    )
 
 
 class Call(Record):

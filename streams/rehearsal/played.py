@@ -8,6 +8,7 @@ from typing import Any
 from anyio.from_thread import BlockingPortal
 
 from processors.app import App
+from processors.blob import whole
 from streams.history import ENDED
 from streams.measured import Measured
 from streams.objects import Objects
@@ -16,7 +17,7 @@ from streams.rehearsal.executors import RehearsedModels, RehearsedTools
 from streams.rehearsal.stages import Stages
 from streams.rehearsal.stand_ins import AnyCall, StandIns
 from topics.flow import Decision, Publish, Received
-from topics.records import CallModel, Delay, Status, TimerFired
+from topics.records import CallModel, Delay, Result, Status, TimerFired
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,8 @@ class Played(Stages):
         self._retries_ms = set[int]()
         self._stand_ins = stand_ins
         self._portal = portal
-        self._objects = objects
         self._serving = ExitStack()
-        super().__init__(app, **options)
+        super().__init__(app, objects=objects, **options)
 
     def restart(self, app: App | None = None) -> None:
         super().restart(app)
@@ -68,10 +68,15 @@ class Played(Stages):
             from streams.rehearsal.models import agents_stand_in
 
             self._serving.enter_context(agents_stand_in(self.app, self._stand_ins))
-        return Effects(self.app, models, tools, self._in_a_loop, Measured(), self._note, self._objects)
+        return Effects(self.app, models, tools, self._in_a_loop, Measured(), self._note, self.objects)
 
     def _in_a_loop(self, run: Callable[[], Awaitable[Decision]]) -> Decision:
         return self._portal.call(run)
+
+    def loaded(self, result: Result) -> Any:
+        """A result that is in the object store."""
+        assert self.objects is not None
+        return self._portal.call(whole, result.result, self.objects.shelf(result.task, result.tenant))
 
     def _note(self, call: AnyCall, by: str) -> None:
         self._stand_ins.serve(call, by)

@@ -21,6 +21,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
 
 from processors.app import App, Workflow
+from processors.blob import is_value
 from processors.durations import EPOCH, rounded_up_ms
 from processors.values import jsonable, values_of
 from streams.answers import check_answer, picked, question_for
@@ -199,8 +200,10 @@ class Rehearsal:
         if result.outcome != "succeeded":
             raise NoResult(_ended_otherwise(result, self._stages.reasons()))
         status = self.status(result.task)
-        output = self._stages.app.workflow(status.workflow, status.version).output
-        return values_of(output).read(result.result)
+        output = values_of(self._stages.app.workflow(status.workflow, status.version).output)
+        if not is_value(result.result):
+            return output.read(result.result)
+        return output.read_data(self._stages.loaded(result))
 
     def ended(self, task: str | None = None) -> Result:
         """How the task ended, whatever that was. Raises `NoResult` if it did not."""

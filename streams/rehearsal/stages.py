@@ -23,6 +23,7 @@ from processors.delay import Delays
 from processors.intake import Intake
 from processors.limits import LIMITS, Limits
 from processors.recover import Recover
+from streams.objects import Objects
 from streams.rehearsal.twice import ensure_same
 from topics import codec
 from topics.contracts import BY_NAME
@@ -85,6 +86,7 @@ class Stages(ABC):
         exactly_once: bool = True,
         forgets: bool = False,
         limits: Limits = LIMITS,
+        objects: Objects | None = None,
         now_ms: int = START_MS,
     ) -> None:
         self.app = app
@@ -92,6 +94,7 @@ class Stages(ABC):
         self.exactly_once = exactly_once
         self.forgets = forgets
         self.limits = limits
+        self.objects = objects
         self.now_ms = now_ms
         self.acts: list[Decision] = []
         self.logs: dict[str, list[Received]] = {name: [] for name in BY_NAME}
@@ -139,7 +142,8 @@ class Stages(ABC):
 
     def conduct(self, *, silent: bool = False) -> Conduct:
         """One that remembers nothing but what was committed."""
-        return Conduct(self.app, self.state["conduct"], random.Random, self.limits, silent=silent)
+        given = (self.app, self.state["conduct"], random.Random, self.limits)
+        return Conduct(*given, references=self.objects, silent=silent)
 
     # ------------------------------------------------------------ what is there to see
 
@@ -224,6 +228,9 @@ class Stages(ABC):
     def _commit(self, name: str, decision: Decision, topic: str | None = None) -> None:
         number = len(self.acts)
         self.acts.append(decision)
+        for stored in (stored for publish in decision.publish for stored in publish.objects):
+            assert self.objects is not None
+            self.objects.keep(stored)
         if number in self.crashes:
             left_behind = 0 if self.exactly_once else self.crashes[number]
             for publish in decision.publish[:left_behind]:

@@ -42,7 +42,7 @@ class Sealed(Driver):
 
     def conduct(self, *, silent: bool = False) -> Conduct:
         state = OpenedState(self.keys, "conduct-state", self.state["conduct"])
-        return Conduct(self.app, state, random.Random, self.limits, silent=silent)
+        return Conduct(self.app, state, random.Random, self.limits, references=self.objects, silent=silent)
 
     def records(self, topic: str, task: str | None = None) -> list[Any]:
         clear, self.logs[topic] = self.logs[topic], [self.keys.opened(each) for each in self.logs[topic]]

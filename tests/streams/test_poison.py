@@ -5,6 +5,7 @@ As on Kafka, with the stages' own runner around them: what it logs as a failed s
 
 # pyright: reportPrivateUsage=false
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,12 +74,12 @@ class Running:
 
     def handle(self, record: Received) -> Outbox:
         outbox = Outbox(self.settings)
-        self.partition.handle(record, outbox, NOW_MS)
+        asyncio.run(self.partition.handle(record, outbox, NOW_MS))
         return self._commit(outbox)
 
     def tick(self, now_ms: int) -> Outbox:
         outbox = Outbox(self.settings)
-        while self.partition.tick(outbox, now_ms):
+        while asyncio.run(self.partition.tick(outbox, now_ms)):
             self._commit(outbox)
         return outbox
 

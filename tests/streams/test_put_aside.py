@@ -65,7 +65,7 @@ def partition(stage: type[Faulty], monkeypatch: pytest.MonkeyPatch, raised: Base
 
 def handled(stage: type[Faulty], monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> list[Publish]:
     outbox = Outbox(SETTINGS)
-    partition(stage, monkeypatch, raised).handle(RECORD, outbox, 5)
+    asyncio.run(partition(stage, monkeypatch, raised).handle(RECORD, outbox, 5))
     return outbox.published
 
 
@@ -92,15 +92,15 @@ def test_a_disk_that_fails_is_no_fault_of_the_record(monkeypatch: pytest.MonkeyP
 def test_a_tick_is_guarded_like_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = Outbox(SETTINGS)
     served = partition(Knowing, monkeypatch, SystemExit("a bug"))
-    assert served.tick(outbox, 5)
+    assert asyncio.run(served.tick(outbox, 5))
     assert [each.topic for each in outbox.published] == ["events"]
-    assert not served.tick(outbox, 5)
+    assert not asyncio.run(served.tick(outbox, 5))
 
 
 def test_a_tick_that_is_about_nothing_known_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     served = partition(Faulty, monkeypatch, RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
-        served.tick(Outbox(SETTINGS), 5)
+        asyncio.run(served.tick(Outbox(SETTINGS), 5))
 
 
 class Calls:
