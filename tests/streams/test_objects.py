@@ -13,7 +13,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import BaseModel, ValidationError
 
 from processors.blob import SHELF, Blob
-from streams.objects import CHUNK_BYTES, Objects, folder_of, task_of
+from streams.objects import Objects, folder_of, task_of
+from streams.pieces import CHUNK_BYTES
 from streams.settings import Settings
 from tests.streams.keyfiles import key_file
 from topics.errors import BadInput, Permanent, Retryable
