@@ -62,6 +62,9 @@ OWNED_POLL_S = 0.05
 REMEMBERED_MAX = 10_000
 """Ids of calls that were answered here: a command that was published twice comes soon after the first."""
 
+REMEMBERED_S = 60 * 60
+"""A command that comes later is made again: its outcome may be lost, or its task's id be used anew."""
+
 
 @dataclass(frozen=True)
 class EffectStage:
@@ -111,7 +114,8 @@ class EffectRunner:
         self._calls: dict[str, Begun] = {}
         self._running = 0
         self._finished: list[Begun] = []
-        self._remembered: OrderedDict[str, None] = OrderedDict()
+        self._remembered: OrderedDict[str, float] = OrderedDict()
+        """When each was answered, the oldest first."""
         self._some_finished = asyncio.Event()
         self._room = asyncio.Event()
         self._published = asyncio.Event()
@@ -209,11 +213,15 @@ class EffectRunner:
         running = self._calls.get(job.id)
         if running is not None and running.at == tp and running.record.offset == record.offset:
             self._resume(running)
-        elif running is not None or job.id in self._remembered:
+        elif running is not None or self._remembers(job.id):
             self._finish(Begun(tp, record, decision=Decision()))
         else:
             call.job, self._calls[job.id] = job, call
             call.task = asyncio.create_task(self._call(call, job))
+
+    def _remembers(self, job: str) -> bool:
+        answered_s = self._remembered.get(job)
+        return answered_s is not None and time.monotonic() - answered_s < REMEMBERED_S
 
     def _resume(self, call: Begun) -> None:
         call.delivered = True
@@ -294,7 +302,8 @@ class EffectRunner:
         for begun in finished:
             if begun.job is not None:
                 self._calls.pop(begun.job.id, None)
-                self._remembered[begun.job.id] = None
+                self._remembered[begun.job.id] = time.monotonic()
+                self._remembered.move_to_end(begun.job.id)
         while len(self._remembered) > REMEMBERED_MAX:
             self._remembered.popitem(last=False)
 

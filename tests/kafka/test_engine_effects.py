@@ -130,6 +130,20 @@ async def test_the_same_command_twice_is_called_once(topics: Settings) -> None:
     assert executor.asked == [0, 1]
 
 
+async def test_a_command_that_comes_again_much_later_is_called_again(
+    topics: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outcome was lost, say, and `conduct` asks again: skipped, its task would wait for ever."""
+    executor = Executor(at_once)
+    async with running(tools(topics, executor)):
+        await feed(topics, "tool-calls", calls(0))
+        assert await steps(topics, 1) == [0]
+        monkeypatch.setattr("streams.effects.REMEMBERED_S", 0)
+        await feed(topics, "tool-calls", calls(0))
+        assert await steps(topics, 2) == [0, 0]
+    assert executor.asked == [0, 0]
+
+
 async def test_a_call_goes_on_while_another_worker_joins(topics: Settings) -> None:
     release = asyncio.Event()
 
