@@ -17,6 +17,7 @@ from processors.budget import consumed, step_error
 from processors.parking import PUT_ASIDE
 from processors.step import Step
 from topics import codec
+from topics.contracts import PAYLOAD_BYTES_MAX
 from topics.errors import BadInput, StepError
 from topics.flow import Publish, Received, dead_letter
 from topics.records import AttemptFailed, CallModel, Critique, Event, Problem, StepFailed, StepSucceeded
@@ -74,6 +75,11 @@ def _refuse(performance: "Performance", step: Step, event: StepSucceeded, reason
         took_ms=event.took_ms,
         at_ms=event.at_ms,
     )
+    if (size := len(codec.encode(failure))) > PAYLOAD_BYTES_MAX:
+        why = f"{reason}; with it the model's outputs are {size:,} bytes, too much to ask it again"
+        problem = Problem(type="TooLarge", message=why, retryable=False)
+        performance.purse.add(event)
+        return performance.steps.settle(step, error=StepError(step.name, step.number, problem))
     return performance.publish("failures", failure)
 
 

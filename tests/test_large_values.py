@@ -224,6 +224,23 @@ def test_more_than_a_task_may_hold_is_refused_where_it_is_given(tmp_path: Path) 
     assert list(tmp_path.rglob("@*")) == []
 
 
+def test_a_wrong_output_that_is_too_large_to_be_told_fails_its_step(tmp_path: Path) -> None:
+    """Its critique holds it, and so does the call that asks again: a record of both would not fit."""
+
+    @workflow
+    async def run(task: Task) -> int:
+        return await task.model("count", "How many?", output=int)
+
+    app = App("one", workflows=[run], routes=[ModelRoute("count", ["test:m"])])
+    driving = Driver(app, {"count": lambda call: "many " * 120_000})
+    driving.submit("run")
+    driving.run()
+    problem = driving.result().problem
+    assert problem is not None
+    assert problem.type == "TooLarge"
+    assert "too much to ask it again" in problem.message
+
+
 def test_replay_plays_what_is_in_the_store_again_and_sees_what_changed(tmp_path: Path) -> None:
     for name in ("passes_on", "grows", "returns"):
         driving = played(tmp_path / name, APP, name)
