@@ -134,7 +134,11 @@ async def test_an_object_that_was_stored_is_not_stored_again_for_a_while(tmp_pat
 async def test_a_store_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     objects = Watched(tmp_path)
-    monkeypatch.setattr(objects, "keep", lambda stored: release.wait())
+
+    def hang(_: StoredObject) -> None:
+        release.wait()
+
+    monkeypatch.setattr(objects, "keep", hang)
     monkeypatch.setattr(storing, "STORED_S_MAX", 0.01)
     stored = StoredObject(f"0/@t/{'0' * 64}", None, None, b"text")
     try:
