@@ -115,6 +115,8 @@ class Broker:
         self.named: dict[str, Producing] = {}
         self.groups: dict[str, Group] = {}
         self.on_commit: Callable[[Group, TopicPartition, OffsetAndMetadata, Process], None] = _nothing
+        self.on_wrong_number: Callable[[str], None] = _nothing
+        """Called for a batch that is refused for its number: a producer never counts wrongly."""
         """Told of what is about to be committed for a group's partition, and by whom."""
 
     def group(self, name: str) -> "Group":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from chaos import planted
-from streams.batches import Outgoing
+from streams.batches import Identity, Outgoing
 from streams.effects import EffectRunner
 from streams.producer import Ends, Offsets
 from streams.progress import Progress, committed
@@ -129,6 +129,16 @@ def outcomes_outlive_a_rebalance() -> None:
     _rewrite(EffectRunner, "_suspend", "self._finished.clear()", "pass")
 
 
+def sequence_numbers_are_skipped() -> None:
+    """A batch is numbered one higher than the end of the batch before: brokers refuse it."""
+    _rewrite(Identity, "_closed", "+= count", "+= count + 1")
+
+
+def sequence_numbers_come_again() -> None:
+    """A batch has the number of the last record before it: brokers refuse it, or take it for known."""
+    _rewrite(Identity, "_closed", "+= count", "+= count - 1")
+
+
 def _rewrite(owner: type, method: str, right: str, wrong: str) -> None:
     """Replace a piece of a method's source, which must be there once."""
     source = textwrap.dedent(inspect.getsource(getattr(owner, method)))
@@ -157,6 +167,8 @@ BUGS: dict[str, Callable[[], None]] = planted.BUGS | {
         split_commits_pass_the_rest_of_their_batch,
         batches_outlive_a_rebalance,
         outcomes_outlive_a_rebalance,
+        sequence_numbers_are_skipped,
+        sequence_numbers_come_again,
         leases_never_end,
     )
 }

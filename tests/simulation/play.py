@@ -85,6 +85,7 @@ class Play:
         self.broker = Broker(self.world, schedule.partitions, schedule.new_transactions)
         self.claims = Claims(self.broker, schedule.exactly_once)
         self.broker.on_commit = self.claims.commits
+        self.broker.on_wrong_number = self.claims.breaks
         self.outside = Process(self.world, "outside", counted=False)
         self._disks: dict[str, dict[str, Any]] = {}
 

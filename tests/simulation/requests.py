@@ -102,7 +102,9 @@ def _written(
         return refusal.code, -1, -1
     if name in log.written:
         return 0, (first := log.written[name]), log.entries[first].timestamp
-    if batch.base_sequence != log.sequences.get(name[:2], FIRST):
+    if batch.base_sequence != (expected := log.sequences.get(name[:2], FIRST)):
+        wrote = f"{process.name} wrote to {tp.topic}/{tp.partition}"
+        broker.on_wrong_number(f"{wrote} under number {batch.base_sequence}, instead of {expected}")
         return OUT_OF_ORDER, -1, -1
     log.written[name] = len(log.entries)
     for row in batch:
