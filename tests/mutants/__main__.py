@@ -6,21 +6,24 @@ are left out, since they take minutes.
 """
 
 import argparse
+import hashlib
 import json
+import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tests.mutants.judge import SIMULATION
+from tests.mutants.judge import SIMULATION, judge
 from tests.mutants.mutations import Mutant, mutants
 
 ENGINE = (
@@ -36,15 +39,49 @@ ENGINE = (
     "state",
     "transactions",
 )
-FILES = [*(Path(f"streams/{name}.py") for name in ENGINE), *sorted(Path("processors").glob("*.py"))]
+FILES = {
+    "streams": [Path(f"streams/{name}.py") for name in ENGINE],
+    "processors": sorted(Path("processors").glob("*.py")),
+}
 
-UNIT_TESTS = ("tests/processors", "tests/streams", "tests/test_laws.py", "tests/rehearsal")
+TESTS = {
+    "streams": ("tests/streams",),
+    "processors": ("tests/processors", "tests/test_laws.py", "tests/rehearsal"),
+}
+"""Unit tests of each layer."""
 
-TESTS_MAX = 60
-"""Tests that judge one mutant: where hundreds run a line, the rest adds little."""
+TESTS_S_MAX = 10
+"""Those that run few other lines come first; where hundreds run a line, the rest adds little."""
 
 SECONDS_MAX = 300
 """A mutant that takes longer hangs, which is noticed."""
+
+KEPT = Path(".mutants")
+"""Which tests run which lines, until the changed files or the tests differ."""
+
+PRELOADED = ["pytest", "hypothesis", "pydantic_ai", "mcp", "httpx", "aiokafka.client", "rocksdict"]
+"""Imported once, by the process from which one is forked for each judgement."""
+
+
+class Covering(NamedTuple):
+    """Which checks run each line, and how many seconds each takes."""
+
+    seconds: dict[str, float]
+    lines: dict[str, dict[str, list[str]]]
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Return the tests that run the mutant's line, the most specific first."""
+        lines = self.lines.get(str(mutant.path), {})
+        tests = next((lines[str(n)] for n in (mutant.line, mutant.statement) if lines.get(str(n))), [])
+        breadth = self.breadth()
+        tests = sorted(tests, key=lambda test: (breadth[test], test))
+        ends_s = accumulate(self.seconds[test] for test in tests)
+        fitting = sum(1 for _ in takewhile(lambda end_s: end_s < TESTS_S_MAX, ends_s))
+        return tests[: max(1, fitting)]
+
+    def breadth(self) -> Counter[str]:
+        """Return how many lines each check runs."""
+        return Counter(test for lines in self.lines.values() for tests in lines.values() for test in tests)
 
 
 class Verdict(NamedTuple):
@@ -57,13 +94,16 @@ def main() -> int:
     arguments = _arguments()
     chosen = _chosen(arguments)
     print(f"{len(chosen):,} mutants; finding the tests that run each line", flush=True)
-    tests = _tests_by_line({mutant.path for mutant in chosen})
+    tests = {layer: _covering(layer, TESTS[layer]) for layer in {mutant.path.parts[0] for mutant in chosen}}
+    simulated = {layer: _covering(layer, [SIMULATION]) for layer in tests}
+    os.environ["PYTHONHASHSEED"] = "0"
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(PRELOADED)
     began_s, verdicts = time.monotonic(), list[Verdict]()
     with ThreadPoolExecutor(arguments.jobs) as judges:
-        for verdict in judges.map(partial(_judged, tests), chosen):
+        for verdict in judges.map(partial(_judged, forks, tests, simulated), chosen):
             verdicts.append(verdict)
-            if verdict.killer is None:
-                print(f"\n{verdict.mutant}", flush=True)
+            print(f"{verdict.killer or 'survived':<10}  {verdict.mutant}", flush=True)
     counts = Counter(verdict.killer for verdict in verdicts)
     took_s = time.monotonic() - began_s
     print(
@@ -77,6 +117,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="files to change (engine, stages, Kafka layer)")
     parser.add_argument("--sample", type=int, default=200, help="mutants to draw (200); 0 takes all")
+    parser.add_argument(
+        "--first", type=int, default=0, help="of the sample, to go on after an interruption (0)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at once (one for each core)")
     parser.add_argument("--survivors", type=int, default=0, help="more than so many end with 1 (0)")
@@ -84,71 +127,71 @@ def _arguments() -> argparse.Namespace:
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Mutant]:
-    every = [mutant for path in arguments.files or FILES for mutant in mutants(path)]
+    files = arguments.files or [path for paths in FILES.values() for path in paths]
+    every = [mutant for path in files for mutant in mutants(path)]
     if not arguments.sample or arguments.sample >= len(every):
         return every
-    return sorted(random.Random(arguments.seed).sample(every, arguments.sample), key=lambda each: each.path)
+    return random.Random(arguments.seed).sample(every, arguments.sample)[arguments.first :]
 
 
-def _tests_by_line(paths: Iterable[Path]) -> dict[tuple[Path, int], list[str]]:
-    """Run the unit tests once, and return for each line of the files the ids of the tests that run it."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings, data, report = (Path(folder) / name for name in ("settings", "data", "report"))
-        settings.write_text("[run]\ndynamic_context = test_function\n[json]\nshow_contexts = True\n")
-        coverage = [sys.executable, "-m", "coverage"]
-        options = [f"--rcfile={settings}", f"--data-file={data}"]
-        subprocess.run(
-            [
-                *coverage,
-                "run",
-                *options,
-                f"--include={','.join(map(str, paths))}",
-                "-m",
-                "pytest",
-                "-q",
-                "-n",
-                "0",
-                *UNIT_TESTS,
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        subprocess.run([*coverage, "json", *options, "-o", report, "-q"], check=True)
-        files = json.loads(report.read_text())["files"]
-    return {
-        (Path(path), int(line)): [_test_id(context) for context in contexts if context]
-        for path, file in files.items()
-        for line, contexts in file["contexts"].items()
-    }
+# ---------------------------------------------------------------- the tests of a line
 
 
-def _test_id(context: str) -> str:
-    """`tests.processors.test_loop.test_sleeps` as pytest names it."""
-    module, _, function = context.rpartition(".")
-    return f"{module.replace('.', '/')}.py::{function}"
+def _covering(layer: str, checks: Sequence[str]) -> Covering:
+    """Run the checks once, unless it was done before."""
+    files = FILES[layer]
+    kept = KEPT / f"{layer}-{_digest([*files, *_python(checks)])}.json"
+    if not kept.exists():
+        KEPT.mkdir(exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "tests.mutants.covering",
+            str(kept),
+            ",".join(map(str, files)),
+            *checks,
+        ]
+        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return Covering(**json.loads(kept.read_text()))
 
 
-def _judged(tests: dict[tuple[Path, int], list[str]], mutant: Mutant) -> Verdict:
-    """The verdict of the tests that run the mutant's line, then of the simulation."""
-    covering = sorted(set(tests.get((mutant.path, mutant.line), ())))
-    some = random.Random(str(mutant.path)).sample(covering, min(len(covering), TESTS_MAX))
-    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-        file.write(mutant.source())
-        file.flush()
-        if some and not _passes(mutant, file.name, some):
-            return Verdict(mutant, "tests")
-        return Verdict(mutant, None if _passes(mutant, file.name, [SIMULATION]) else SIMULATION)
+def _python(checks: Iterable[str]) -> list[Path]:
+    folders = ["tests/simulation" if check == SIMULATION else check for check in checks]
+    return [
+        path
+        for each in map(Path, folders)
+        for path in (sorted(each.rglob("*.py")) if each.is_dir() else [each])
+    ]
 
 
-def _passes(mutant: Mutant, file: str, checks: list[str]) -> bool:
+def _digest(paths: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+# ---------------------------------------------------------------- one mutant
+
+
+def _judged(
+    forks: Any, tests: dict[str, Covering], simulated: dict[str, Covering], mutant: Mutant
+) -> Verdict:
+    """The verdict of the tests that run the mutant's line, then of the simulation if it does."""
+    layer = mutant.path.parts[0]
+    for name, checks in (("tests", tests[layer].tests(mutant)), (SIMULATION, simulated[layer].tests(mutant))):
+        if checks and not _passes(forks, mutant, checks):
+            return Verdict(mutant, name)
+    return Verdict(mutant, None)
+
+
+def _passes(forks: Any, mutant: Mutant, checks: list[str]) -> bool:
     module = ".".join(mutant.path.with_suffix("").parts)
-    command = [sys.executable, "-m", "tests.mutants.judge", module, file, *checks]
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS_MAX, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    process = forks.Process(target=judge, args=(module, mutant.source(), checks))
+    process.start()
+    process.join(SECONDS_MAX)
+    if process.exitcode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+    return bool(process.exitcode == 0)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,8 @@ class Mutant:
 
     path: Path
     line: int
+    statement: int
+    """The line on which its statement begins."""
     operator: str
     occurrence: int
 
@@ -97,7 +99,13 @@ def mutants(path: Path) -> Iterator[Mutant]:
         places = ((node, start) for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node))
         for occurrence, (node, (line, _)) in enumerate(places):
             if _is_worth_a_try(node):
-                yield Mutant(path, line, name, occurrence)
+                yield Mutant(path, line, _statement(node), name, occurrence)
+
+
+def _statement(node: Any) -> int:
+    while node.parent.type not in ("suite", "file_input"):
+        node = node.parent
+    return int(node.start_pos[0])
 
 
 def _is_worth_a_try(node: Any) -> bool:

@@ -71,3 +71,23 @@ def test_every_commit_is_known_as_our_own(offsets: list[int]) -> None:
     commit = committed(high, unfinished)
     assert is_own(*commit)
     assert Progress(*commit).commit() == commit
+
+
+def test_records_that_were_removed_before_they_came_again_are_not_waited_for() -> None:
+    before = delivered(5, 6, 7, 8, start=5)
+    before.finish(6)
+    after = Progress(*before.commit())
+    assert after.deliver(5)
+    after.pass_over(8)
+    assert after.unfinished == 2, "that which came again, and that which is still on the topic"
+    after.finish(5)
+    assert after.commit().offset == 8
+    assert after.deliver(8)
+
+
+def test_what_was_removed_before_it_was_delivered_is_passed_over() -> None:
+    progress = Progress(3)
+    progress.pass_over(40)
+    assert progress.commit() == committed(40)
+    progress.pass_over(10)
+    assert progress.commit() == committed(40)
