@@ -99,6 +99,9 @@ def main() -> int:
     os.environ["PYTHONHASHSEED"] = "0"
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(PRELOADED)
+    if (failing := _failing_unchanged(forks, tests, chosen)) is not None:
+        print(f"these fail without a change too, so they judge nothing: {failing}")
+        return 1
     began_s, verdicts = time.monotonic(), list[Verdict]()
     with ThreadPoolExecutor(arguments.jobs) as judges:
         for verdict in judges.map(partial(_judged, forks, tests, simulated), chosen):
@@ -178,14 +181,25 @@ def _judged(
     """The verdict of the tests that run the mutant's line, then of the simulation if it does."""
     layer = mutant.path.parts[0]
     for name, checks in (("tests", tests[layer].tests(mutant)), (SIMULATION, simulated[layer].tests(mutant))):
-        if checks and not _passes(forks, mutant, checks):
+        if checks and not _passes(forks, mutant.path, mutant.source(), checks):
             return Verdict(mutant, name)
     return Verdict(mutant, None)
 
 
-def _passes(forks: Any, mutant: Mutant, checks: list[str]) -> bool:
-    module = ".".join(mutant.path.with_suffix("").parts)
-    process = forks.Process(target=judge, args=(module, mutant.source(), checks))
+def _failing_unchanged(forks: Any, tests: dict[str, Covering], chosen: list[Mutant]) -> list[str] | None:
+    """Judge each file as it is, by the tests of one of its mutants; return tests that fail, if some do."""
+    judged = {
+        mutant.path: checks for mutant in chosen if (checks := tests[mutant.path.parts[0]].tests(mutant))
+    }
+    return next(
+        (checks for path, checks in judged.items() if not _passes(forks, path, path.read_text(), checks)),
+        None,
+    )
+
+
+def _passes(forks: Any, path: Path, source: str, checks: list[str]) -> bool:
+    module = ".".join(path.with_suffix("").parts)
+    process = forks.Process(target=judge, args=(module, source, checks))
     process.start()
     process.join(SECONDS_MAX)
     if process.exitcode is None:

@@ -17,7 +17,10 @@ from types import CodeType, ModuleType
 SIMULATION = "simulation"
 SEEDS = 40
 
-QUIETLY = ("-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+QUIETLY = (
+    *("-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-seed=0"),
+    "-Wignore::pytest.PytestAssertRewriteWarning",  # modules that were imported before the fork
+)
 
 CPU_S_MAX = 90
 """A mutant that computes for longer hangs."""
