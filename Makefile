@@ -130,7 +130,7 @@ lock: $(VENV)/dev ## resolve anew what pyproject.toml permits, and Kafka's jars
 		--constraint locks/dev.txt --output-file locks/run.txt
 	@$(COMPILE) locks/mutants.in --constraint locks/dev.txt --output-file locks/mutants.txt
 	@$(COMPILE) benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt
-	@$(BIN)/python -m streams.jars > streams/jars.lock.new && mv streams/jars.lock.new streams/jars.lock
+	@$(BIN)/python -m segue.streams.local.jars > streams/local/jars.lock.new && mv streams/local/jars.lock.new streams/local/jars.lock
 
 .PHONY: compatibility
 compatibility: $(VENV)/dev ## call MCP servers from the registries, and write the table in docs/tools.md; needs npm

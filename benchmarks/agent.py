@@ -24,12 +24,12 @@ from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, workflow
 from segue.agents import Durable
-from streams.broker import ensure_broker
-from streams.collector import look_for_garbage_less_often
-from streams.gateway import Client
-from streams.settings import Settings
-from streams.worker import Worker
-from topics import contracts
+from segue.streams.client.client import Client
+from segue.streams.engine.worker import Worker
+from segue.streams.local.broker import ensure_broker
+from segue.streams.process.garbage_collection import look_for_garbage_less_often
+from segue.streams.settings import Settings
+from segue.topics import contracts
 
 CALLS = 24
 STEPS = 2 * CALLS + 1

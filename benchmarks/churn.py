@@ -20,10 +20,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from benchmarks.report import keep, measured
 from benchmarks.restore import fill, fillers_of, prepared
-from streams.broker import broker_status
-from streams.clock import now_ms
-from streams.settings import Settings
-from topics.contracts import DAY_MS
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.local.broker import broker_status
+from segue.streams.settings import Settings
+from segue.topics.contracts import DAY_MS
 
 HASTY = {
     "cleanup.policy": "compact",

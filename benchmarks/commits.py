@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.report import keep, measured
 from benchmarks.steps import IN_FLIGHT, STEPS, running
-from streams.broker import ensure_broker
-from streams.producer import Producer
-from streams.settings import Settings
+from segue.streams.kafka.producer import Producer
+from segue.streams.local.broker import ensure_broker
+from segue.streams.settings import Settings
 
 ALONE_STEPS = 500
 PARTS = {"write": "_write", "offsets": "_commit_offsets", "end": "_end", "whole": "transact"}

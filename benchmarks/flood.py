@@ -30,12 +30,12 @@ from pydantic_core import to_json
 from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
-from streams.broker import ensure_broker
-from streams.provision import provision
-from streams.reader import Reader
-from streams.settings import Settings
-from topics import codec, contracts
-from topics.records import Result
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.reader import Reader
+from segue.streams.local.broker import ensure_broker
+from segue.streams.settings import Settings
+from segue.topics import codec, contracts
+from segue.topics.records import Result
 
 ROOT = Path(__file__).parents[1]
 FEW = 20
@@ -167,7 +167,7 @@ async def worker(settings: Settings, app: str = "benchmarks/flood.py") -> AsyncG
         "SEGUE_METRICS_PORT": "0",
         "SEGUE_STATE_DIR": str(settings.state_dir),
     }
-    command = ("-m", "streams.cli", "worker", app)
+    command = ("-m", "segue.streams.cli", "worker", app)
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, env=env, cwd=ROOT, stderr=asyncio.subprocess.PIPE
     )

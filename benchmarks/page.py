@@ -29,9 +29,9 @@ from aiokafka import AIOKafkaProducer
 from pydantic_core import to_json
 
 from benchmarks.report import keep, measured
-from streams.broker import ensure_broker, stop_broker
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.kafka.provisioning import provision
+from segue.streams.local.broker import ensure_broker, stop_broker
+from segue.streams.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 STOP_S_MAX = 60.0
@@ -139,7 +139,7 @@ async def segue(settings: Settings, *command: str) -> AsyncGenerator[tuple[Proce
         "SEGUE_STATE_DIR": str(settings.state_dir),
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", *command),
+        *(sys.executable, "-m", "segue.streams.cli", *command),
         env=env,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,

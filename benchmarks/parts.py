@@ -23,20 +23,20 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from benchmarks.steps import APP, STEPS
-from processors.conduct import Conduct
-from streams.batches import Identity, Outgoing
-from streams.calls import RouteCalls
-from streams.clock import now_ms
-from streams.collector import look_for_garbage_less_often
-from streams.encryption import keys_of
-from streams.executors.tool import ToolExecutor
-from streams.metrics import Metrics
-from streams.outbox import Outbox
-from streams.settings import Settings
-from streams.state import Store
-from topics import codec
-from topics.flow import Decision, Received
-from topics.records import Submitted
+from segue.processors.stages.conduct import Conduct
+from segue.streams.calls.calls import RouteCalls
+from segue.streams.engine.outbox import Outbox
+from segue.streams.executors.tool import ToolExecutor
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.record_batches import Identity, Outgoing
+from segue.streams.observability.metrics import Metrics
+from segue.streams.process.garbage_collection import look_for_garbage_less_often
+from segue.streams.security.encryption import keys_of
+from segue.streams.settings import Settings
+from segue.streams.state.store import Store
+from segue.topics import codec
+from segue.topics.flow import Decision, Received
+from segue.topics.records import Submitted
 
 DECODED = "decode an event"
 CHANGELOG = TopicPartition("conduct-state", 0)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.settings import Settings
+from segue.streams.settings import Settings
 
 TURNS = 300
 WARM_UP = 30

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.peers.install import PYTHON
-from streams.quiet import quiet_aiokafka
-from topics.errors import SegueError
+from segue.streams.observability.log_throttle import quiet_aiokafka
+from segue.topics.errors import SegueError
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

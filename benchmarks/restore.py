@@ -24,24 +24,24 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
-from processors.conduct import Conduct
 from segue import App, Task, tool, workflow
-from streams.broker import ensure_broker
-from streams.clock import now_ms
-from streams.collector import look_for_garbage_less_often
-from streams.metrics import Metrics
-from streams.outbox import Outbox, partition_of
-from streams.protocol import Membership
-from streams.provision import provision
-from streams.pure import BATCH_RECORDS_MAX, Partition, PureRunner, PureStage
-from streams.restore import open_restored
-from streams.settings import Settings
-from streams.state import Store
-from streams.supervision import SupervisedStage
-from streams.transactions import Transactions
-from topics import codec, contracts
-from topics.flow import Received, State
-from topics.records import CallTool, StepSucceeded, Submitted
+from segue.processors.stages.conduct import Conduct
+from segue.streams.engine.outbox import Outbox, partition_of
+from segue.streams.engine.pure_runner import BATCH_RECORDS_MAX, Partition, PureRunner, PureStage
+from segue.streams.engine.supervisor import SupervisedStage
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.committer import Transactions
+from segue.streams.kafka.protocol import Membership
+from segue.streams.kafka.provisioning import provision
+from segue.streams.local.broker import ensure_broker
+from segue.streams.observability.metrics import Metrics
+from segue.streams.process.garbage_collection import look_for_garbage_less_often
+from segue.streams.settings import Settings
+from segue.streams.state.restore import open_restored
+from segue.streams.state.store import Store
+from segue.topics import codec, contracts
+from segue.topics.flow import Received, State
+from segue.topics.records import CallTool, StepSucceeded, Submitted
 
 STEPS = 3
 RESULT = "x" * 40

@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.raw import Guarantee
 from benchmarks.report import draw, keep, measured
 from benchmarks.steps import Bench, called_at, running
-from streams.broker import ensure_broker
-from streams.settings import Settings
+from segue.streams.local.broker import ensure_broker
+from segue.streams.settings import Settings
 
 NARROW_IN_FLIGHT = 512
 NARROW_S = 5.0

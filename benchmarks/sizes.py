@@ -18,8 +18,8 @@ from typing import Any
 from benchmarks.report import keep, measured
 from benchmarks.steps import STEPS, Bench, running
 from segue import App, Task, tool, workflow
-from streams.broker import broker_status, ensure_broker
-from streams.settings import Settings
+from segue.streams.local.broker import broker_status, ensure_broker
+from segue.streams.settings import Settings
 
 KB = 1000
 SIZES = (KB, 64 * KB, 800 * KB, 900 * KB)

@@ -21,10 +21,10 @@ from benchmarks.flood import MB, worker, written
 from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, workflow
-from streams.broker import ensure_broker
-from streams.provision import provision
-from streams.settings import Settings
-from topics import contracts
+from segue.streams.kafka.provisioning import provision
+from segue.streams.local.broker import ensure_broker
+from segue.streams.settings import Settings
+from segue.topics import contracts
 
 SLEEP_S = 10 * 86_400
 SETTLE_S = 10.0

@@ -24,10 +24,10 @@ from benchmarks.flood import worker
 from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
-from streams.broker import ensure_broker
-from streams.provision import provision
-from streams.settings import Settings
-from topics import contracts
+from segue.streams.kafka.provisioning import provision
+from segue.streams.local.broker import ensure_broker
+from segue.streams.settings import Settings
+from segue.topics import contracts
 
 CALLED_AT = "SEGUE_BENCHMARK_CALLED_AT"
 """Where the tool writes the time at which it was called."""
@@ -53,7 +53,7 @@ async def measure(rounds: int) -> dict[str, Any]:
     await ensure_broker(given)
     found: dict[str, list[float]] = {"help_s": [], "import_s": [], "first_step_s": []}
     for _ in range(rounds):
-        found["help_s"].append(_took_s("-m", "streams.cli", "--help"))
+        found["help_s"].append(_took_s("-m", "segue.streams.cli", "--help"))
         found["import_s"].append(_took_s("-c", "import segue"))
         found["first_step_s"].append(await _first_step_s(given))
     return {

@@ -30,11 +30,11 @@ from pydantic_core import to_json
 from benchmarks.raw import Guarantee, delete_topics, raw_two_hop_ms
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
-from streams.broker import ensure_broker
-from streams.collector import look_for_garbage_less_often
-from streams.settings import Settings
-from streams.worker import Worker
-from topics import contracts
+from segue.streams.engine.worker import Worker
+from segue.streams.local.broker import ensure_broker
+from segue.streams.process.garbage_collection import look_for_garbage_less_often
+from segue.streams.settings import Settings
+from segue.topics import contracts
 
 STEPS = 6
 WARM_UP = 5

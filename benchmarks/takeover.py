@@ -30,11 +30,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
-from streams.broker import ensure_broker
-from streams.outbox import partition_of
-from streams.provision import provision
-from streams.settings import Settings
-from topics import contracts
+from segue.streams.engine.outbox import partition_of
+from segue.streams.kafka.provisioning import provision
+from segue.streams.local.broker import ensure_broker
+from segue.streams.settings import Settings
+from segue.topics import contracts
 
 WORKERS = ("one", "two", "three")
 PARTITIONS = 6
@@ -76,7 +76,7 @@ class Fleet:
 
     async def start(self, name: str) -> None:
         env = self._env | {"SEGUE_WORKER": name, "SEGUE_STATE_DIR": str(self._folder / name)}
-        command = (sys.executable, "-m", "streams.cli", "worker", "benchmarks/takeover.py")
+        command = (sys.executable, "-m", "segue.streams.cli", "worker", "benchmarks/takeover.py")
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = await asyncio.create_subprocess_exec(
                 *command, env=env, stdout=log, stderr=log

@@ -14,8 +14,8 @@ from benchmarks.report import keep
 from chaos.faults import Kind
 from chaos.report import broken, figures, text
 from chaos.run import Guarantee, Outcome, Plan, run
-from streams.quiet import quiet_aiokafka
-from streams.settings import Settings
+from segue.streams.observability.log_throttle import quiet_aiokafka
+from segue.streams.settings import Settings
 
 
 @click.command()

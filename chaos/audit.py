@@ -13,11 +13,11 @@ from typing import Any
 from chaos.ledger import Execution
 from chaos.outside import COPY
 from chaos.workload import Work
-from streams.reader import Reader
-from streams.settings import Settings
-from topics import codec
-from topics.flow import Received
-from topics.records import Rejected, Result, Submitted
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.records import Rejected, Result, Submitted
 
 READ = ("events", "results", "dead-letters")
 VARIES = {"at_ms", "took_ms"}

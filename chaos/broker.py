@@ -9,11 +9,11 @@ import socket
 import subprocess
 from pathlib import Path
 
-from streams.broker import ensure_broker
-from streams.jars import classpath
-from streams.kraft import Node
-from streams.settings import Settings
-from topics.errors import Unavailable
+from segue.streams.local.broker import ensure_broker
+from segue.streams.local.jars import classpath
+from segue.streams.local.kraft import Node
+from segue.streams.settings import Settings
+from segue.topics.errors import Unavailable
 
 UNCOMPACTED = "\nlog.cleaner.min.compaction.lag.ms=86400000\n"
 """A changelog that is not compacted tells what it said at each offset: see `stores`."""

@@ -19,7 +19,7 @@ import psutil
 from chaos.machine import Machine
 from chaos.stores import Left, left_on
 
-WORKER = ("streams.cli", "worker", "chaos/app.py")
+WORKER = ("segue.streams.cli", "worker", "chaos/app.py")
 STOP_S_MAX = 40.0
 WATCH_EVERY_S = 1.0
 RESTART_S = 1.0

@@ -17,10 +17,10 @@ from aiokafka.errors import KafkaError
 from pydantic_core import to_json
 
 from chaos.workload import Work, answer_to, drawn
-from streams.outbox import partition_of
-from streams.settings import Settings
-from topics import codec
-from topics.records import (
+from segue.streams.engine.outbox import partition_of
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.records import (
     Answer,
     Cancel,
     Question,

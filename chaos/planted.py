@@ -11,17 +11,17 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from processors.conduct import Conduct
-from processors.delay import Delays
-from streams.batches import Outgoing
-from streams.cli import main
-from streams.clock import now_ms
-from streams.producer import Ends, Offsets
-from streams.protocol import Membership
-from streams.pure import PureRunner
-from streams.state import Empty
-from streams.transactions import Acknowledgements
-from topics.flow import Decision, Received
+from segue.processors.stages.conduct import Conduct
+from segue.processors.stages.delay import Delays
+from segue.streams.cli import main
+from segue.streams.engine.pure_runner import PureRunner
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.committer import Acknowledgements
+from segue.streams.kafka.producer import Ends, Offsets
+from segue.streams.kafka.protocol import Membership
+from segue.streams.kafka.record_batches import Outgoing
+from segue.streams.state.store import Empty
+from segue.topics.flow import Decision, Received
 
 LOSES_S = 0.1
 """How long the bugs below leave things half done: long enough for a kill to find them so."""

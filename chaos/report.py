@@ -8,8 +8,8 @@ from chaos.audit import extra_executions, in_flight
 from chaos.faults import ALONE, SESSION_TIMEOUT_S, Happened, Kind
 from chaos.outside import Outside
 from chaos.run import Outcome
-from streams.effects import RELEASE_GRACE_S
-from streams.group import HEARTBEATS_PER_SESSION
+from segue.streams.engine.effect_runner import RELEASE_GRACE_S
+from segue.streams.kafka.consumer_group import HEARTBEATS_PER_SESSION
 
 UNPUBLISHED_S = 1.0
 """A call that ended so shortly before a kill may not have been published: it is made again."""

@@ -22,8 +22,8 @@ from chaos.ledger import Execution
 from chaos.outside import Outside
 from chaos.proxy import Proxy
 from chaos.stores import judge_stores
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 
 WORKERS = 3
 WARM_UP_S = 4.0

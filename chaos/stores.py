@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.reader import Reader
-from streams.restore import open_restored
-from streams.settings import Settings
-from streams.state import Store
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.streams.state.restore import open_restored
+from segue.streams.state.store import Store
 
 CHANGELOGS = {"conduct-state": "conduct", "delay-state": "delay"}
 

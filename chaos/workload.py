@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from topics.records import Outcome
+from segue.topics.records import Outcome
 
 COPIES_OF_TASKS = 0.05
 """The share of tasks that are submitted twice, as an upstream that retries would."""

@@ -7,8 +7,8 @@ its route. A limit that a task carries (`steps_max`, `open_steps_max`) is that o
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from topics.parts import Budget
-from topics.records import OPEN_STEPS_MAX, STEPS_MAX
+from segue.topics.parts import Budget
+from segue.topics.records import OPEN_STEPS_MAX, STEPS_MAX
 
 BUSY_TASKS_MAX = 256
 """In each partition. Enough that the calls in flight of a worker (512 of tools) never lack tasks, with the 4

@@ -1,30 +1,33 @@
 """Segue: durable orchestration of models, tools and people, as a stream pipeline on Apache Kafka.
 
-All that an application needs. The stages are in `processors`, their wiring in `streams`.
+All that an application needs. The stages are in `segue.processors`, their wiring in `segue.streams`.
 """
 
-# ruff: noqa: E402 - the check comes first
 from typing import TYPE_CHECKING, Any
 
-from segue.packages import check_that_none_is_shadowed
-
-check_that_none_is_shadowed()
-
-from processors.app import App, Check, Service, Workflow, check, workflow
-from processors.attempt import Attempt, current_attempt
-from processors.blob import Blob
-from processors.choice import Asked, Chosen, Known, by_size, cheapest, fastest, healthiest
-from processors.health import Circuits
-from processors.judge import judge
-from processors.openapi import OpenApi
-from processors.parking import BUGS
-from processors.prices import Price
-from processors.quotas import Limit
-from processors.routes import McpServer, ModelCandidate, ModelRoute, Policy, Tool, ToolRoute, tool
-from processors.saga import Saga
-from processors.schedules import Schedule
-from processors.task import Task
-from topics.errors import (
+from segue.processors.app.app import App, Check, Service, Workflow, check, workflow
+from segue.processors.app.schedules import Schedule
+from segue.processors.payloads.blob import Blob
+from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.openapi import OpenApi
+from segue.processors.routing.pricing import Price
+from segue.processors.routing.rate_limits import Limit
+from segue.processors.routing.routes import (
+    McpServer,
+    ModelCandidate,
+    ModelRoute,
+    Policy,
+    Tool,
+    ToolRoute,
+    tool,
+)
+from segue.processors.routing.selection import Asked, Chosen, Known, by_size, cheapest, fastest, healthiest
+from segue.processors.stages.attempt import Attempt, current_attempt
+from segue.processors.stages.judge import judge
+from segue.processors.workflow.parking import BUGS
+from segue.processors.workflow.saga import Saga
+from segue.processors.workflow.task import Task
+from segue.topics.errors import (
     BadInput,
     BadRecord,
     BudgetExceeded,
@@ -37,11 +40,11 @@ from topics.errors import (
     Unavailable,
     UnknownName,
 )
-from topics.parts import Budget, Refusal, Spent
-from topics.records import Option, Problem, Result, Status
+from segue.topics.parts import Budget, Refusal, Spent
+from segue.topics.records import Option, Problem, Result, Status
 
 if TYPE_CHECKING:
-    from streams.gateway import Client
+    from segue.streams.client.client import Client
 
 __all__ = [
     "BUGS",
@@ -102,6 +105,6 @@ def __getattr__(name: str) -> Any:
     """`Client` is loaded when it is first used: workflows need nothing that speaks to Kafka."""
     if name != "Client":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from streams.gateway import Client  # noqa: PLC0415 - the point of it
+    from segue.streams.client.client import Client  # noqa: PLC0415 - the point of it
 
     return Client

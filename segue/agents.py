@@ -1,5 +1,5 @@
 """Pydantic AI agents as part of workflows. Apart from `segue`, since Pydantic AI takes long to import."""
 
-from processors.agents import Durable
+from segue.processors.agents.durable import Durable
 
 __all__ = ["Durable"]

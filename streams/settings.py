@@ -23,11 +23,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from processors.limits import BUSY_TASKS_MAX, EARLY_SIGNALS_MAX, LIVE_TASKS_MAX, Limits
-from streams.redaction import keep_secret
-from topics.errors import BadInput
-from topics.parts import Budget
-from topics.records import OPEN_STEPS_MAX, STEPS_MAX
+from segue.processors.limits import BUSY_TASKS_MAX, EARLY_SIGNALS_MAX, LIVE_TASKS_MAX, Limits
+from segue.streams.text.redaction import keep_secret
+from segue.topics.errors import BadInput
+from segue.topics.parts import Budget
+from segue.topics.records import OPEN_STEPS_MAX, STEPS_MAX
 
 ENV_PREFIX = "SEGUE_"
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from segue.topics import codec
+from segue.topics.flow import Decision, Headers, Publish, Received
+from segue.topics.records import AttemptFailed, CallModel, CallTool, Critique, Problem, Record
 from tests.driver import START_MS
-from topics import codec
-from topics.flow import Decision, Headers, Publish, Received
-from topics.records import AttemptFailed, CallModel, CallTool, Critique, Problem, Record
 
 NOW_MS = START_MS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chaos.machine import Machine
-from streams.settings import ENV_PREFIX
+from segue.streams.settings import ENV_PREFIX
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,6 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from processors.routes import AnyRoute
 from segue import (
     App,
     Check,
@@ -32,8 +31,9 @@ from segue import (
     tool,
     workflow,
 )
+from segue.processors.routing.routes import AnyRoute
+from segue.topics.records import CallModel, Outcome
 from tests.driver import START_MS, Driver, Model
-from topics.records import CallModel, Outcome
 
 # ---------------------------------------------------------------- what the workflows call
 

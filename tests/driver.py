@@ -1,4 +1,4 @@
-"""The stages in memory (`streams/rehearsal/stages.py`) as our own tests play them: in any order, twice.
+"""The stages in memory (`streams/testing/in_memory_pipeline.py`) as our own tests play them: in any order, twice.
 
 Tools, checks and agents run for real; models answer by the functions that a test gives. Each run is in `ran`.
 """
@@ -11,18 +11,19 @@ from weakref import ref
 
 import pytest
 
-from processors import conduct, live
-from processors.app import App
-from processors.attempt import CURRENT, attempt_of
-from processors.parking import MEND
-from processors.performance import Performance
-from processors.reply import Reply
-from streams.executors import ModelExecutor, ToolExecutor
-from streams.measured import Knowledge, Measured
-from streams.rehearsal.effects import AnyCall, Effects
-from streams.rehearsal.stages import READS, START_MS, Memory, Stages
-from topics.flow import Decision, Headers, Publish, Received
-from topics.records import CallModel, Problem, Result, Status
+from segue.processors.app.app import App
+from segue.processors.stages import conduct
+from segue.processors.stages.attempt import CURRENT, attempt_of
+from segue.processors.stages.reply import Reply
+from segue.processors.tasks import task_cache as live
+from segue.processors.workflow.execution import Performance
+from segue.processors.workflow.parking import MEND
+from segue.streams.calls.candidate_stats import Knowledge, Measured
+from segue.streams.executors import ModelExecutor, ToolExecutor
+from segue.streams.testing.in_memory_calls import AnyCall, Effects
+from segue.streams.testing.in_memory_pipeline import READS, START_MS, Memory, Stages
+from segue.topics.flow import Decision, Headers, Publish, Received
+from segue.topics.records import CallModel, Problem, Result, Status
 
 __all__ = ["START_MS", "Driver", "Memory", "Model", "watched_performances"]
 

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from streams.headers import given_values
+from segue.streams.kafka.header_decoding import given_values
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.parts import Usage
+from segue.topics.records import CheckCall, CheckOutput, Delay, Origin, Parent, Record, TimerFired
 from tests.builders import NOW_MS, call_model, call_tool, critique, failure, problem
-from topics import codec
-from topics.flow import Received
-from topics.parts import Usage
-from topics.records import CheckCall, CheckOutput, Delay, Origin, Parent, Record, TimerFired
 
 JUNK = 400
 """Values that hypothesis makes up; a record of its own making would cost it milliseconds each."""

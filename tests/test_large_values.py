@@ -10,18 +10,18 @@ from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from processors.blob import Blob, is_value, whole
-from processors.large import HELD_BYTES_MAX, PIECE_BYTES
 from segue import App, ModelRoute, Task, check, tool, workflow
 from segue.agents import Durable
+from segue.processors.payloads.blob import Blob, is_value, whole
+from segue.processors.payloads.large import HELD_BYTES_MAX, PIECE_BYTES
+from segue.streams.object_store.store import Objects
+from segue.streams.settings import Settings
+from segue.streams.testing.replay import Replay
 from segue.testing import Rehearsal
-from streams.objects import Objects
-from streams.replay import Replay
-from streams.settings import Settings
+from segue.topics.contracts import PAYLOAD_BYTES_MAX
+from segue.topics.errors import Permanent, Refused, TooLarge
 from tests.agents import calls, text
 from tests.driver import Driver
-from topics.contracts import PAYLOAD_BYTES_MAX
-from topics.errors import Permanent, Refused, TooLarge
 
 LARGE = "x" * 2_000_000
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from processors.app import App
-from processors.conduct import Conduct
-from processors.limits import Limits
-from processors.rebuilding import LostTasks
-from streams.replay import Replay
+from segue.processors.app.app import App
+from segue.processors.limits import Limits
+from segue.processors.stages.conduct import Conduct
+from segue.processors.tasks.rebuilding import LostTasks
+from segue.streams.testing.replay import Replay
+from segue.topics.flow import Headers, Publish
+from segue.topics.records import Result, Status
 from tests.corpus import APP, CASES, MODELS, Case, driver
 from tests.driver import Driver, Memory, watched_performances
-from topics.flow import Headers, Publish
-from topics.records import Result, Status
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

@@ -26,4 +26,4 @@ def test_no_module_of_ours_imports_what_unpickles() -> None:
 
 def test_the_state_store_is_opened_for_raw_bytes_alone() -> None:
     """rocksdict would otherwise pickle what is no bytes."""
-    assert "Options(raw_mode=True)" in (ROOT / "streams" / "state.py").read_text()
+    assert "Options(raw_mode=True)" in (ROOT / "streams" / "state" / "store.py").read_text()

@@ -50,5 +50,5 @@ def test_the_import_pulls_in_no_provider_and_nothing_that_speaks_to_the_world() 
 def test_the_client_is_there_by_the_same_import_and_nothing_else_is() -> None:
     from segue import Client
 
-    assert Client.__module__ == "streams.gateway"
+    assert Client.__module__ == "segue.streams.client.client"
     assert not hasattr(segue, "Server")

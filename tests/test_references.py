@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from processors.blob import DATA, JSON, Blob, Kind, Source, as_data, unmarked, whole
-from processors.reply import Reply
 from segue import App, ModelRoute, Task, tool, workflow
+from segue.processors.payloads.blob import DATA, JSON, Blob, Kind, Source, as_data, unmarked, whole
+from segue.processors.stages.reply import Reply
+from segue.streams.object_store.claim_check import Desk
+from segue.streams.object_store.store import Objects
+from segue.streams.settings import Settings
 from segue.testing import Rehearsal
-from streams.objects import Objects
-from streams.payloads import Desk
-from streams.settings import Settings
+from segue.topics.errors import Permanent
 from tests.builders import call_tool
-from topics.errors import Permanent
 
 SHAPED: dict[str, Any] = {
     "object": f"0/@victim/{'0' * 64}",

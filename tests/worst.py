@@ -8,16 +8,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from processors.questions import option_with
-from streams.answers import check_answer, named
-from streams.executors.openapi_document import Document
-from streams.executors.openapi_yaml import parsed
-from streams.executors.schema import faults, unusable
-from streams.executors.typed import misfit
-from streams.redaction import redact
-from topics import codec
-from topics.errors import BadInput, BadRecord, Permanent
-from topics.records import Option, Question
+from segue.processors.workflow.questions import option_with
+from segue.streams.client.answers import check_answer, named
+from segue.streams.executors.openapi.document import Document
+from segue.streams.executors.openapi.yaml import parsed
+from segue.streams.json_schema.schema import faults, unusable
+from segue.streams.json_schema.typed import misfit
+from segue.streams.text.redaction import redact
+from segue.topics import codec
+from segue.topics.errors import BadInput, BadRecord, Permanent
+from segue.topics.records import Option, Question
 
 N = 800_000
 """Nearly the largest record."""

@@ -17,11 +17,11 @@ from typing import Any, Literal, cast
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from topics import contracts
-from topics.descriptions import shortened, text_of
-from topics.envelope import Clear, why_not_read
-from topics.errors import BadInput, BadRecord
-from topics.records import VERSION, Record
+from segue.topics import contracts
+from segue.topics.descriptions import shortened, text_of
+from segue.topics.envelope import Clear, why_not_read
+from segue.topics.errors import BadInput, BadRecord
+from segue.topics.records import VERSION, Record
 
 DEPTH_MAX = 100
 """Lists and objects within each other, in what comes from outside and in what a workflow passes on."""

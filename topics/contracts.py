@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from topics.health import Health, Tally
-from topics.records import (
+from segue.topics.health import Health, Tally
+from segue.topics.records import (
     Answer,
     AttemptFailed,
     CallModel,
@@ -28,7 +28,7 @@ from topics.records import (
     Status,
     TaskRequest,
 )
-from topics.tokens import Tokens
+from segue.topics.tokens import Tokens
 
 DAY_MS = 24 * 60 * 60 * 1000
 FOREVER = -1
@@ -67,7 +67,7 @@ class Topic:
     beside: bool = False
     """Written as things happen, outside of any commit: it may be lost, or come twice, and no task minds."""
     plain: tuple[bytes, ...] = ()
-    """How the keys of a changelog's entries begin that hold nothing of any record (`topics.flow.Plain`)."""
+    """How the keys of a changelog's entries begin that hold nothing of any record (`segue.topics.flow.Plain`)."""
 
 
 _Kinds = Field(discriminator="kind")

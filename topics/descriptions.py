@@ -41,8 +41,7 @@ RAISE = opmap["RAISE_VARARGS"]
 DIRECT_CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 DURING_HANDLING = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
-_ROOT = __file__.removesuffix("topics/descriptions.py")
-_OURS = tuple(f"{_ROOT}{package}/" for package in ("topics", "processors", "streams", "segue"))
+_OURS = __file__.removesuffix("topics/descriptions.py")
 
 
 def guarded(read: Callable[[], T], otherwise: T) -> T:

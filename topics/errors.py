@@ -25,9 +25,9 @@ Names say who acts next. Expected failures of a step are records on a topic, not
 
 from collections.abc import Iterator
 
-from topics.descriptions import kind_of, members_of, text_of
-from topics.parts import Refusal
-from topics.records import Problem, Result
+from segue.topics.descriptions import kind_of, members_of, text_of
+from segue.topics.parts import Refusal
+from segue.topics.records import Problem, Result
 
 
 class SegueError(Exception):

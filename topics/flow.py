@@ -1,7 +1,7 @@
 """The plain values that pass between a stage and whatever runs it: what came in, what goes out.
 
 A stage is handed a `Received` and returns a `Decision`; it never touches Kafka, a clock or a disk. The
-runners in `streams/` and the stages in memory of `streams/rehearsal` carry out decisions in their own ways.
+runners in `streams/` and the stages in memory of `streams/testing` carry out decisions in their own ways.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from topics.records import Origin, Record
+from segue.topics.records import Origin, Record
 
 Headers = tuple[tuple[str, bytes], ...]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from topics.records import Milliseconds, Record
+from segue.topics.records import Milliseconds, Record
 
 Candidate = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]

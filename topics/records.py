@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from topics.parts import ABSENT, Budget, Choice, Part, Refusal, Spent, Usage, Verdict, is_absent
+from segue.topics.parts import ABSENT, Budget, Choice, Part, Refusal, Spent, Usage, Verdict, is_absent
 
 VERSION = 1
 """The version that this code writes, and the newest that it reads."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from topics.records import Milliseconds, Number, Record, TaskId
+from segue.topics.records import Milliseconds, Number, Record, TaskId
 
 Stand = Literal["running", "finished", "superseded"]
 """Of an attempt's text: more follows, it is whole, or it counts for nothing since the attempt failed."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ParamSpec, TypeVar, cast
 
-from topics.records import Record
+from segue.topics.records import Record
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Record)

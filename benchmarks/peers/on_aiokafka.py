@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from benchmarks.peers.program import STEPS, Ran, serve
 from benchmarks.raw import Guarantee, raw_turns, raw_two_hop_ms
-from streams.quiet import quiet_aiokafka
-from streams.settings import Settings
+from segue.streams.observability.log_throttle import quiet_aiokafka
+from segue.streams.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ import faust
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks.peers.program import STEPS, Awaited, noop, serve
-from streams.quiet import quiet_aiokafka
-from streams.settings import Settings
+from segue.streams.observability.log_throttle import quiet_aiokafka
+from segue.streams.settings import Settings
 
 COMMIT_S = {"exactly_once": 0.03, "at_least_once": 2.8}
 """Faust's own default is 2.8 for both; but what is sent exactly once is not read before it is committed."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from benchmarks.peers.program import Ran, serve
 from benchmarks.raw import Guarantee
 from benchmarks.steps import APP, LOCAL, STEPS, Bench, Seat, running
-from streams.quiet import quiet_aiokafka
+from segue.streams.observability.log_throttle import quiet_aiokafka
 
 
 @dataclass(frozen=True)

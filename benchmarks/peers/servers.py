@@ -20,9 +20,9 @@ from typing import Any
 import psutil
 
 from benchmarks.peers.install import Missing, postgres_binaries, restate_server
-from streams import kraft
-from streams.broker import broker_status, ensure_broker, stop_broker
-from streams.settings import Settings
+from segue.streams.local import kraft
+from segue.streams.local.broker import broker_status, ensure_broker, stop_broker
+from segue.streams.settings import Settings
 
 START_S_MAX = 60.0
 STOP_S_MAX = 30.0

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import click
 
-from streams.visible import visible
+from segue.streams.text.control_characters import visible
 
 COMMANDS = {
     "dev": ("dev:dev", "Start broker, services and worker here, and run a task."),
@@ -74,7 +74,7 @@ class Failure(click.ClickException):
 
 def _exit_code(error: Exception) -> int | None:
     """None for what is no expected error. Imported here, as pydantic would take half the time of `--help`."""
-    from topics.errors import BadInput, SegueError, Unavailable, UnknownName
+    from segue.topics.errors import BadInput, SegueError, Unavailable, UnknownName
 
     match error:
         case BadInput():

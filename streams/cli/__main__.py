@@ -1,5 +1,5 @@
-"""`python -m streams.cli`: the same as `segue`."""
+"""`python -m segue.streams.cli`: the same as `segue`."""
 
-from streams.cli import main
+from segue.streams.cli import main
 
 main(prog_name="segue")

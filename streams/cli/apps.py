@@ -14,9 +14,9 @@ from types import ModuleType
 
 import click
 
-from processors.app import App
-from topics.descriptions import kind_of, text_of
-from topics.errors import BadInput, UnknownName
+from segue.processors.app.app import App
+from segue.topics.descriptions import kind_of, text_of
+from segue.topics.errors import BadInput, UnknownName
 
 app_argument = click.argument("app", required=False, envvar="SEGUE_APP")
 app_option = click.option(

@@ -7,8 +7,8 @@ check_in   2027-10-01
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from processors.preview import preview
-from streams.cli.terminal import Text
+from segue.processors.formatting import preview
+from segue.streams.cli.terminal import Text
 
 INDENT = "  "
 

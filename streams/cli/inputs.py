@@ -4,9 +4,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from processors.app import Workflow
-from topics import codec
-from topics.errors import BadInput
+from segue.processors.app.app import Workflow
+from segue.topics import codec
+from segue.topics.errors import BadInput
 
 
 def ensure_fits(workflow: Workflow[Any, Any], value: Any) -> None:

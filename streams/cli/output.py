@@ -13,8 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 import click
 from pydantic_core import to_json
 
-from streams.user_code import WorkerLoop
-from streams.visible import escaped
+from segue.streams.process.user_code import WorkerLoop
+from segue.streams.text.control_characters import escaped
 
 P = ParamSpec("P")
 T = TypeVar("T")

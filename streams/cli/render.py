@@ -20,17 +20,17 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text as RichText
 
-from processors.moments import DEADLINE, Attempt, Mark, Moment, Step
-from processors.preview import duration, preview
-from processors.timeline import WENT_ON, Timeline
-from processors.wording import answer_line, mark_of, outcome_line, spent_line, took_ms_of
-from processors.writing import Piece
-from streams.cli.fields import fields
-from streams.cli.terminal import Text, terminal
-from streams.visible import hanging, visible
-from streams.when import clock, moment_of
-from topics.parts import Spent
-from topics.records import Option
+from segue.processors.formatting import duration, preview
+from segue.processors.views.descriptions import answer_line, mark_of, outcome_line, spent_line, took_ms_of
+from segue.processors.views.moments import DEADLINE, Attempt, Mark, Moment, Step
+from segue.processors.views.timeline import WENT_ON, Timeline
+from segue.processors.views.token_stream import Piece
+from segue.streams.cli.fields import fields
+from segue.streams.cli.terminal import Text, terminal
+from segue.streams.client.local_time import clock, moment_of
+from segue.streams.text.control_characters import hanging, visible
+from segue.topics.parts import Spent
+from segue.topics.records import Option
 
 WIDE, MEDIUM = 110, 95
 """Columns from which attempts are written out, and from which it is told who was called."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from streams.cli.terminal import Text, terminal
-from streams.visible import visible
+from segue.streams.cli.terminal import Text, terminal
+from segue.streams.text.control_characters import visible
 
 
 class PlainTable(Table):

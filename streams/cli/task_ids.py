@@ -7,10 +7,10 @@ from heapq import heappush, heappushpop
 import click
 from click.shell_completion import CompletionItem
 
-from streams.settings import Settings
-from streams.status_table import each_status
-from streams.visible import visible
-from topics.errors import SegueError
+from segue.streams.client.status_table import each_status
+from segue.streams.settings import Settings
+from segue.streams.text.control_characters import visible
+from segue.topics.errors import SegueError
 
 COMPLETED_MAX = 30
 

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text as RichText
 
-from streams.visible import visible
+from segue.streams.text.control_characters import visible
 
 UNCUT = 100_000
 """The width of lines that no terminal shows: they are for files and pipes."""

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from processors.app import App
-from processors.moments import Moment
-from processors.preview import headline
-from processors.timeline import Timeline
-from streams.answers import check_answer, chosen, listed
-from streams.cli.output import command_name, emit
-from streams.cli.render import Screen
-from streams.gateway import Client
-from topics.errors import BadInput, TooLate, UnknownName
-from topics.records import Question
+from segue.processors.app.app import App
+from segue.processors.formatting import headline
+from segue.processors.views.moments import Moment
+from segue.processors.views.timeline import Timeline
+from segue.streams.cli.output import command_name, emit
+from segue.streams.cli.render import Screen
+from segue.streams.client.answers import check_answer, chosen, listed
+from segue.streams.client.client import Client
+from segue.topics.errors import BadInput, TooLate, UnknownName
+from segue.topics.records import Question
 
 SETTLED_S = 0.2
 """A question that was answered long ago is followed by its answer at once: don't ask it again."""

@@ -19,17 +19,17 @@ from pydantic_ai.durable_exec import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from processors.agent_parameters import Body
-from processors.agent_requests import asked_once, heard
-from processors.app import App
-from processors.reply import Reply
-from streams.executors.current import serve_as_current
-from streams.executors.provider import meaning, request_key
-from streams.executors.streamed import Scribe
-from streams.prices import Prices
-from streams.telling import TELLING
-from topics.errors import UnknownName
-from topics.records import CallModel, CallTool
+from segue.processors.agents.model_requests import asked_once, heard
+from segue.processors.agents.serialization import Body
+from segue.processors.app.app import App
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.pricing import Prices
+from segue.streams.calls.token_stream import TELLING
+from segue.streams.executors.current import serve_as_current
+from segue.streams.executors.provider import meaning, request_key
+from segue.streams.executors.streamed import Scribe
+from segue.topics.errors import UnknownName
+from segue.topics.records import CallModel, CallTool
 
 
 async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
@@ -63,7 +63,7 @@ def _served(call: CallModel | CallTool, of: DurableOperationId) -> AbstractConte
     kind = getattr(of, "toolset_kind", "mcp" if isinstance(of, ToolsetGetInstructionsId) else None)
     if kind not in ("mcp", "dynamic"):
         return nullcontext()
-    from streams.executors.mcp_of_agents import served
+    from segue.streams.executors.mcp.agents import served
 
     return served(call.route, call.idempotency_key if kind == "mcp" else "")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from processors.values import values_of
-from topics.codec import describe
-from topics.errors import Permanent
+from segue.processors.payloads.values import values_of
+from segue.topics.codec import describe
+from segue.topics.errors import Permanent
 
 
 def bind(

@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from processors.app import App, Check
-from streams.executors.arguments import bind, fit
-from streams.executors.current import serve_as_current
-from topics.codec import describe
-from topics.descriptions import text_of
-from topics.errors import Refused, leaves
-from topics.records import CheckCall, CheckOutput
+from segue.processors.app.app import App, Check
+from segue.streams.executors.arguments import bind, fit
+from segue.streams.executors.current import serve_as_current
+from segue.topics.codec import describe
+from segue.topics.descriptions import text_of
+from segue.topics.errors import Refused, leaves
+from segue.topics.records import CheckCall, CheckOutput
 
 
 class CheckExecutor:

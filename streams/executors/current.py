@@ -1,7 +1,7 @@
 """Tells user code which attempt it serves: `current_attempt()` inside of tools and checks."""
 
-from processors.attempt import CURRENT, attempt_of
-from topics.records import Call
+from segue.processors.stages.attempt import CURRENT, attempt_of
+from segue.topics.records import Call
 
 
 def serve_as_current(call: Call) -> None:

@@ -1,6 +1,6 @@
 """Calls models: one request for each call.
 
-What speaks to providers, `streams.executors.provider`, is loaded with the first call: a worker that calls
+What speaks to providers, `segue.streams.executors.provider`, is loaded with the first call: a worker that calls
 no model needs none of their libraries. Loading takes seconds: a thread does it, and heartbeats go on.
 """
 
@@ -8,15 +8,15 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from processors.app import App
-from processors.reply import Reply
-from processors.routes import ModelCandidate, ModelRoute
-from streams.prices import Prices
-from topics.errors import UnknownName
-from topics.records import CallModel
+from segue.processors.app.app import App
+from segue.processors.routing.routes import ModelCandidate, ModelRoute
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.pricing import Prices
+from segue.topics.errors import UnknownName
+from segue.topics.records import CallModel
 
 if TYPE_CHECKING:
-    from streams.executors.provider import ModelClient
+    from segue.streams.executors.provider import ModelClient
 
 
 class ModelExecutor:
@@ -53,7 +53,7 @@ class ModelExecutor:
         return await client.ask(route, call)
 
     async def _of_agent(self, call: CallModel) -> Reply:
-        from streams.executors.agent import request
+        from segue.streams.executors.agent import request
 
         return await request(self._app, call, self.candidate(call), self._prices)
 
@@ -73,6 +73,6 @@ def _candidate(route: ModelRoute, call: CallModel) -> ModelCandidate:
 
 
 def _made(candidate: ModelCandidate, name: str, prices: Prices) -> "ModelClient":
-    from streams.executors.provider import ModelClient
+    from segue.streams.executors.provider import ModelClient
 
     return ModelClient(candidate, name, prices)

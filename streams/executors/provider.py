@@ -26,18 +26,18 @@ from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
-from processors.model import Turn, conversation
-from processors.reply import Reply
-from processors.routes import ModelCandidate, ModelRoute
-from processors.schemas import type_decides
-from streams.answers import json_or_text
-from streams.executors.streamed import request_streamed
-from streams.executors.typed import misfit
-from streams.prices import Prices
-from streams.problems import OutputRefused, Withheld, http_message, may_retry, retry_after_s
-from streams.telling import TELLING
-from topics.errors import Permanent, Retryable, SegueError
-from topics.records import CallModel
+from segue.processors.payloads.schemas import type_decides
+from segue.processors.routing.routes import ModelCandidate, ModelRoute
+from segue.processors.stages.model import Turn, conversation
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.failures import OutputRefused, Withheld, http_message, may_retry, retry_after_s
+from segue.streams.calls.pricing import Prices
+from segue.streams.calls.token_stream import TELLING
+from segue.streams.client.answers import json_or_text
+from segue.streams.executors.streamed import request_streamed
+from segue.streams.json_schema.typed import misfit
+from segue.topics.errors import Permanent, Retryable, SegueError
+from segue.topics.records import CallModel
 
 WRAPPED = "answer"
 """The property that holds an output whose schema is no object."""

@@ -19,8 +19,8 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
-from processors.unstreamed import Streaming
-from streams.telling import Telling
+from segue.processors.agents.streaming_model import Streaming
+from segue.streams.calls.token_stream import Telling
 
 
 async def request_streamed(

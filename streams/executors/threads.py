@@ -11,7 +11,7 @@ from contextvars import copy_context
 from threading import Thread
 from typing import Any
 
-from topics.errors import in_words
+from segue.topics.errors import in_words
 
 
 async def in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -10,18 +10,18 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from processors.app import App
-from processors.openapi import OpenApi, OpenApiTool
-from processors.reply import Reply
-from processors.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
-from processors.values import values_of
-from streams.executors.arguments import bind
-from streams.executors.current import serve_as_current
-from streams.executors.threads import in_thread
-from streams.redaction import keep_secret
-from topics.codec import explain, json_of
-from topics.errors import BadInput, Permanent, UnknownName
-from topics.records import CallTool
+from segue.processors.app.app import App
+from segue.processors.payloads.values import values_of
+from segue.processors.routing.openapi import OpenApi, OpenApiTool
+from segue.processors.routing.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
+from segue.processors.stages.reply import Reply
+from segue.streams.executors.arguments import bind
+from segue.streams.executors.current import serve_as_current
+from segue.streams.executors.threads import in_thread
+from segue.streams.text.redaction import keep_secret
+from segue.topics.codec import explain, json_of
+from segue.topics.errors import BadInput, Permanent, UnknownName
+from segue.topics.records import CallTool
 
 
 class Remote(Protocol):
@@ -81,7 +81,7 @@ class ToolExecutor:
 
 
 async def _of_agent(app: App, call: CallTool) -> Any:
-    from streams.executors.agent import perform
+    from segue.streams.executors.agent import perform
 
     return await perform(app, call)
 
@@ -89,10 +89,10 @@ async def _of_agent(app: App, call: CallTool) -> Any:
 def _remote(place: McpServer | OpenApi) -> Remote:
     """In a thread, since importing takes long: the loop keeps its heartbeats."""
     if isinstance(place, OpenApi):
-        from streams.executors.openapi import Service
+        from segue.streams.executors.openapi.client import Service
 
         return Service(place)
-    from streams.executors.mcp import Connection
+    from segue.streams.executors.mcp.client import Connection
 
     keep_secret(place.env)
     keep_secret(place.headers)

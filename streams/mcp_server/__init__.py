@@ -9,7 +9,7 @@ A gateway and nothing more: all that it knows of a task it reads from the topics
 run, and one that died is replaced by another, which is asked with the same task id.
 """
 
-from streams.mcp_server.calls import Terms
-from streams.mcp_server.server import listening_at, serve_http, serve_stdio, server_of
+from segue.streams.mcp_server.calls import Terms
+from segue.streams.mcp_server.server import listening_at, serve_http, serve_stdio, server_of
 
 __all__ = ["Terms", "listening_at", "serve_http", "serve_stdio", "server_of"]

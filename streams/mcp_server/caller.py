@@ -20,10 +20,10 @@ from mcp_types import (
     TextContent,
 )
 
-from streams.executors.mcp import IDEMPOTENCY_KEY
-from streams.executors.mcp_result import RETRYABLE
-from streams.mcp_server.forms import form_of, message_of
-from topics.records import Question
+from segue.streams.executors.mcp.client import IDEMPOTENCY_KEY
+from segue.streams.executors.mcp.result import RETRYABLE
+from segue.streams.mcp_server.forms import form_of, message_of
+from segue.topics.records import Question
 
 Answer = CallToolResult | InputRequiredResult
 

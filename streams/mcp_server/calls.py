@@ -14,16 +14,16 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
 from pydantic_core import to_json
 
-from processors.app import App
-from processors.preview import headline
-from streams.answers import named, question_for
-from streams.gateway import Client
-from streams.ids import new_id
-from streams.mcp_server.caller import STATE, TASK, Answer, Caller, refusal
-from streams.mcp_server.listing import ANSWER, CANCEL, RESULT, TASK_ID, Offer, offers_of
-from streams.mcp_server.watching import BY, Watching, has_ended
-from topics.errors import BadInput, SegueError, UnknownName
-from topics.records import Result, Status
+from segue.processors.app.app import App
+from segue.processors.formatting import headline
+from segue.streams.client.answers import named, question_for
+from segue.streams.client.client import Client
+from segue.streams.client.ids import new_id
+from segue.streams.mcp_server.caller import STATE, TASK, Answer, Caller, refusal
+from segue.streams.mcp_server.listing import ANSWER, CANCEL, RESULT, TASK_ID, Offer, offers_of
+from segue.streams.mcp_server.watching import BY, Watching, has_ended
+from segue.topics.errors import BadInput, SegueError, UnknownName
+from segue.topics.records import Result, Status
 
 CALLS_MAX = 200
 """At once: each reads the topics with a consumer of its own."""

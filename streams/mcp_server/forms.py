@@ -1,16 +1,16 @@
 """A question as the form of an elicitation, and what was filled in as the answer.
 
 A form is flat: text, numbers, yes or no, one of several. What a question asks for beyond that is asked for
-as JSON in one field of text. Whether the answer fits is judged where every answer is, in `streams.answers`.
+as JSON in one field of text. Whether the answer fits is judged where every answer is, in `segue.streams.client.answers`.
 """
 
 from typing import Any, cast
 
 from pydantic_core import to_json
 
-from streams.answers import fits, json_or_text
-from topics.errors import BadInput
-from topics.records import Question
+from segue.streams.client.answers import fits, json_or_text
+from segue.topics.errors import BadInput
+from segue.topics.records import Question
 
 FIELD = "answer"
 

@@ -12,11 +12,11 @@ from typing import Any
 from mcp_types import Tool
 from pydantic import TypeAdapter, ValidationError
 
-from processors.app import OURS, App, Workflow
-from processors.values import values_of
-from topics.codec import explain
-from topics.errors import BadInput
-from topics.parts import ABSENT
+from segue.processors.app.app import OURS, App, Workflow
+from segue.processors.payloads.values import values_of
+from segue.topics.codec import explain
+from segue.topics.errors import BadInput
+from segue.topics.parts import ABSENT
 
 TASK_ID = "task_id"
 

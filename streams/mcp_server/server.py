@@ -11,13 +11,13 @@ from mcp_types import CallToolRequestParams, ListToolsResult, PaginatedRequestPa
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from processors.app import App
-from streams.gateway import Client
-from streams.mcp_server.caller import Answer, Caller
-from streams.mcp_server.calls import Calls, Terms
-from streams.mcp_server.listing import RESULT, tools_for_tasks
-from streams.serving import LOOPBACK, listen_at, serve
-from topics.errors import BadInput
+from segue.processors.app.app import App
+from segue.streams.client.client import Client
+from segue.streams.mcp_server.caller import Answer, Caller
+from segue.streams.mcp_server.calls import Calls, Terms
+from segue.streams.mcp_server.listing import RESULT, tools_for_tasks
+from segue.streams.process.http_server import LOOPBACK, listen_at, serve
+from segue.topics.errors import BadInput
 
 PATH = "/mcp"
 

@@ -6,10 +6,10 @@
 from typing import Any
 
 from segue import App, Task, workflow
-from topics import codec
-from topics.flow import Received
-from topics.parts import Spent
-from topics.records import (
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.parts import Spent
+from segue.topics.records import (
     Answered,
     AttemptFailed,
     CallTool,

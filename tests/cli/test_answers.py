@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from streams.answers import check_answer, chosen, named, picked, question_for
-from topics.errors import BadInput
-from topics.records import Option, Question, Status
+from segue.streams.client.answers import check_answer, chosen, named, picked, question_for
+from segue.topics.errors import BadInput
+from segue.topics.records import Option, Question, Status
 
 CHOICE = Question(
     task="t",

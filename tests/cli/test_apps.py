@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.cli.apps import find_app
-from topics.errors import BadInput, UnknownName
+from segue.streams.cli.apps import find_app
+from segue.topics.errors import BadInput, UnknownName
 
 APP = "from segue import App\napp = App({name!r}, workflows=[])\n"
 
@@ -54,7 +54,7 @@ def test_a_folder_outside_the_current_one_is_found(folder: Path, monkeypatch: py
 
 def test_the_user_s_folder_named_topics_does_not_take_the_place_of_ours() -> None:
     write("topics/__init__.py", "raise RuntimeError('the wrong topics')")
-    write("mine.py", "from topics.records import Result\n" + APP.format(name="mine"))
+    write("mine.py", "from segue.topics.records import Result\n" + APP.format(name="mine"))
     assert find_app("mine").name == "mine"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from streams.cli import COMMANDS, main
+from segue.streams.cli import COMMANDS, main
 
 NOBODY = {"SEGUE_KAFKA": "127.0.0.1:9", "NO_COLOR": "1"}
 """Port 9 is the discard service's: nothing listens there."""
@@ -32,7 +32,7 @@ def segue(*arguments: str, **env: str) -> Result:
 def test_help_imports_no_command() -> None:
     """It must be there at once: what takes long to import is imported by commands that need it."""
     script = (
-        "import sys; from streams.cli import main; main(['--help'], standalone_mode=False); "
+        "import sys; from segue.streams.cli import main; main(['--help'], standalone_mode=False); "
         "print([name for name in ('pydantic', 'aiokafka', 'rich', 'faust') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

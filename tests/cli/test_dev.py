@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from segue import App, Task, workflow
-from streams.cli import main
-from streams.cli.dev import sample_of
-from topics.errors import BadInput
+from segue.streams.cli import main
+from segue.streams.cli.commands.dev import sample_of
+from segue.topics.errors import BadInput
 
 
 @workflow

@@ -4,13 +4,13 @@ import io
 
 from rich.console import Console
 
-from processors.timeline import Timeline
-from streams.cli.render import Screen
-from streams.letters import traceback_of
-from streams.problems import problem_of
+from segue.processors.views.timeline import Timeline
+from segue.streams.calls.failures import problem_of
+from segue.streams.cli.render import Screen
+from segue.streams.client.dead_letters import traceback_of
+from segue.topics.codec import encode
+from segue.topics.records import Problem
 from tests.builders import failure
-from topics.codec import encode
-from topics.records import Problem
 
 
 def test_where_a_tool_raised_is_told_in_lines() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streams.cli.fields import fields
+from segue.streams.cli.fields import fields
 
 
 @pytest.mark.parametrize(

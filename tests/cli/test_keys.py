@@ -5,8 +5,8 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from streams.cli import main
-from streams.encryption import Keys
+from segue.streams.cli import main
+from segue.streams.security.encryption import Keys
 
 
 def add(*arguments: str) -> Result:

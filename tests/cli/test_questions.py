@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from processors.timeline import Timeline
-from processors.wording import question_line
-from streams.answers import question_for
-from streams.cli.render import Screen
-from streams.cli.signals import confirmed
-from streams.cli.tables import cut, plain_table
-from streams.cli.watching import picking, watch
-from topics import codec
-from topics.errors import BadInput, UnknownName
-from topics.flow import Received
-from topics.records import Answered, Given, Option, Origin, Question, QuestionClosed, Result, Status
+from segue.processors.views.descriptions import question_line
+from segue.processors.views.timeline import Timeline
+from segue.streams.cli.commands.signals import confirmed
+from segue.streams.cli.render import Screen
+from segue.streams.cli.tables import cut, plain_table
+from segue.streams.cli.watching import picking, watch
+from segue.streams.client.answers import question_for
+from segue.topics import codec
+from segue.topics.errors import BadInput, UnknownName
+from segue.topics.flow import Received
+from segue.topics.records import Answered, Given, Option, Origin, Question, QuestionClosed, Result, Status
 
 LETTER = Question(
     task="t",
@@ -116,7 +116,7 @@ def status(state: Any, *questions: Question) -> Status:
 
 async def test_a_question_that_can_be_answered_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parked by code that asks nothing, the task takes no answer; mended, it does."""
-    monkeypatch.setattr("streams.cli.watching.SETTLED_S", 0)
+    monkeypatch.setattr("segue.streams.cli.watching.SETTLED_S", 0)
     result = Result(task="t", workflow="w", outcome="cancelled", started_ms=0, at_ms=0)
     records = [("questions", LETTER), ("status", status("parked")), ("status", status("waiting", LETTER))]
 

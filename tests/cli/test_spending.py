@@ -8,17 +8,17 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from processors.timeline import Timeline
-from processors.wording import spent_line
-from streams.cli import main
-from streams.cli.render import Screen
-from streams.cli.spending import Sums
-from streams.cli.terminal import UNCUT
+from segue.processors.views.descriptions import spent_line
+from segue.processors.views.timeline import Timeline
+from segue.streams.cli import main
+from segue.streams.cli.commands.spending import Sums
+from segue.streams.cli.render import Screen
+from segue.streams.cli.terminal import UNCUT
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.parts import Choice, Spent, Usage, Verdict
+from segue.topics.records import CheckCall, CheckOutput, Record, Status, StepSucceeded
 from tests.builders import call_model, critique, failure
-from topics import codec
-from topics.flow import Received
-from topics.parts import Choice, Spent, Usage, Verdict
-from topics.records import CheckCall, CheckOutput, Record, Status, StepSucceeded
 
 OFFSETS = count()
 CHOICE = Choice(order=(1, 0), by="cheapest", reason="small $0.01, large $0.1")

@@ -16,20 +16,21 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.moments import Moment
-from processors.writing import Piece
-from streams import cli
-from streams.cli import dead_letters, main, schedules, spending, task_ids, tasks
-from streams.cli.output import emit
-from streams.cli.render import Screen
-from streams.cli.tables import cut, plain_table
-from streams.cli.terminal import Terminal, say
-from streams.gateway import Client
-from streams.problems import Redacting
-from streams.visible import escaped, visible
+from segue.processors.views.moments import Moment
+from segue.processors.views.token_stream import Piece
+from segue.streams import cli
+from segue.streams.calls.failures import Redacting
+from segue.streams.cli import main, task_ids
+from segue.streams.cli.commands import dead_letters, schedules, spending, tasks
+from segue.streams.cli.output import emit
+from segue.streams.cli.render import Screen
+from segue.streams.cli.tables import cut, plain_table
+from segue.streams.cli.terminal import Terminal, say
+from segue.streams.client.client import Client
+from segue.streams.text.control_characters import escaped, visible
+from segue.topics.flow import Received
+from segue.topics.records import Status
 from tests.cli.hostile import HOSTILE, LINES, MARKUP, letters, played, statuses
-from topics.flow import Received
-from topics.records import Status
 
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -147,9 +148,9 @@ def _stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (tasks, spending, schedules):
         monkeypatch.setattr(module, "Client", Stub)
-    monkeypatch.setattr("streams.cli.signals.Client", Stub)
-    monkeypatch.setattr("streams.cli.replay.Client", Stub)
-    monkeypatch.setattr("streams.cli.watching.SETTLED_S", 0.0)
+    monkeypatch.setattr("segue.streams.cli.commands.signals.Client", Stub)
+    monkeypatch.setattr("segue.streams.cli.commands.replay.Client", Stub)
+    monkeypatch.setattr("segue.streams.cli.watching.SETTLED_S", 0.0)
     monkeypatch.setattr(dead_letters, "each_record", found)
     monkeypatch.setattr(dead_letters, "records_of", one)
 
@@ -224,7 +225,7 @@ def test_the_log_shows_what_it_is_given_on_lines_that_hang_below_its_entry() -> 
 def test_a_bug_of_a_command_shows_its_message_and_hides_nothing() -> None:
     """Also what is logged where no log was set up."""
     script = (
-        "import logging, streams.cli as cli\n"
+        "import logging, segue.streams.cli as cli\n"
         "from tests.cli.hostile import HOSTILE\n"
         "def breaks(*_):\n    logging.getLogger('x').error(HOSTILE)\n    raise RuntimeError(HOSTILE)\n"
         "cli.Commands.get_command = breaks\n"

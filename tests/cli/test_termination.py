@@ -8,7 +8,7 @@ import pytest
 WAITS = """
 import asyncio, signal
 signal.signal(signal.SIGINT, signal.{disposition})
-from streams.cli import output
+from segue.streams.cli import output
 @output.asynchronous
 async def wait():
     print("waits", flush=True)

@@ -22,8 +22,8 @@ from typing import Any
 
 import psutil
 
-from processors.routes import McpServer
-from streams.executors.mcp import Connection
+from segue.processors.routing.routes import McpServer
+from segue.streams.executors.mcp.client import Connection
 
 PAGE = Path(__file__).parents[2] / "docs/tools.md"
 PATIENCE_S = 300.0

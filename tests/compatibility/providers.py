@@ -21,15 +21,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from processors.app import App
-from processors.reply import Reply
-from processors.routes import ModelRoute
-from streams.executors import ModelExecutor
-from streams.problems import problem_of
+from segue.processors.app.app import App
+from segue.processors.routing.routes import ModelRoute
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.failures import problem_of
+from segue.streams.executors import ModelExecutor
+from segue.topics.records import Problem
 from tests.executors.calls import call_model
 from tests.executors.servers.provider import Failed, Provider, provider
 from tests.executors.servers.wires import Said
-from topics.records import Problem
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/routing.md"

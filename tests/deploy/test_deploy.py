@@ -18,7 +18,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from streams.cli.apps import find_app
+from segue.streams.cli.apps import find_app
 from tests.streams.worked import worked
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from streams.settings import ENV_PREFIX, Settings
-from streams.worker import MODEL_CALLS_MAX, TOOL_CALLS_MAX
+from segue.streams.engine.worker import MODEL_CALLS_MAX, TOOL_CALLS_MAX
+from segue.streams.settings import ENV_PREFIX, Settings
+from segue.topics import contracts
+from segue.topics.contracts import DAY_MS, Topic
 from tests.streams.worked import worked
-from topics import contracts
-from topics.contracts import DAY_MS, Topic
 
 TEXT = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 

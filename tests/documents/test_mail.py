@@ -14,8 +14,8 @@ import uvicorn
 
 from examples.documents import mail_service, tools
 from examples.documents.models import Sent
-from processors.attempt import CURRENT, Attempt
 from segue import Permanent, Retryable
+from segue.processors.stages.attempt import CURRENT, Attempt
 from tests.kafka.conftest import free_port
 
 AT = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)

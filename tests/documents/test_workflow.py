@@ -12,8 +12,8 @@ from examples.documents.routes import read, summarize, write
 from examples.documents.tools import send
 from examples.documents.workflow import NOTES_MAX, tell
 from segue import App, Refused, tool
+from segue.topics.records import CallModel, Question
 from tests.driver import Driver
-from topics.records import CallModel, Question
 
 REQUEST = "tell dana@example.com what the move to Harbour Street means for her team"
 

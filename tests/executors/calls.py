@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from topics.records import CallModel, CallTool
+from segue.topics.records import CallModel, CallTool
 
 
 def call_model(**changes: Any) -> CallModel:

@@ -18,10 +18,10 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from segue import App, Policy, Task, workflow
 from segue.agents import Durable
-from streams.executors import ToolExecutor
+from segue.streams.executors import ToolExecutor
+from segue.topics.records import CallTool
 from tests.agents import calls, content_told_last, played, scripted, text
 from tests.driver import Driver
-from topics.records import CallTool
 
 SERVER = Path(__file__).parent / "servers/mcp_server.py"
 

@@ -14,15 +14,15 @@ from pydantic_ai.models.test import TestModel
 
 from segue import App, Task, workflow
 from segue.agents import Durable
-from streams.executors import ModelExecutor
-from streams.problems import problem_of
+from segue.streams.calls.failures import problem_of
+from segue.streams.executors import ModelExecutor
+from segue.topics.records import CallModel
 from tests.agents import UNABLE, scripted, text
 from tests.driver import Driver
 from tests.executors.servers.provider import provider
 from tests.executors.servers.streaming import Streamed
 from tests.executors.servers.wires import Said
 from tests.executors.told import Kept, telling
-from topics.records import CallModel
 
 
 class Place(BaseModel):

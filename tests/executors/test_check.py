@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from processors.app import App, check
-from processors.attempt import current_attempt
-from streams.executors import CheckExecutor
+from segue.processors.app.app import App, check
+from segue.processors.stages.attempt import current_attempt
+from segue.streams.executors import CheckExecutor
+from segue.topics.errors import Permanent, Refused
+from segue.topics.records import CheckCall, CheckOutput
 from tests.executors.calls import call_model
-from topics.errors import Permanent, Refused
-from topics.records import CheckCall, CheckOutput
 
 
 class Ranking(BaseModel):

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from processors.ending import TRACEBACK_CHARACTERS_MAX, problem_by
-from streams.problems import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX, problem_of
+from segue.processors.workflow.completion import TRACEBACK_CHARACTERS_MAX, problem_by
+from segue.streams.calls.failures import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX, problem_of
+from segue.topics import codec
+from segue.topics.descriptions import EXCEPTIONS_MAX, traceback_of
+from segue.topics.errors import Permanent, Refused, Retryable, StepError
+from segue.topics.records import Problem
 from tests.builders import call_tool, failure
-from topics import codec
-from topics.descriptions import EXCEPTIONS_MAX, traceback_of
-from topics.errors import Permanent, Refused, Retryable, StepError
-from topics.records import Problem
 
 ROOM_CHARS = 200
 """What is said beside a text that was cut."""
@@ -290,7 +290,7 @@ def test_of_many_mismatches_the_number_is_told() -> None:
 def test_what_can_be_written_nowhere_else_can_be_logged() -> None:
     from logging import ERROR, LogRecord
 
-    from streams.problems import Redacting
+    from segue.streams.calls.failures import Redacting
 
     error = chained(100_000)
     record = LogRecord("x", ERROR, __file__, 1, "it failed", None, (type(error), error, None))
@@ -319,9 +319,9 @@ def test_it_is_written_as_python_writes_it() -> None:
 def test_the_log_shows_the_frames_of_segue_too() -> None:
     from logging import ERROR, LogRecord
 
-    from streams.problems import Redacting
-    from topics.codec import decode
-    from topics.errors import BadRecord
+    from segue.streams.calls.failures import Redacting
+    from segue.topics.codec import decode
+    from segue.topics.errors import BadRecord
 
     with pytest.raises(BadRecord) as raised:
         decode("tasks", b"{")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from processors.openapi import OpenApi
-from processors.routes import McpServer
-from streams.executors.mcp import Connection
-from streams.executors.openapi import Service
-from topics.errors import Permanent, Retryable
+from segue.processors.routing.openapi import OpenApi
+from segue.processors.routing.routes import McpServer
+from segue.streams.executors.mcp.client import Connection
+from segue.streams.executors.openapi.client import Service
+from segue.topics.errors import Permanent, Retryable
 
 SERVER = Path(__file__).parent / "servers" / "pattern_server.py"
 UNUSABLE = r"pattern '^(?=.*\\d).{8,}$' is not checked: it looks ahead or back"

@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 import pytest
 
-from processors.app import App
-from processors.reply import Reply
-from processors.routes import McpServer, ToolRoute
-from streams.executors import ToolExecutor
-from streams.executors.mcp import Connection
-from streams.problems import problem_of
+from segue.processors.app.app import App
+from segue.processors.routing.routes import McpServer, ToolRoute
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.failures import problem_of
+from segue.streams.executors import ToolExecutor
+from segue.streams.executors.mcp.client import Connection
+from segue.topics.errors import Permanent, Retryable
+from segue.topics.records import Problem
 from tests.executors.calls import call_tool
-from topics.errors import Permanent, Retryable
-from topics.records import Problem
 
 SCRIPT = Path(__file__).parent / "servers" / "mcp_server.py"
 HERE = {"PYTHONWARNINGS": "ignore"}

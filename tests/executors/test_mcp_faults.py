@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from processors.routes import McpServer
-from streams.executors import mcp_processes
-from streams.executors.mcp import Connection
-from streams.executors.mcp_processes import WholeLines
-from topics.errors import Permanent
+from segue.processors.routing.routes import McpServer
+from segue.streams.executors.mcp import processes as mcp_processes
+from segue.streams.executors.mcp.client import Connection
+from segue.streams.executors.mcp.processes import WholeLines
+from segue.topics.errors import Permanent
 
 SERVERS = Path(__file__).parent / "servers"
 

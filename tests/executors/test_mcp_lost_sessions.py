@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from processors.routes import McpServer
-from streams.executors.mcp import Connection
-from topics.errors import Permanent, Retryable
+from segue.processors.routing.routes import McpServer
+from segue.streams.executors.mcp.client import Connection
+from segue.topics.errors import Permanent, Retryable
 
 SERVERS = Path(__file__).parent / "servers"
 

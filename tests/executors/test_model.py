@@ -9,18 +9,18 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from processors.app import App
-from processors.prices import Price
-from processors.reply import Reply
-from processors.routes import ModelCandidate, ModelRoute
-from processors.schemas import TYPE_DECIDES, schema_of
-from streams.executors import ModelExecutor
-from streams.problems import OutputRefused, Withheld, problem_of
+from segue.processors.app.app import App
+from segue.processors.payloads.schemas import TYPE_DECIDES, schema_of
+from segue.processors.routing.pricing import Price
+from segue.processors.routing.routes import ModelCandidate, ModelRoute
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.failures import OutputRefused, Withheld, problem_of
+from segue.streams.executors import ModelExecutor
+from segue.topics.parts import Usage
+from segue.topics.records import CallModel, Critique, Problem
 from tests.executors.calls import call_model
 from tests.executors.servers.provider import BrokenOff, Failed, Provider, Raw, Silent, provider
 from tests.executors.servers.wires import Finish, Said
-from topics.parts import Usage
-from topics.records import CallModel, Critique, Problem
 
 OPENAI, CHAT, OLLAMA, ANTHROPIC = (
     "openai:gpt-5",

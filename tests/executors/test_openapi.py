@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from processors.app import App
-from processors.openapi import OpenApi
-from processors.reply import Reply
-from processors.routes import Policy, ToolRoute
-from streams.executors import ToolExecutor
-from streams.problems import problem_of
+from segue.processors.app.app import App
+from segue.processors.routing.openapi import OpenApi
+from segue.processors.routing.routes import Policy, ToolRoute
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.failures import problem_of
+from segue.streams.executors import ToolExecutor
+from segue.topics.errors import BadInput
+from segue.topics.records import Problem
 from tests.executors.calls import call_tool
 from tests.executors.servers.store import PET, Store, store
-from topics.errors import BadInput
-from topics.records import Problem
 
 PETSTORE = str(Path(__file__).parent / "documents" / "petstore.yaml")
 SECRETS = {

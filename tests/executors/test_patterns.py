@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.executors.patterns import BadPattern, from_json_schema, from_pydantic
+from segue.streams.json_schema.patterns import BadPattern, from_json_schema, from_pydantic
 
 FOUND = [
     (r"^\p{L}+$", "Évora"),

@@ -11,10 +11,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
-from streams.problems import MESSAGE_CHARS_MAX, OutputRefused, problem_of, retry_after_s
-from streams.redaction import redact
-from topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
-from topics.records import Critique, Problem
+from segue.streams.calls.failures import MESSAGE_CHARS_MAX, OutputRefused, problem_of, retry_after_s
+from segue.streams.text.redaction import redact
+from segue.topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
+from segue.topics.records import Critique, Problem
 
 
 def test_what_httpx_asked_for_is_told_without_its_query() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from referencing.exceptions import Unresolvable
 
-from streams.executors.schema import faults, unusable
+from segue.streams.json_schema.schema import faults, unusable
 
 DRAFT_4, DRAFT_7 = (f"http://json-schema.org/draft-0{n}/schema#" for n in (4, 7))
 

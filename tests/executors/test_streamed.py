@@ -6,18 +6,18 @@ from collections.abc import AsyncGenerator
 import pytest
 from pydantic_ai.models import Model
 
-from processors.app import App
-from processors.reply import Reply
-from processors.routes import ModelRoute
-from streams.executors import ModelExecutor
-from streams.problems import problem_of
+from segue.processors.app.app import App
+from segue.processors.routing.routes import ModelRoute
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.failures import problem_of
+from segue.streams.executors import ModelExecutor
+from segue.topics.parts import Usage
+from segue.topics.records import CallModel
 from tests.agents import UNABLE
 from tests.executors.calls import call_model
 from tests.executors.servers.provider import Provider, provider
 from tests.executors.servers.streaming import Streamed
 from tests.executors.told import Kept, telling
-from topics.parts import Usage
-from topics.records import CallModel
 
 CHAT, ANTHROPIC = "openai-chat:gpt-4o", "anthropic:claude-of-the-test"
 EVERY = (CHAT, ANTHROPIC)

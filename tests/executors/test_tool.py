@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from processors.app import App, workflow
-from processors.attempt import Attempt, current_attempt
-from processors.reply import Reply
-from processors.routes import Tool, ToolRoute, tool
-from processors.task import Task
-from streams.executors import ToolExecutor
-from streams.problems import problem_of
+from segue.processors.app.app import App, workflow
+from segue.processors.routing.routes import Tool, ToolRoute, tool
+from segue.processors.stages.attempt import Attempt, current_attempt
+from segue.processors.stages.reply import Reply
+from segue.processors.workflow.task import Task
+from segue.streams.calls.failures import problem_of
+from segue.streams.executors import ToolExecutor
+from segue.topics.errors import BadInput, Retryable
+from segue.topics.records import Problem
 from tests.executors.calls import call_tool
-from topics.errors import BadInput, Retryable
-from topics.records import Problem
 
 
 class Room(Enum):

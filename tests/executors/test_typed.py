@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from streams.executors.typed import misfit
+from segue.streams.json_schema.typed import misfit
 
 
 class Size(IntEnum):

@@ -1,8 +1,8 @@
 """Keeps what is told of a call, in place of Kafka."""
 
-from streams.telling import TELLING, Telling
-from topics.records import CallModel, Record
-from topics.tokens import Tokens
+from segue.streams.calls.token_stream import TELLING, Telling
+from segue.topics.records import CallModel, Record
+from segue.topics.tokens import Tokens
 
 
 class Kept:

@@ -4,10 +4,10 @@ import asyncio
 import sys
 from pathlib import Path
 
-from streams.settings import Settings
+from segue.streams.settings import Settings
+from segue.topics.records import CallTool
 from tests.kafka.engine import running
 from tests.kafka.test_engine_effects import Executor, tools
-from topics.records import CallTool
 
 CALL_S = 0.05
 IN_FLIGHT_MAX = 4

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from streams.broker import ensure_broker, stop_broker
-from streams.settings import Settings
+from segue.streams.local.broker import ensure_broker, stop_broker
+from segue.streams.settings import Settings
 
 _numbers = itertools.count(1)
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from processors.app import App
-from streams.metrics import Metrics
-from streams.outbox import partition_of
-from streams.pure import PureRunner, PureStage
-from streams.settings import Settings
-from streams.supervision import Runner, SupervisedStage
-from topics import codec
-from topics.flow import Decision, Publish, Received, State, Write
-from topics.records import Record, Result, TimerFired
+from segue.processors.app.app import App
+from segue.streams.engine.outbox import partition_of
+from segue.streams.engine.pure_runner import PureRunner, PureStage
+from segue.streams.engine.supervisor import Runner, SupervisedStage
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.flow import Decision, Publish, Received, State, Write
+from segue.topics.records import Record, Result, TimerFired
 
 APP = App("engine", workflows=[])
 WAIT_S_MAX = 40.0

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import httpx
 
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics.errors import UnknownName
+from segue.topics.records import Question, Status
 from tests.kafka.conftest import worker_environment
-from topics.errors import UnknownName
-from topics.records import Question, Status
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 200.0
@@ -43,7 +43,7 @@ class Running:
         await until(lambda: _answers(f"{url}/health"))
 
     async def worker(self) -> asyncio.subprocess.Process:
-        return await self.run("streams.cli", "worker", f"examples/{self.name}")
+        return await self.run("segue.streams.cli", "worker", f"examples/{self.name}")
 
     async def replaced(self, worker: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
         """Kill -9, and another one."""

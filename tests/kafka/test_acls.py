@@ -41,22 +41,22 @@ from segue import (
     tool,
     workflow,
 )
-from streams import watchdog
-from streams.acls import Right
-from streams.broker import broker_status
-from streams.circuits import known
-from streams.cli import main
-from streams.gateway import Client
-from streams.jars import classpath
-from streams.kraft import Node
-from streams.provision import provision
-from streams.reader import Reader
-from streams.settings import Settings
-from streams.survey import survey
-from streams.worker import ALL_STAGES, Worker
+from segue.streams.calls.circuit_breakers import known
+from segue.streams.cli import main
+from segue.streams.client.client import Client
+from segue.streams.client.topic_lag import survey
+from segue.streams.engine.worker import ALL_STAGES, Worker
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.reader import Reader
+from segue.streams.local.broker import broker_status
+from segue.streams.local.jars import classpath
+from segue.streams.local.kraft import Node
+from segue.streams.observability import watchdog
+from segue.streams.security.acls import Right
+from segue.streams.settings import Settings
+from segue.topics.errors import BadInput, Unavailable, UnknownName
 from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.test_expired import expire
-from topics.errors import BadInput, Unavailable, UnknownName
 
 _numbers = count(1)
 
@@ -248,7 +248,7 @@ async def test_all_works_with_the_rights_that_are_printed(
             await asyncio.sleep(0.2)
     assert (result.outcome, result.result) == ("succeeded", "yes")
     letter = f"stage conduct put a record of {task!r} into the dead letters: never: no"
-    logged = [each for each in caplog.records if each.name.startswith("streams.")]
+    logged = [each for each in caplog.records if each.name.startswith("segue.streams.")]
     assert [each.getMessage() for each in logged if each.name != watchdog.__name__] == [letter]
 
 
@@ -356,7 +356,7 @@ async def _said(admin: Settings, cluster: tuple[int, int], name: str, command: t
         await expire(admin, "events")
     named = [f"{word}-{name}" if word in ("open", "asking") else word for word in command]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", *named),
+        *(sys.executable, "-m", "segue.streams.cli", *named),
         env=worker_environment(user(admin, cluster, name))
         | {
             "SEGUE_SECURITY_PROTOCOL": "SASL_PLAINTEXT",

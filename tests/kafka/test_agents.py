@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 from tests.kafka.agents.app import WELLS
 from tests.kafka.conftest import worker_environment
 
@@ -30,7 +30,7 @@ class Field:
     async def work(self) -> None:
         """A worker, in place of the one that there was: that one is killed."""
         await self.end()
-        command = (sys.executable, "-m", "streams.cli", "worker", "tests/kafka/agents")
+        command = (sys.executable, "-m", "segue.streams.cli", "worker", "tests/kafka/agents")
         self.worker = await asyncio.create_subprocess_exec(
             *command, env=self.env, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
         )

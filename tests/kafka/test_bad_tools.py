@@ -4,12 +4,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics import codec
 from tests.executors.servers.rude_server import INSTRUCTION
 from tests.kafka.conftest import worker_environment
-from topics import codec
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180.0
@@ -21,7 +21,7 @@ async def test_bad_answers_fail_their_steps_and_nothing_else(settings: Settings)
     env = worker_environment(settings) | {
         "RUDE_SERVER": str(ROOT / "tests/executors/servers/rude_server.py"),
     }
-    command = (sys.executable, "-m", "streams.cli", "worker", "tests/kafka/rude")
+    command = (sys.executable, "-m", "segue.streams.cli", "worker", "tests/kafka/rude")
     worker = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT)
     try:
         async with Client(settings) as client:

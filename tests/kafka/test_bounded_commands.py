@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 import pytest
 
-from streams.clock import now_ms
-from streams.gateway import Client
-from streams.provision import provision
-from streams.refeed import Copy, Range, each_record, feed
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.client.redrive import Copy, Range, each_record, feed
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.errors import UnknownName
+from segue.topics.flow import Received, dead_letter
+from segue.topics.records import Status
 from tests.kafka.conftest import worker_environment
-from topics import codec
-from topics.errors import UnknownName
-from topics.flow import Received, dead_letter
-from topics.records import Status
 
 LETTERS = 160
 LETTER_BYTES = 900_000
@@ -47,7 +47,7 @@ def run(settings: Settings, folder: Path, *command: str, **env: str) -> Ran:
     said, told, peak = folder / "said", folder / "told", folder / "peak"
     with said.open("wb") as out, told.open("wb") as errors:
         process = subprocess.run(
-            [sys.executable, "-c", MEASURED, str(peak), "-m", "streams.cli", *command],
+            [sys.executable, "-c", MEASURED, str(peak), "-m", "segue.streams.cli", *command],
             env=worker_environment(settings) | env,
             stdout=out,
             stderr=errors,
@@ -126,7 +126,7 @@ async def test_many_large_statuses_are_looked_through_by_a_small_process(
 async def test_a_status_that_a_client_no_longer_holds_is_read_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.status_table.BYTES_MAX", 1_000)
+    monkeypatch.setattr("segue.streams.client.status_table.BYTES_MAX", 1_000)
     await provision(settings)
     await feed(settings, [status(number, state) for number in range(30) for state in ("running", "failed")])
     async with Client(settings) as client:

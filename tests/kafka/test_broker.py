@@ -14,12 +14,12 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from streams.broker import broker_status, ensure_broker, stop_broker
-from streams.provision import provision
-from streams.reader import Reader
-from streams.settings import Settings
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.reader import Reader
+from segue.streams.local.broker import broker_status, ensure_broker, stop_broker
+from segue.streams.settings import Settings
+from segue.topics.errors import Unavailable
 from tests.kafka.conftest import free_port
-from topics.errors import Unavailable
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,9 @@ def elsewhere(tmp_path: Path) -> Settings:
 
 async def command(settings: Settings) -> int:
     """Another process that needs the broker, and ends when it has it."""
-    code = "import asyncio; from streams.broker import *; from streams.settings import Settings;" + (
-        "asyncio.run(ensure_broker(Settings()))"
+    code = (
+        "import asyncio; from segue.streams.local.broker import *; from segue.streams.settings import Settings;"
+        + ("asyncio.run(ensure_broker(Settings()))")
     )
     environment = {
         "SEGUE_STATE_DIR": str(settings.state_dir),

@@ -8,8 +8,8 @@ import pytest_asyncio
 from pydantic import BaseModel
 
 from segue import App, Client, Task, TaskFailed, workflow
-from streams.settings import Settings
-from streams.worker import Worker
+from segue.streams.engine.worker import Worker
+from segue.streams.settings import Settings
 
 
 class Stay(BaseModel):

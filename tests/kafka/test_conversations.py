@@ -10,16 +10,16 @@ from pathlib import Path
 import httpx
 import pytest_asyncio
 
-from streams.gateway import Client
-from streams.history import LOG_TOPICS
-from streams.provision import provision
-from streams.refeed import Range, records_of
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.client.history import LOG_TOPICS
+from segue.streams.client.redrive import Range, records_of
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.contracts import PAYLOAD_BYTES_MAX
 from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.conversations.app import LETTER, LETTERS, PAUSED_AT
 from tests.streams.keyfiles import key_file
-from topics import codec
-from topics.contracts import PAYLOAD_BYTES_MAX
 
 ROOT = Path(__file__).parents[2]
 APP = "tests/kafka/conversations"
@@ -43,7 +43,7 @@ class Place:
         self.worker = await self.segue("worker", APP)
 
     async def segue(self, *arguments: str) -> asyncio.subprocess.Process:
-        command = (sys.executable, "-m", "streams.cli", *arguments)
+        command = (sys.executable, "-m", "segue.streams.cli", *arguments)
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(*command, env=self.env, cwd=ROOT, stdout=pipe)
 

@@ -11,18 +11,18 @@ from time import monotonic
 import pytest
 import pytest_asyncio
 
-from processors.timeline import Timeline
-from streams.gateway import Client
-from streams.outbox import partition_of
-from streams.provision import provision
-from streams.reader import Reader
-from streams.settings import Settings
-from streams.worker import Worker
+from segue.processors.views.timeline import Timeline
+from segue.streams.client.client import Client
+from segue.streams.engine.outbox import partition_of
+from segue.streams.engine.worker import Worker
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.health import Health
 from tests.kafka.conftest import worker_environment
 from tests.kafka.crowd.app import PACED_PER_S, app
 from tests.kafka.crowd.service import Outside, Visit, outside
-from topics import codec
-from topics.health import Health
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180.0
@@ -46,13 +46,21 @@ class Callers:
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
     async def add(self, name: str) -> None:
-        command = (sys.executable, "-m", "streams.cli", "worker", "tests/kafka/crowd", "--stages", "tool")
+        command = (
+            sys.executable,
+            "-m",
+            "segue.streams.cli",
+            "worker",
+            "tests/kafka/crowd",
+            "--stages",
+            "tool",
+        )
         env = self._env | {"SEGUE_WORKER": name}
         self._running[name] = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT)
 
     async def segue(self, *arguments: str) -> str:
         """What a command says."""
-        command = (sys.executable, "-m", "streams.cli", *arguments)
+        command = (sys.executable, "-m", "segue.streams.cli", *arguments)
         asked = await asyncio.create_subprocess_exec(
             *command, env=self._env, cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )

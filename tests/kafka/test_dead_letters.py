@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from streams.gateway import Client
-from streams.refeed import Copy, feed
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.client.redrive import Copy, feed
+from segue.streams.settings import Settings
 from tests.kafka.conftest import worker_environment
 from tests.kafka.running import PATIENCE_S
 
@@ -79,7 +79,7 @@ REJECTED = "no workflow 'third' here; there are"
 
 async def segue(settings: Settings, *command: str) -> Any:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", *command),
+        *(sys.executable, "-m", "segue.streams.cli", *command),
         env=worker_environment(settings),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from processors.timeline import Timeline
 from segue import Budget, Spent
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.processors.views.timeline import Timeline
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 from tests.kafka.conftest import worker_environment
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ class Workers:
 
     async def next(self) -> None:
         await self.end()
-        command = (sys.executable, "-m", "streams.cli", "worker", "tests/kafka/decisions")
+        command = (sys.executable, "-m", "segue.streams.cli", "worker", "tests/kafka/decisions")
         self.running = await asyncio.create_subprocess_exec(
             *command, env=self.env, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
         )
@@ -39,7 +39,7 @@ class Workers:
             await self.running.wait()
 
     async def segue(self, *arguments: str) -> str:
-        command = (sys.executable, "-m", "streams.cli", *arguments)
+        command = (sys.executable, "-m", "segue.streams.cli", *arguments)
         ran = await asyncio.create_subprocess_exec(
             *command, env=self.env, cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )

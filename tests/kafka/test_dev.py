@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.running import PATIENCE_S
 
@@ -63,7 +63,7 @@ app = App("orders", workflows=[orders], tools=[pay])
 
 def dev(settings: Settings, app: Path, *options: str) -> Awaitable[asyncio.subprocess.Process]:
     return asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", "dev", str(app), *options),
+        *(sys.executable, "-m", "segue.streams.cli", "dev", str(app), *options),
         env=worker_environment(settings),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -116,7 +116,7 @@ async def test_partitions_of_a_killed_worker_of_another_name_are_waited_for_and_
     settings = settings.model_copy(update={"session_timeout_ms": 15_000})
     await provision(settings)
     other = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", "worker", str(app)),
+        *(sys.executable, "-m", "segue.streams.cli", "worker", str(app)),
         env=worker_environment(settings) | {"SEGUE_WORKER": "other"},
     )
     async with asyncio.timeout(PATIENCE_S), Client(settings) as client:

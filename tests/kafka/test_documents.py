@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from streams.settings import Settings
+from segue.streams.settings import Settings
+from segue.topics.records import CallTool
 from tests.kafka.conftest import free_port
 from tests.kafka.running import PATIENCE_S, Running, running, until
-from topics.records import CallTool
 
 REQUEST = "tell dana@example.com what the move to Harbour Street means for her team"
 

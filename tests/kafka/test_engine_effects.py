@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from processors.app import App
-from processors.reply import Reply
-from processors.routes import tool
-from streams.calls import RouteCalls
-from streams.effects import EffectRunner, EffectStage
-from streams.metrics import Metrics
-from streams.provision import provision
-from streams.settings import Settings
-from streams.supervision import SupervisedStage
+from segue.processors.app.app import App
+from segue.processors.routing.routes import tool
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.calls import RouteCalls
+from segue.streams.engine.effect_runner import EffectRunner, EffectStage
+from segue.streams.engine.supervisor import SupervisedStage
+from segue.streams.kafka.provisioning import provision
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.records import AttemptFailed, CallTool, Event
 from tests.kafka.engine import feed, read, running, until
-from topics import codec
-from topics.records import AttemptFailed, CallTool, Event
 
 Answer = Callable[[CallTool], Awaitable[Any]]
 
@@ -138,7 +138,7 @@ async def test_a_command_that_comes_again_much_later_is_called_again(
     async with running(tools(topics, executor)):
         await feed(topics, "tool-calls", calls(0))
         assert await steps(topics, 1) == [0]
-        monkeypatch.setattr("streams.effects.REMEMBERED_S", 0)
+        monkeypatch.setattr("segue.streams.engine.effect_runner.REMEMBERED_S", 0)
         await feed(topics, "tool-calls", calls(0))
         assert await steps(topics, 2) == [0, 0]
     assert executor.asked == [0, 0]

@@ -21,20 +21,21 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from chaos.machine import Machine
-from streams import producer, pure
-from streams.batches import Outgoing
-from streams.clock import Clock, now_ms
-from streams.group import Group
-from streams.metrics import Metrics
-from streams.protocol import Replaced
-from streams.provision import provision
-from streams.settings import Settings
-from streams.state import Store
-from streams.static_member import static_member
-from streams.transactions import Transactions
+from segue.streams.engine import pure_runner as pure
+from segue.streams.kafka import producer
+from segue.streams.kafka.broker_clock import Clock, now_ms
+from segue.streams.kafka.committer import Transactions
+from segue.streams.kafka.consumer_group import Group
+from segue.streams.kafka.protocol import Replaced
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.record_batches import Outgoing
+from segue.streams.kafka.static_member import static_member
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.streams.state.store import Store
+from segue.topics import codec
+from segue.topics.flow import Decision, Publish, Received, State, Write
 from tests.kafka.engine import counts, event, feed, read, running, tallied, tally, until
-from topics import codec
-from topics.flow import Decision, Publish, Received, State, Write
 
 
 @pytest_asyncio.fixture

@@ -4,9 +4,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 from tests.kafka.conftest import worker_environment
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ PATIENCE_S = 120.0
 
 async def test_what_exits_fails_and_the_worker_goes_on_until_it_is_asked_to_stop(settings: Settings) -> None:
     await provision(settings)
-    command = (sys.executable, "-m", "streams.cli", "worker", "tests/kafka/exits")
+    command = (sys.executable, "-m", "segue.streams.cli", "worker", "tests/kafka/exits")
     worker = await asyncio.create_subprocess_exec(*command, env=worker_environment(settings), cwd=ROOT)
     try:
         async with Client(settings) as client:

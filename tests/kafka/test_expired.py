@@ -10,15 +10,15 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from segue import App, Task, tool, workflow
-from streams.gateway import Client
-from streams.history import LOG_TOPICS
-from streams.reader import Reader
-from streams.replay import Replay
-from streams.settings import Settings
-from streams.worker import Worker
+from segue.streams.client.client import Client
+from segue.streams.client.history import LOG_TOPICS
+from segue.streams.engine.worker import Worker
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.streams.testing.replay import Replay
+from segue.topics import codec
+from segue.topics.errors import UnknownName
 from tests.kafka.engine import until
-from topics import codec
-from topics.errors import UnknownName
 
 called: list[str] = []
 

@@ -1,7 +1,7 @@
 """A small flood on a real broker: what is urgent passes it, and nobody is lost in it."""
 
 from benchmarks.flood import FEW, flood
-from streams.settings import Settings
+from segue.streams.settings import Settings
 
 TASKS = 3_000
 

@@ -13,21 +13,21 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
 from rich.console import Console
 
-from streams import gateway, requests
-from streams.cli.output import command_name
-from streams.cli.render import Screen
-from streams.cli.watching import picking, watch
-from streams.gateway import Client
-from streams.provision import provision
-from streams.reader import Reader
-from streams.refeed import REPLAYED_FROM, Copy, Range, again, feed, once_each, records_of
-from streams.settings import Settings
-from streams.survey import survey
-from tests.kafka.conftest import worker_environment
-from topics import codec
-from topics.errors import BadInput, TooLate, Unavailable, UnknownName
-from topics.flow import ORIGIN
-from topics.records import (
+from segue.streams.cli.output import command_name
+from segue.streams.cli.render import Screen
+from segue.streams.cli.watching import picking, watch
+from segue.streams.client import client as gateway
+from segue.streams.client import requests
+from segue.streams.client.client import Client
+from segue.streams.client.redrive import REPLAYED_FROM, Copy, Range, again, feed, once_each, records_of
+from segue.streams.client.topic_lag import survey
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.errors import BadInput, TooLate, Unavailable, UnknownName
+from segue.topics.flow import ORIGIN
+from segue.topics.records import (
     Answer,
     Answered,
     Given,
@@ -41,6 +41,7 @@ from topics.records import (
     Submitted,
     TaskRequest,
 )
+from tests.kafka.conftest import worker_environment
 
 Put = Callable[..., Awaitable[None]]
 
@@ -198,7 +199,7 @@ async def test_who_starts_a_task_by_an_id_that_is_there_is_told_so(settings: Set
     said: dict[str, str] = {}
     for task in ("t", "r", "new"):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli", "run", "w", "--id", task),
+            *(sys.executable, "-m", "segue.streams.cli", "run", "w", "--id", task),
             env=worker_environment(settings),
             stderr=asyncio.subprocess.PIPE,
         )
@@ -346,7 +347,7 @@ async def test_an_id_that_is_rejected_again_is_rejected(
 
 async def said_by(settings: Settings, *command: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", *command),
+        *(sys.executable, "-m", "segue.streams.cli", *command),
         env=worker_environment(settings),
         stdout=asyncio.subprocess.PIPE,
     )

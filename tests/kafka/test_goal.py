@@ -15,12 +15,12 @@ import pytest_asyncio
 
 from examples.goal.app import SAMPLE
 from examples.goal.models import Incident
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics.records import Question, Result, Status
 from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.wire import Wire, wire
-from topics.records import Question, Result, Status
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0
@@ -67,7 +67,7 @@ class Night:
         if workers:
             workers[-1].kill()
             await workers[-1].wait()
-        await self.run("streams.cli", "worker", "examples/goal")
+        await self.run("segue.streams.cli", "worker", "examples/goal")
 
     async def end(self) -> None:
         for process in self.processes:

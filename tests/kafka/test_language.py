@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from processors.schedules import Told, task_of
-from processors.timeline import Timeline
-from streams.gateway import Client
-from streams.provision import provision
-from streams.replay import Replay
-from streams.schedules import listed, tell
-from streams.settings import Settings
+from segue.processors.app.schedules import Told, task_of
+from segue.processors.views.timeline import Timeline
+from segue.streams.client.client import Client
+from segue.streams.client.schedules import listed, tell
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.streams.testing.replay import Replay
+from segue.topics.errors import UnknownName
+from segue.topics.records import Status
 from tests.kafka.conftest import worker_environment
 from tests.kafka.language.app import app
-from topics.errors import UnknownName
-from topics.records import Status
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -37,7 +37,7 @@ async def worker(settings: Settings) -> AsyncGenerator[Callable[[], Awaitable[Wo
     async def start() -> Worker:
         started.append(
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streams.cli", "worker", "tests/kafka/language/app.py"),
+                *(sys.executable, "-m", "segue.streams.cli", "worker", "tests/kafka/language/app.py"),
                 env=worker_environment(settings),
                 cwd=ROOT,
                 stdout=asyncio.subprocess.DEVNULL,

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from streams import newest as reading
-from streams.page.letters import LETTERS_MAX, Letters, LetterTable
-from streams.page.rendering import VALUE_CHARS_MAX
-from streams.provision import provision
-from streams.reader import Reader
-from streams.settings import Settings
+from segue.streams.client import newest_records as reading
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.streams.ui.dead_letters import LETTERS_MAX, Letters, LetterTable
+from segue.streams.ui.rendering import VALUE_CHARS_MAX
 
 LETTERS = 3 * LETTERS_MAX + 7
 

@@ -6,17 +6,17 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
-from processors.app import App, workflow
-from processors.attempt import current_attempt
-from processors.routes import tool
-from processors.task import Task
-from streams.gateway import Client
-from streams.reader import Reader
-from streams.settings import Settings
-from streams.worker import Worker
-from topics import codec
-from topics.errors import Retryable
-from topics.records import CallTool
+from segue.processors.app.app import App, workflow
+from segue.processors.routing.routes import tool
+from segue.processors.stages.attempt import current_attempt
+from segue.processors.workflow.task import Task
+from segue.streams.client.client import Client
+from segue.streams.engine.worker import Worker
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.errors import Retryable
+from segue.topics.records import CallTool
 
 PATIENCE_S = 60.0
 

@@ -13,10 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segue import App, Retryable, Task, tool, workflow
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
-from streams.worker import ALL_STAGES, Worker
+from segue.streams.client.client import Client
+from segue.streams.engine.worker import ALL_STAGES, Worker
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 
 TASKS = [f"task-{number}" for number in range(6)]
 STAGES = tuple(stage for stage in ALL_STAGES if stage not in ("tool", "health"))

@@ -10,12 +10,12 @@ from mcp import Client as McpClient
 from mcp_types import CallToolResult, ElicitResult, TextContent
 
 from segue import App, Task, workflow
-from streams.gateway import Client
-from streams.mcp_server import Terms, calls, server_of, watching
-from streams.settings import Settings
-from streams.worker import Worker
-from topics.errors import UnknownName
-from topics.records import Answered
+from segue.streams.client.client import Client
+from segue.streams.engine.worker import Worker
+from segue.streams.mcp_server import Terms, calls, server_of, watching
+from segue.streams.settings import Settings
+from segue.topics.errors import UnknownName
+from segue.topics.records import Answered
 
 PATIENCE_S = 60.0
 

@@ -17,14 +17,14 @@ from mcp import MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, TextContent
 
-from processors.routes import McpServer
-from streams.executors.mcp import Connection
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.processors.routing.routes import McpServer
+from segue.streams.client.client import Client
+from segue.streams.executors.mcp.client import Connection
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics.errors import Permanent, UnknownName
+from segue.topics.records import Question, Status
 from tests.kafka.conftest import settings_on, worker_environment
-from topics.errors import Permanent, UnknownName
-from topics.records import Question, Status
 
 ROOT = Path(__file__).parents[2]
 APP = "tests/kafka/offered"
@@ -45,11 +45,11 @@ class Place:
 
     async def run(self, *command: str, **more: Any) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streams.cli", *command, env=self.env, cwd=ROOT, **more
+            sys.executable, "-m", "segue.streams.cli", *command, env=self.env, cwd=ROOT, **more
         )
 
     def stdio(self, *options: str) -> StdioServerParameters:
-        arguments = ["-m", "streams.cli", "mcp", APP, *options]
+        arguments = ["-m", "segue.streams.cli", "mcp", APP, *options]
         return StdioServerParameters(command=sys.executable, args=arguments, env=self.env, cwd=ROOT)
 
     async def question(self, task: str) -> Question:

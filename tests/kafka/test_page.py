@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 from tests.kafka.conftest import settings_on, worker_environment
 from tests.page.app import BOOKINGS
 
@@ -83,7 +83,10 @@ async def place(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> A
 
 async def segue(env: dict[str, str], *command: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli", *command), env=env, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "segue.streams.cli", *command),
+        env=env,
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
     )
 
 

@@ -12,24 +12,24 @@ from typing import Any
 import pytest_asyncio
 from pydantic import TypeAdapter
 
-from processors.blob import Blob
-from streams.clock import now_ms
-from streams.gateway import Client
-from streams.history import LOG_TOPICS
-from streams.objects import Objects
-from streams.provision import provision
-from streams.refeed import Copy, Range, back_to_its_topic, feed, records_of
-from streams.settings import Settings
-from streams.sweep import sweep
+from segue.processors.payloads.blob import Blob
+from segue.streams.client.client import Client
+from segue.streams.client.history import LOG_TOPICS
+from segue.streams.client.redrive import Copy, Range, back_to_its_topic, feed, records_of
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.provisioning import provision
+from segue.streams.object_store.expiry import sweep
+from segue.streams.object_store.store import Objects
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.contracts import ALL
+from segue.topics.envelope import is_sealed, unpack
+from segue.topics.errors import UnknownName
+from segue.topics.flow import Received
+from segue.topics.records import Status, TaskRequest
 from tests.kafka.conftest import worker_environment
 from tests.kafka.payloads.app import MB, piece
 from tests.streams.keyfiles import key_file
-from topics import codec
-from topics.contracts import ALL
-from topics.envelope import is_sealed, unpack
-from topics.errors import UnknownName
-from topics.flow import Received
-from topics.records import Status, TaskRequest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -49,7 +49,7 @@ class Place:
         variables = worker_environment(self.settings) | {"FILM": str(self.folder)}
         if self.settings.encryption_keys is not None:
             variables["SEGUE_ENCRYPTION_KEYS"] = str(self.settings.encryption_keys)
-        command = (sys.executable, "-m", "streams.cli", "worker", "tests/kafka/payloads")
+        command = (sys.executable, "-m", "segue.streams.cli", "worker", "tests/kafka/payloads")
         worker = await asyncio.create_subprocess_exec(
             *command, env=variables | env, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
         )

@@ -15,16 +15,16 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 
-from streams.provision import provision
-from streams.refeed import Range, records_of
-from streams.settings import Settings
-from streams.survey import survey
-from streams.worker import Worker
+from segue.streams.client.redrive import Range, records_of
+from segue.streams.client.topic_lag import survey
+from segue.streams.engine.worker import Worker
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.records import Answered, CancelRequested, Rejected, Result, SignalReceived
 from tests.corpus import APP
 from tests.poison import NAME_TO_SPOIL, Bad, poison
-from topics import codec
-from topics.flow import Received
-from topics.records import Answered, CancelRequested, Rejected, Result, SignalReceived
 
 BAD = {"tasks": 14_000, "signals": 6_000}
 """What the outside can write."""
@@ -77,10 +77,10 @@ async def test_bad_records_are_processed_or_put_aside_and_good_ones_succeed(
         await _drained(settings)
     assert (await _results(settings))["last"].outcome == "succeeded"
     await _assert_dead_letters_are_what_came(settings)
-    of_this_test = "streams.watchdog"  # which says that drawing so much poison holds the loop, and is right
-    said = [record for record in caplog.records if record.name.startswith("streams")]
+    of_this_test = "segue.streams.observability.watchdog"  # which says that drawing so much poison holds the loop, and is right
+    said = [record for record in caplog.records if record.name.startswith("segue.streams")]
     said = [record for record in said if record.name != of_this_test]
-    assert {record.name for record in said} == {"streams.failure_log"}
+    assert {record.name for record in said} == {"segue.streams.observability.failure_log"}
     assert all(TOLD.search(record.getMessage()) for record in said)
 
 

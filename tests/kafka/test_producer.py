@@ -9,14 +9,14 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RequestTimedOutError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-import streams.producer
-from streams import protocol
-from streams.batches import BATCH_BYTES_MAX, Outgoing
-from streams.clock import now_ms
-from streams.producer import Producer
-from streams.protocol import Membership
-from streams.provision import provision
-from streams.settings import Settings
+import segue.streams.kafka.producer
+from segue.streams.kafka import protocol
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.producer import Producer
+from segue.streams.kafka.protocol import Membership
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.record_batches import BATCH_BYTES_MAX, Outgoing
+from segue.streams.settings import Settings
 from tests.kafka.engine import read
 
 
@@ -107,7 +107,7 @@ async def test_a_commit_that_kafka_never_ends_is_given_up(
     cluster: Settings, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stage that waits for ever is one that nobody serves, and nobody is told of."""
-    monkeypatch.setattr(streams.producer, "WHOLE_S_MAX", 0.2)
+    monkeypatch.setattr(segue.streams.kafka.producer, "WHOLE_S_MAX", 0.2)
     monkeypatch.setattr(AIOKafkaClient, "set_topics", _for_ever)
     with pytest.raises(RequestTimedOutError, match="did not let us commit"):
         await producer.transact([record(cluster, "late")], {}, nobody(cluster), now_ms())

@@ -8,10 +8,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.provision import provision
-from streams.settings import Settings
-from topics.contracts import ALL, DAY_MS
-from topics.errors import BadInput, Unavailable
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics.contracts import ALL, DAY_MS
+from segue.topics.errors import BadInput, Unavailable
 
 
 async def create(settings: Settings, name: str, partitions: int = 2, **configs: str) -> None:

@@ -11,12 +11,12 @@ import pytest_asyncio
 from examples.research import library
 from examples.research.app import SAMPLE
 from examples.research.models import Report
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics.errors import UnknownName
+from segue.topics.records import CallModel, CallTool, StepSucceeded
 from tests.kafka.conftest import worker_environment
-from topics.errors import UnknownName
-from topics.records import CallModel, CallTool, StepSucceeded
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0
@@ -43,7 +43,7 @@ class Desk:
     async def work(self) -> None:
         """A worker, in place of the one that there was: that one is killed."""
         await self.end()
-        command = (sys.executable, "-m", "streams.cli", "worker", "examples/research")
+        command = (sys.executable, "-m", "segue.streams.cli", "worker", "examples/research")
         self.worker = await asyncio.create_subprocess_exec(
             *command, env=self.env, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
         )

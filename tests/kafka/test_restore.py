@@ -12,10 +12,10 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.encryption import keys_of
-from streams.provision import provision
-from streams.restore import open_restored
-from streams.settings import Settings
+from segue.streams.kafka.provisioning import provision
+from segue.streams.security.encryption import keys_of
+from segue.streams.settings import Settings
+from segue.streams.state.restore import open_restored
 from tests.streams.keyfiles import key_file
 
 CHANGELOG = "conduct-state"

@@ -9,12 +9,12 @@ import httpx
 import pytest_asyncio
 from pydantic import SecretStr
 
-from streams.gateway import Client
-from streams.provision import provision
-from streams.refeed import Range, records_of
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.client.redrive import Range, records_of
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics.contracts import ALL
 from tests.kafka.conftest import free_port, worker_environment
-from topics.contracts import ALL
 
 APP = Path(__file__).parent / "secrets" / "app.py"
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ async def test_no_secret_is_told(settings: Settings, refusing: str, tmp_path: Pa
 async def _run(env: dict[str, str], output: Path, *command: str) -> asyncio.subprocess.Process:
     with output.open("wb") as file:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streams.cli", *command, env=env, cwd=ROOT, stdout=file, stderr=file
+            sys.executable, "-m", "segue.streams.cli", *command, env=env, cwd=ROOT, stdout=file, stderr=file
         )
 
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.peers.catalogue import AT_LEAST_ONCE, RAW, SEGUE, SEGUE_LOCAL, named
 from benchmarks.peers.servers import local_broker
 from benchmarks.peers.turn import take
-from streams.settings import Settings
+from segue.streams.settings import Settings
 
 ROUNDS = 4
 SECONDS = 2.0

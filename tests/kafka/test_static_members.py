@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from streams.effects import EffectRunner
-from streams.provision import provision
-from streams.pure import PureRunner
-from streams.settings import Settings
+from segue.streams.engine.effect_runner import EffectRunner
+from segue.streams.engine.pure_runner import PureRunner
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
 from tests.kafka.engine import counts, event, feed, running, tally, until
 from tests.kafka.test_engine_effects import Executor, at_once, calls, steps, tools
 
@@ -74,7 +74,7 @@ async def test_of_two_workers_of_one_name_the_older_waits_and_says_why(
     settings = topics.model_copy(update={"guarantee": guarantee})
     elsewhere = settings.model_copy(update={"state_dir": tmp_path / "elsewhere"})
     older, newer = tally(settings, "box"), tally(elsewhere, "box")
-    with caplog.at_level(logging.ERROR, "streams.supervision"):
+    with caplog.at_level(logging.ERROR, "segue.streams.engine.supervisor"):
         async with running(older):
             await feed(topics, "events", [("a", event("a"))])
             assert await counts(topics, "a", 1) == [1]

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from streams.settings import Settings
+from segue.streams.settings import Settings
 from tests.kafka.conftest import free_port
 from tests.kafka.running import PATIENCE_S, ROOT, Running, running, until
 

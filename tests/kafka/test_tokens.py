@@ -9,21 +9,21 @@ import pytest_asyncio
 from pydantic_ai import Agent
 from pydantic_ai.models import infer_model
 
-from processors.agents import Durable
-from processors.app import App, workflow
-from processors.routes import ModelRoute, Policy
-from processors.task import Task
-from processors.writing import Piece
-from streams.gateway import Client
-from streams.listening import listen
-from streams.reader import Reader
-from streams.settings import Settings
-from streams.worker import Worker
+from segue.processors.agents.durable import Durable
+from segue.processors.app.app import App, workflow
+from segue.processors.routing.routes import ModelRoute, Policy
+from segue.processors.views.token_stream import Piece
+from segue.processors.workflow.task import Task
+from segue.streams.client.client import Client
+from segue.streams.client.token_reader import listen
+from segue.streams.engine.worker import Worker
+from segue.streams.kafka.reader import Reader
+from segue.streams.settings import Settings
+from segue.topics.envelope import is_sealed
+from segue.topics.records import StepSucceeded
 from tests.executors.servers.provider import Provider, provider
 from tests.executors.servers.streaming import Streamed
 from tests.streams.keyfiles import key_file
-from topics.envelope import is_sealed
-from topics.records import StepSucceeded
 
 PATIENCE_S = 60.0
 TEXT = ("There ", "is ", "a ", "quiet ", "one ", "by ", "the ", "sea.")

@@ -4,12 +4,12 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.batches import Outgoing
-from streams.clock import now_ms
-from streams.group import session
-from streams.provision import provision
-from streams.settings import Settings
-from streams.static_member import static_member
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.consumer_group import session
+from segue.streams.kafka.provisioning import provision
+from segue.streams.kafka.record_batches import Outgoing
+from segue.streams.kafka.static_member import static_member
+from segue.streams.settings import Settings
 from tests.kafka.engine import read, until
 
 

@@ -12,14 +12,14 @@ import httpx
 import pytest_asyncio
 
 from examples.travel.booking_service import ROOMS
-from streams.gateway import Client
-from streams.provision import provision
-from streams.settings import Settings
+from segue.streams.client.client import Client
+from segue.streams.kafka.provisioning import provision
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.errors import UnknownName
+from segue.topics.records import CallTool, Question, Status
 from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.wire import Wire, wire
-from topics import codec
-from topics.errors import UnknownName
-from topics.records import CallTool, Question, Status
 
 REQUEST = "find me a quiet beach hotel near Lisbon for the first week of October, under 200 a night"
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ class Town:
         return process
 
     async def worker(self) -> asyncio.subprocess.Process:
-        return await self.run("streams.cli", "worker", "examples/travel")
+        return await self.run("segue.streams.cli", "worker", "examples/travel")
 
     async def bookings(self) -> list[dict[str, Any]]:
         return await self._listed(f"{self.booking_url}/bookings")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path("streams/progress.py")
+SOURCE = Path("streams/kafka/offset_tracker.py")
 TEST = "tests/streams/test_progress.py"
 
 
@@ -14,6 +14,13 @@ def test_a_change_of_a_module_is_noticed_by_its_tests(
 ) -> None:
     changed = tmp_path / "changed.py"
     changed.write_text(SOURCE.read_text().replace(right, wrong) if right else SOURCE.read_text())
-    command = [sys.executable, "-m", "tests.mutants.judge", "streams.progress", str(changed), TEST]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.mutants.judge",
+        "segue.streams.kafka.offset_tracker",
+        str(changed),
+        TEST,
+    ]
     judged = subprocess.run(command, capture_output=True, text=True, check=False)
     assert judged.returncode == code, judged.stdout + judged.stderr

@@ -6,22 +6,22 @@ from typing import Any
 
 import httpx
 
-from processors.writing import Piece
-from streams.answers import check_answer, question_for
-from streams.history import ENDED, LOG_TOPICS, ended_how
-from streams.ids import new_id
-from streams.newest import Position
-from streams.page import Guard, Page, Place
-from streams.page.index import Index
-from streams.page.letters import Letters, letter_of, part
-from streams.reader import in_order
-from streams.verdicts import has_counted
+from segue.processors.views.token_stream import Piece
+from segue.streams.client.answers import check_answer, question_for
+from segue.streams.client.history import ENDED, LOG_TOPICS, ended_how
+from segue.streams.client.ids import new_id
+from segue.streams.client.newest_records import Position
+from segue.streams.client.verdicts import has_counted
+from segue.streams.kafka.reader import in_order
+from segue.streams.ui import Guard, Page, Place
+from segue.streams.ui.dead_letters import Letters, letter_of, part
+from segue.streams.ui.index import Index
+from segue.topics import codec
+from segue.topics.errors import BadInput, UnknownName
+from segue.topics.flow import Received
+from segue.topics.records import Answer, Status
 from tests.driver import Driver
 from tests.page.app import app
-from topics import codec
-from topics.errors import BadInput, UnknownName
-from topics.flow import Received
-from topics.records import Answer, Status
 
 URL = "http://127.0.0.1:9465"
 

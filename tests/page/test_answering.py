@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from streams.page.forms import answer_in, fields_of
+from segue.streams.ui.forms import answer_in, fields_of
+from segue.topics.records import Answered, Question
 from tests.page.played import Played, browser, decoded
 from tests.page.seen import Elements
-from topics.records import Answered, Question
 
 
 async def test_open_questions_of_all_tasks_stand_on_one_page_the_oldest_first(source: Played) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.page import Place
+from segue.streams.ui import Place
 from tests.page.played import Played, browser, decoded
 from tests.page.seen import PATHS
 

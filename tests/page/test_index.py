@@ -1,8 +1,8 @@
 """Where every task stands, in few bytes each."""
 
-from streams.page.index import Index, Wanted
+from segue.streams.ui.index import Index, Wanted
+from segue.topics import codec
 from tests.page.played import status
-from topics import codec
 
 
 def test_a_task_that_changed_is_listed_once_and_one_that_is_forgotten_not_at_all() -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 from starlette.types import Message
 
-from processors.timeline import Timeline
-from processors.writing import Piece
-from streams.page import Page
-from streams.page.live import FOLLOWED_MAX, LINE_MAX, WRITTEN_CHARS_MAX, Followed, following
-from streams.page.rendering import TaskView, environment
+from segue.processors.views.timeline import Timeline
+from segue.processors.views.token_stream import Piece
+from segue.streams.ui import Page
+from segue.streams.ui.live import FOLLOWED_MAX, LINE_MAX, WRITTEN_CHARS_MAX, Followed, following
+from segue.streams.ui.rendering import TaskView, environment
+from segue.topics.flow import Received
 from tests.builders import call_model, received
 from tests.page.played import Played, browser, status
-from topics.flow import Received
 
 SCOPE: dict[str, Any] = {
     "type": "http",

@@ -6,12 +6,12 @@ from urllib.parse import quote
 import pytest
 
 from segue import App, Task, workflow
-from streams.page.index import Index
-from streams.page.rendering import STEPS_MAX, task_url
+from segue.streams.ui.index import Index
+from segue.streams.ui.rendering import STEPS_MAX, task_url
+from segue.topics.errors import Unavailable
 from tests.page.app import HOSTILE, broken
 from tests.page.played import Played, browser
 from tests.page.seen import PATHS, Elements, assert_harmless, shown
-from topics.errors import Unavailable
 
 ODD = ("a/b/../c", 'say "hi"?', "<script>alert(1)</script>", "ü & ñ # %2F", " ", "..", "x;y=z+w", "'")
 

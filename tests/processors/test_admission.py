@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from processors.admission import Admission, Turn
-from processors.conduct import Conduct
-from processors.limits import Limits
-from processors.moments import Moment
-from processors.timeline import Timeline
 from segue import App, Task, tool, workflow
+from segue.processors.limits import Limits
+from segue.processors.stages.conduct import Conduct
+from segue.processors.tasks.admission import Admission, Turn
+from segue.processors.views.moments import Moment
+from segue.processors.views.timeline import Timeline
+from segue.topics.flow import Decision
+from segue.topics.records import Admitted, CallTool, Parent, Question, StepSucceeded, Submitted
 from tests.builders import received
 from tests.driver import START_MS, Driver, Memory
-from topics.flow import Decision
-from topics.records import Admitted, CallTool, Parent, Question, StepSucceeded, Submitted
 
 
 @tool

@@ -4,14 +4,14 @@ import asyncio
 import random
 from typing import Any
 
-from processors.conduct import Conduct
-from processors.limits import Limits
-from processors.timeline import Timeline
 from segue import App, BadInput, Task, Workflow, tool, workflow
-from streams.replay import Replay
+from segue.processors.limits import Limits
+from segue.processors.stages.conduct import Conduct
+from segue.processors.views.timeline import Timeline
+from segue.streams.testing.replay import Replay
+from segue.topics.records import CallTool, CancelRequested, QuestionClosed, Status, Submitted
 from tests.corpus import CASES, driver
 from tests.driver import Driver
-from topics.records import CallTool, CancelRequested, QuestionClosed, Status, Submitted
 
 RUNS = 1_000
 

@@ -17,9 +17,9 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import DynamicToolset, FunctionToolset
 from pydantic_ai.usage import UsageLimits
 
-from processors.app import App
 from segue import BadInput, Policy, Task, workflow
 from segue.agents import Durable
+from segue.processors.app.app import App
 from segue.testing import Rehearsal
 from tests.agents import calls, played, scripted, text
 

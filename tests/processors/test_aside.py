@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from processors import delay
-from processors import tool as tools
-from processors.conduct import Conduct
-from processors.delay import Delays
-from processors.intake import Intake
-from processors.recover import Recover
 from segue import App, ModelRoute, StepError, Task, check, tool, workflow
-from streams.rehearsal import effects
+from segue.processors.stages import delay
+from segue.processors.stages import tool as tools
+from segue.processors.stages.conduct import Conduct
+from segue.processors.stages.delay import Delays
+from segue.processors.stages.intake import Intake
+from segue.processors.stages.recover import Recover
+from segue.streams.testing import in_memory_calls as effects
+from segue.topics.errors import Retryable
+from segue.topics.flow import Decision, Publish, Received
+from segue.topics.records import CallTool, Delay, Status
 from tests.driver import Driver
-from topics.errors import Retryable
-from topics.flow import Decision, Publish, Received
-from topics.records import CallTool, Delay, Status
 
 BUG = "RuntimeError: a bug"
 
@@ -289,7 +289,7 @@ def test_a_task_that_can_not_be_played_is_parked_and_stops_no_other(monkeypatch:
     played = driver("waits")
     played.run()
     with monkeypatch.context() as bug:
-        bug.setattr("processors.performance.Performance._signal", boom)
+        bug.setattr("segue.processors.workflow.execution.Performance._signal", boom)
         played.produce("signals", {"kind": "signal", "task": "t", "name": "go", "id": "s"})
         played.run()
         assert stands(played).state == "parked"
@@ -304,7 +304,7 @@ def test_a_task_that_can_not_be_played_is_parked_and_stops_no_other(monkeypatch:
 
 
 def test_a_record_of_an_outside_topic_says_nothing_of_a_step() -> None:
-    from processors.aside import put_aside
+    from segue.processors.stages.put_aside import put_aside
 
     call = CallTool(task="t", step=0, print="p", workflow="w", route="r", arguments={}, at_ms=0)
     record = Received("signals", 0, 0, b"t", call.model_dump_json().encode(), (), 0)

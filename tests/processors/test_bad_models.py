@@ -12,10 +12,10 @@ from pydantic_ai.usage import RequestUsage
 
 from segue import App, Budget, ModelRoute, Policy, Price, Task, workflow
 from segue.agents import Durable
-from streams.problems import OutputRefused
+from segue.streams.calls.failures import OutputRefused
+from segue.topics.parts import Refusal, Spent, Usage
+from segue.topics.records import StepFailed
 from tests.driver import Driver
-from topics.parts import Refusal, Spent, Usage
-from topics.records import StepFailed
 
 
 class Trip(BaseModel):

@@ -11,15 +11,15 @@ from pydantic_ai.messages import ModelResponse, ToolCallPart
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.usage import RequestUsage
 
-from processors.budget import BUDGET_SIGNAL, strictest, together, used_up
-from processors.limits import LIMITS, Limits
-from processors.preview import usd
-from processors.reply import Reply
 from segue import App, Budget, BudgetExceeded, ModelRoute, Policy, Price, Spent, Task, workflow
 from segue.agents import Durable
+from segue.processors.formatting import usd
+from segue.processors.limits import LIMITS, Limits
+from segue.processors.routing.budget import BUDGET_SIGNAL, strictest, together, used_up
+from segue.processors.stages.reply import Reply
+from segue.topics.errors import Retryable
+from segue.topics.parts import Usage
 from tests.driver import Driver
-from topics.errors import Retryable
-from topics.parts import Usage
 
 USED = Usage(model="m", input_tokens=100, output_tokens=0, usd=0.25)
 """By each call of these tests."""

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from segue import BUGS, App, BadInput, Permanent, Task, Workflow, current_attempt, tool, workflow
-from streams.replay import Replay
+from segue.streams.testing.replay import Replay
+from segue.topics.records import NotUndone, Status
 from tests.driver import Driver
 from tests.processors.rooms import cancel_room, reserve, reserve_later
-from topics.records import NotUndone, Status
 
 ADVICE = "mend the workflow and deploy it, and the task goes on from here; or cancel the task, and it fails"
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from processors.choice import CHARACTERS_PER_TOKEN, Chooser, Pick, choice_of
 from segue import (
     App,
     Asked,
@@ -26,11 +25,12 @@ from segue import (
     workflow,
 )
 from segue import Price as Costs
-from streams.measured import ATTEMPTS_MIN, WINDOW_S, Figures, Measured
+from segue.processors.routing.selection import CHARACTERS_PER_TOKEN, Chooser, Pick, choice_of
+from segue.streams.calls.candidate_stats import ATTEMPTS_MIN, WINDOW_S, Figures, Measured
+from segue.topics.errors import Permanent, Refused
+from segue.topics.parts import Choice
+from segue.topics.records import CallModel
 from tests.driver import Driver
-from topics.errors import Permanent, Refused
-from topics.parts import Choice
-from topics.records import CallModel
 
 ONCE = Policy(retries=0)
 MODELS = ["lab:small", "lab:large"]

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from processors import loop, marks
-from processors.parking import DEADLOCKED, by_absence
 from segue import App, ModelRoute, Task, ToolRoute, Workflow, check, tool, workflow
+from segue.processors.event_loop import loop
+from segue.processors.tasks import tombstones as marks
+from segue.processors.workflow.parking import DEADLOCKED, by_absence
+from segue.topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
+from segue.topics.envelope import MAGIC
+from segue.topics.errors import TooLarge, UnknownName
+from segue.topics.flow import Write
+from segue.topics.records import Answered, Given, Problem, QuestionClosed, Result, Signal, SignalReceived
 from tests.driver import START_MS, Driver
-from topics.contracts import DAY_MS, PAYLOAD_BYTES_MAX
-from topics.envelope import MAGIC
-from topics.errors import TooLarge, UnknownName
-from topics.flow import Write
-from topics.records import Answered, Given, Problem, QuestionClosed, Result, Signal, SignalReceived
 
 
 @tool
@@ -340,8 +341,8 @@ def test_an_exception_of_the_user_fails_the_task_and_shows_only_the_users_frames
     assert (found.type, found.message) == ("ValueError", "ValueError: no hotel")
     assert found.traceback is not None
     assert 'raise ValueError("no hotel")' in found.traceback
-    assert "/processors/performance.py" not in found.traceback
-    assert "/processors/loop.py" not in found.traceback
+    assert "/processors/workflow/execution.py" not in found.traceback
+    assert "/processors/event_loop/loop.py" not in found.traceback
 
 
 def test_a_task_that_fails_by_one_of_several_steps_at_once_tells_that_steps_problem() -> None:

@@ -12,18 +12,18 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
-from processors.app import App, check, workflow
-from processors.choice import cheapest
-from processors.routes import McpServer, ModelRoute, ToolRoute, tool
-from processors.schedules import Schedule
 from segue.agents import Durable
+from segue.processors.app.app import App, check, workflow
+from segue.processors.app.schedules import Schedule
+from segue.processors.routing.routes import McpServer, ModelRoute, ToolRoute, tool
+from segue.processors.routing.selection import cheapest
+from segue.topics.errors import BadInput
 from tests.driver import Driver
-from topics.errors import BadInput
 
 if TYPE_CHECKING:
     from fractions import Fraction as Order
 
-    from processors.task import Task
+    from segue.processors.workflow.task import Task
 
 HERE = __file__
 

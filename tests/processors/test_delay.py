@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from processors import delay as stage
-from processors.delay import Delays
+from segue.processors.stages import delay as stage
+from segue.processors.stages.delay import Delays
+from segue.topics.envelope import MAGIC
+from segue.topics.flow import Decision, Headers, Publish
+from segue.topics.records import Delay, TimerFired
 from tests.builders import NOW_MS, reason, received
 from tests.driver import Memory
-from topics.envelope import MAGIC
-from topics.flow import Decision, Headers, Publish
-from topics.records import Delay, TimerFired
 
 
 def timer(due_ms: int, task: str = "t", step: int = 0) -> Delay:

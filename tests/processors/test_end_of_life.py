@@ -4,11 +4,11 @@ import gc
 
 import pytest
 
-from processors import marks
 from segue import App, Task, tool, workflow
+from segue.processors.tasks import tombstones as marks
+from segue.topics.contracts import DAY_MS
+from segue.topics.records import Status
 from tests.driver import Driver, watched_performances
-from topics.contracts import DAY_MS
-from topics.records import Status
 
 DAYS_MAX = 15
 """Marks are of whole weeks, and go when the next one is over; what is due is done with the next record."""

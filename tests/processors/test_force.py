@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from processors.limits import Limits
 from segue import App, Task, Workflow, workflow
-from streams.cli.output import command_name
-from streams.cli.signals import heard_later
-from streams.replay import Replay
+from segue.processors.limits import Limits
+from segue.streams.cli.commands.signals import heard_later
+from segue.streams.cli.output import command_name
+from segue.streams.testing.replay import Replay
+from segue.topics.records import CancelRequested, Problem, Result
 from tests.builders import received
 from tests.driver import Driver
 from tests.processors.rooms import cancel_room, reserve, reserve_later
-from topics.records import CancelRequested, Problem, Result
 
 WHY = "enough: by force, so nothing was cleaned up or undone"
 

@@ -7,7 +7,6 @@ from typing import Any
 import anyio
 import pytest
 
-from processors.again import Again, again_by
 from segue import (
     App,
     ModelRoute,
@@ -22,10 +21,11 @@ from segue import (
     tool,
     workflow,
 )
-from streams.problems import problem_of
+from segue.processors.workflow.continue_as_new import Again, again_by
+from segue.streams.calls.failures import problem_of
+from segue.topics.records import CallModel
 from tests.driver import Driver
 from tests.processors.rooms import cancel_room, reserve
-from topics.records import CallModel
 
 
 @tool(retries=0)

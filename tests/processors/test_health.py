@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processors.health import (
+from segue.processors.routing.circuit_breaker import (
     Circuits,
     Window,
     believed,
@@ -15,8 +15,8 @@ from processors.health import (
     quantile,
     refusal,
 )
-from topics.errors import BadInput
-from topics.health import Health, Tally
+from segue.topics.errors import BadInput
+from segue.topics.health import Health, Tally
 
 POLICY = Circuits(window_s=30, failures=0.5, attempts_min=10, open_s=15, probes=2)
 BEGIN_MS = 1_000_000

@@ -6,11 +6,10 @@ import pytest
 from pydantic import BaseModel, field_validator
 from pydantic_core import to_json
 
-from processors.intake import Intake
 from segue import App, Task, workflow
-from tests.builders import NOW_MS, published, reason, received
-from topics.flow import Decision, Headers, Publish
-from topics.records import (
+from segue.processors.stages.intake import Intake
+from segue.topics.flow import Decision, Headers, Publish
+from segue.topics.records import (
     Answer,
     Answered,
     Cancel,
@@ -22,6 +21,7 @@ from topics.records import (
     SignalReceived,
     Submitted,
 )
+from tests.builders import NOW_MS, published, reason, received
 
 
 class Trip(BaseModel):

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from processors.reply import Reply
 from segue import (
     App,
     ModelRoute,
@@ -19,9 +18,10 @@ from segue import (
     judge,
     workflow,
 )
+from segue.processors.stages.reply import Reply
+from segue.topics.errors import Permanent, Retryable
+from segue.topics.parts import Usage
 from tests.driver import Driver
-from topics.errors import Permanent, Retryable
-from topics.parts import Usage
 
 USED = Usage(model="m", input_tokens=10, output_tokens=1, usd=0.5)
 
@@ -96,7 +96,7 @@ def test_a_judge_sees_what_was_asked_what_was_answered_and_what_it_was_given() -
     seen: list[Any] = []
 
     def critic(call: Any) -> Reply:
-        from processors.model import conversation
+        from segue.processors.stages.model import conversation
 
         seen.append(conversation(call)[0].content)
         return Reply({"accepted": True, "critique": ""}, "")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from processors.aside import put_aside
 from segue import App, Task, tool, workflow
-from streams.letters import traceback_of, was_told
+from segue.processors.stages.put_aside import put_aside
+from segue.streams.client.dead_letters import traceback_of, was_told
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.records import AttemptFailed, CallTool, Problem, StepFailed
 from tests.driver import Driver
-from topics import codec
-from topics.flow import Received
-from topics.records import AttemptFailed, CallTool, Problem, StepFailed
 
 
 @tool(retries=0)

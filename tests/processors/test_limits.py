@@ -4,13 +4,13 @@ import asyncio
 import random
 from typing import Any
 
-from processors import steps
-from processors.conduct import Conduct
-from processors.limits import Limits
 from segue import App, StepError, Task, Workflow, tool, workflow
+from segue.processors.limits import Limits
+from segue.processors.stages.conduct import Conduct
+from segue.processors.workflow.state import steps
+from segue.topics.records import Submitted
 from tests.builders import NOW_MS, received
 from tests.driver import Driver, Memory
-from topics.records import Submitted
 
 
 @tool

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 from typing import Any
 
-from processors.loop import WorkflowLoop
+from segue.processors.event_loop.loop import WorkflowLoop
 
 
 def hashes(name: str, count: int = 1) -> list[int]:

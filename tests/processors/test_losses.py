@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from segue import App, Task, tool, workflow
+from segue.topics.records import RecordsLost
 from tests.driver import Driver
-from topics.records import RecordsLost
 
 APPROVAL_S = 60.0
 
@@ -119,7 +119,7 @@ def test_a_crash_while_it_is_asked_again_forgets_no_task() -> None:
 
 
 def test_more_tasks_than_are_looked_at_in_one_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processors.losses.TASKS_AT_ONCE", 2)
+    monkeypatch.setattr("segue.processors.tasks.losses.TASKS_AT_ONCE", 2)
     driver = Driver(APP)
     for number in range(7):
         driver.submit("waits", None, f"before-{number}")

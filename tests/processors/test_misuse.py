@@ -13,11 +13,11 @@ from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.settings import ModelSettings
 
-from processors.parking import MEND
 from segue import App, ModelRoute, StepError, Task, ToolRoute, check, judge, tool, workflow
 from segue.agents import Durable
+from segue.processors.workflow.parking import MEND
+from segue.topics.records import NotUndone, Status
 from tests.driver import Driver
-from topics.records import NotUndone, Status
 
 
 @tool

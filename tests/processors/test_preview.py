@@ -6,7 +6,7 @@ import pytest
 from pydantic_ai.messages import ModelResponse, TextPart, ThinkingPart, ToolCallPart
 from pydantic_core import to_jsonable_python
 
-from processors.preview import headline, preview
+from segue.processors.formatting import headline, preview
 
 RESPONSE = ModelResponse(
     [

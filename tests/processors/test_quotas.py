@@ -4,10 +4,10 @@ from math import inf
 
 import pytest
 
-from processors.app import App
-from processors.quotas import Bucket, Limit, Share, places
-from processors.routes import AnyRoute, McpServer, ModelRoute, ToolRoute, names_of, tool
-from topics.errors import BadInput
+from segue.processors.app.app import App
+from segue.processors.routing.rate_limits import Bucket, Limit, Share, places
+from segue.processors.routing.routes import AnyRoute, McpServer, ModelRoute, ToolRoute, names_of, tool
+from segue.topics.errors import BadInput
 
 
 def share(limit: Limit, owned: set[int], partitions: int = 4, name: str = "rooms") -> Share:

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.recover import Recover, backoff_s, decide
-from processors.routes import AnyRoute, ModelRoute, Policy, ToolRoute
 from segue import App, Task, tool, workflow
+from segue.processors.routing.routes import AnyRoute, ModelRoute, Policy, ToolRoute
+from segue.processors.stages.recover import Recover, backoff_s, decide
+from segue.topics.flow import Decision, Publish
+from segue.topics.parts import Refusal
+from segue.topics.records import AttemptFailed, Delay, StepFailed
 from tests.builders import (
     NOW_MS,
     call_model,
@@ -19,9 +22,6 @@ from tests.builders import (
     published,
     received,
 )
-from topics.flow import Decision, Publish
-from topics.parts import Refusal
-from topics.records import AttemptFailed, Delay, StepFailed
 
 
 @workflow

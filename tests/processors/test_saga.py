@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from segue import App, BadInput, Permanent, Policy, Task, Tool, ToolRoute, Workflow, tool, workflow
+from segue.topics.records import CallTool, NotUndone, Problem
 from tests.corpus import APP, CASES, Case, driver
 from tests.driver import Driver
-from topics.records import CallTool, NotUndone, Problem
 
 STEPS_MAX = 120
 """More than a task may ask for to clean up."""
@@ -93,7 +93,7 @@ def test_a_route_has_its_undo_by_whatever_name_it_is_called() -> None:
 
 
 def test_more_steps_than_the_limit_are_undone_all_the_same() -> None:
-    from processors.limits import Limits
+    from segue.processors.limits import Limits
 
     @workflow
     async def run(task: Task) -> None:

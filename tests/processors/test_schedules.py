@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic_core import to_jsonable_python
 
-from processors.schedules import KEEPER, TOLD, Kept, Schedule, Spec, after, task_of, to_run, until
 from segue import App, BadInput, Permanent, Task, tool, workflow
+from segue.processors.app.schedules import KEEPER, TOLD, Kept, Schedule, Spec, after, task_of, to_run, until
+from segue.topics.records import Status, Submitted
 from tests.driver import START_MS, Driver
-from topics.records import Status, Submitted
 
 HOUR_MS = 3_600_000
 

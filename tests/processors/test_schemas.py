@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
-from processors.schemas import schema_of, type_decides
 from segue import App, ModelRoute, Policy, Task, workflow
+from segue.processors.payloads.schemas import schema_of, type_decides
 from tests.driver import Driver
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import anyio
 import pytest
 
-from processors import loop
-from processors.loop import without_address
-from processors.parking import ENDLESS
 from segue import App, Permanent, StepError, Task, Workflow, tool, workflow
+from segue.processors.event_loop import loop
+from segue.processors.event_loop.loop import without_address
+from segue.processors.workflow.parking import ENDLESS
+from segue.topics.records import CallTool
 from tests.driver import Driver
 from tests.processors.rooms import cancel_room, reserve, reserve_later
-from topics.records import CallTool
 
 
 @tool

@@ -7,10 +7,10 @@ from typing import Any
 import anyio
 import pytest
 
-from processors.parking import DEADLOCKED, SHARED
 from segue import App, Task, Workflow, tool, workflow
+from segue.processors.workflow.parking import DEADLOCKED, SHARED
+from segue.topics.records import Result, Status
 from tests.driver import Driver
-from topics.records import Result, Status
 
 TASKS = 6
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from processors.conduct import Conduct
-from processors.delay import Delays
-from processors.intake import Intake
-from processors.recover import Recover
+from segue.processors.stages.conduct import Conduct
+from segue.processors.stages.delay import Delays
+from segue.processors.stages.intake import Intake
+from segue.processors.stages.recover import Recover
+from segue.topics.flow import Decision, Received, Stage
 from tests.builders import NOW_MS
 from tests.corpus import APP, CASES, driver
 from tests.driver import Memory
-from topics.flow import Decision, Received, Stage
 
 STAGES = {
     "tasks": "intake",

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.durations import EPOCH, rounded_up_ms
-from processors.performance import PLAYING
 from segue import App, StepError, Task, Workflow, tool, workflow
+from segue.processors.durations import EPOCH, rounded_up_ms
+from segue.processors.workflow.execution import PLAYING
+from segue.topics.records import Delay, Question, Result
 from tests.driver import START_MS, Driver
-from topics.records import Delay, Question, Result
 
 
 @tool

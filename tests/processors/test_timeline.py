@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from processors.moments import DEADLINE, Attempt, Moment
-from processors.timeline import Timeline
-from processors.wording import answer_line
 from segue import App, Task, Workflow, workflow
-from streams.history import LOG_TOPICS
-from tests.driver import Driver
-from topics import codec
-from topics.flow import Received
-from topics.records import (
+from segue.processors.views.descriptions import answer_line
+from segue.processors.views.moments import DEADLINE, Attempt, Moment
+from segue.processors.views.timeline import Timeline
+from segue.streams.client.history import LOG_TOPICS
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.records import (
     Answered,
     AttemptFailed,
     CallTool,
@@ -36,6 +35,7 @@ from topics.records import (
     Submitted,
     TimerFired,
 )
+from tests.driver import Driver
 
 OFFSETS = count()
 OPTIONS = (Option(label="Alba", value=1), Option(label="Casa do Mar", value=2))

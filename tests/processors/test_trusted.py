@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from topics import codec
-from topics.records import CallTool, StepSucceeded
-from topics.trusted import trusted
+from segue.topics import codec
+from segue.topics.records import CallTool, StepSucceeded
+from segue.topics.trusted import trusted
 
 STEP: dict[str, Any] = {"task": "t-1", "step": 3, "print": "abc", "route": "search", "at_ms": 1}
 RECORDS: list[tuple[Any, dict[str, Any]]] = [

@@ -32,10 +32,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_ai.messages import ModelMessage, ModelRequest, ToolReturnPart, UserPromptPart
 
-from processors.values import adapter_for, jsonable, values_of
-from processors.views import cut_to
 from segue import BadInput
-from topics.codec import json_of
+from segue.processors.payloads.truncation import cut_to
+from segue.processors.payloads.values import adapter_for, jsonable, values_of
+from segue.topics.codec import json_of
 
 
 class Colour(Enum):
@@ -242,8 +242,8 @@ def test_a_field_is_read_by_its_alias_and_its_name_and_written_by_its_alias() ->
 ORDERS = """
 from typing import Any
 from pydantic import BaseModel
-from processors.fingerprint import fingerprint
-from processors.values import adapter_for, jsonable, values_of
+from segue.processors.payloads.fingerprint import fingerprint
+from segue.processors.payloads.values import adapter_for, jsonable, values_of
 
 class Post(BaseModel):
     tags: set[str] = {"x", "y", "z"}

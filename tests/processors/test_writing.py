@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from processors.writing import Piece, Writing
-from topics.tokens import Tokens
+from segue.processors.views.token_stream import Piece, Writing
+from segue.topics.tokens import Tokens
 
 
 def tokens(text: str, number: int = 0, attempt: int = 1, begun_ms: int = 1, **changes: Any) -> Tokens:

@@ -12,10 +12,10 @@ from pydantic_ai import Agent
 from pydantic_ai.capabilities import Instrumentation
 from pydantic_ai.models.instrumented import InstrumentationSettings
 
-from processors.limits import Limits
 from segue import App, Task, tool, workflow
 from segue.agents import Durable
-from streams.replay import Replay
+from segue.processors.limits import Limits
+from segue.streams.testing.replay import Replay
 from tests.agents import calls, scripted, text
 from tests.driver import Driver
 from tests.spans import Spans

@@ -11,8 +11,8 @@ from examples.research.checks import cites_only_found
 from examples.research.models import Passage, Passages, Report
 from examples.research.routes import critic, plan, write
 from segue import App, Policy, Task, ToolRoute, tool, workflow
+from segue.topics.records import CallModel
 from tests.driver import Driver, Model
-from topics.records import CallModel
 
 PASSAGE = Passage(id="doc#1", document="Doc", year=2020, text="Awnings cost 90 euros.")
 CLAIM = {"question": "cost of awnings", "quote": PASSAGE.text, "source": PASSAGE.id}

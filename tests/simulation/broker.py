@@ -19,7 +19,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from tests.simulation.world import Process, World
 
 TRANSACTION_TIMEOUT_S = 10.0
-"""As `streams.producer` asks for it."""
+"""As `segue.streams.kafka.producer` asks for it."""
 
 MARKER_S_MAX = 0.02
 

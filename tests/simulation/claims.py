@@ -7,13 +7,13 @@ from typing import Any
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.progress import Progress
-from streams.state import Mark
+from segue.streams.kafka.offset_tracker import Progress
+from segue.streams.state.store import Mark
+from segue.topics import codec
+from segue.topics.flow import Received
+from segue.topics.records import Result
 from tests.simulation.broker import Broker, Entry, Group
 from tests.simulation.world import Process
-from topics import codec
-from topics.flow import Received
-from topics.records import Result
 
 EFFECTS = {"model-calls": "model", "tool-calls": "tool", "checks": "check"}
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar
 
-from processors.loop import WorkflowTask
+from segue.processors.event_loop.loop import WorkflowTask
 
 T = TypeVar("T")
 

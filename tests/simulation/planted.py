@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from chaos import planted
-from streams.batches import Identity, Outgoing
-from streams.effects import EffectRunner
-from streams.producer import Ends, Offsets
-from streams.progress import Progress, committed
-from streams.protocol import Membership
-from streams.pure import PureRunner
-from streams.static_member import Lease
-from streams.transactions import Acknowledgements, Transactions
+from segue.streams.engine.effect_runner import EffectRunner
+from segue.streams.engine.pure_runner import PureRunner
+from segue.streams.kafka.committer import Acknowledgements, Transactions
+from segue.streams.kafka.offset_tracker import Progress, committed
+from segue.streams.kafka.producer import Ends, Offsets
+from segue.streams.kafka.protocol import Membership
+from segue.streams.kafka.record_batches import Identity, Outgoing
+from segue.streams.kafka.static_member import Lease
 from tests.simulation import requests
 from tests.simulation.broker import Broker
 from tests.simulation.consumer import Consumer

@@ -17,23 +17,26 @@ from typing import Any, cast
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-import streams.effects
-import streams.pure
-import streams.worker
-from processors.app import App
-from processors.reply import Reply
-from streams.calls import Calls, CheckCalls, Job, RouteCalls
-from streams.effects import EffectRunner, EffectStage
-from streams.executors.check import CheckExecutor
-from streams.executors.tool import ToolExecutor
-from streams.local import PATIENCE_S, LocalCalls
-from streams.metrics import Metrics
-from streams.objects import Objects
-from streams.payloads import Owned, at_once
-from streams.pure import PureRunner, PureStage
-from streams.settings import Settings
-from streams.supervision import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
-from streams.worker import ALL_STAGES, runner_of
+import segue.streams.engine.effect_runner
+import segue.streams.engine.pure_runner
+import segue.streams.engine.worker
+from segue.processors.app.app import App
+from segue.processors.stages.reply import Reply
+from segue.streams.calls.calls import Calls, CheckCalls, Job, RouteCalls
+from segue.streams.engine.effect_runner import EffectRunner, EffectStage
+from segue.streams.engine.local_calls import PATIENCE_S, LocalCalls
+from segue.streams.engine.pure_runner import PureRunner, PureStage
+from segue.streams.engine.supervisor import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
+from segue.streams.engine.worker import ALL_STAGES, runner_of
+from segue.streams.executors.check import CheckExecutor
+from segue.streams.executors.tool import ToolExecutor
+from segue.streams.object_store.claim_check import Owned, at_once
+from segue.streams.object_store.store import Objects
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.topics.errors import SegueError
+from segue.topics.flow import Decision, Received, Stage, State
+from segue.topics.records import CallModel, CallTool
 from tests.corpus import APP, MODELS
 from tests.simulation.broker import BROKER, Broker
 from tests.simulation.claims import Broken, Claims
@@ -42,9 +45,6 @@ from tests.simulation.loop import Deadlock
 from tests.simulation.schedule import Schedule
 from tests.simulation.workload import PLAYED, Outside, is_right
 from tests.simulation.world import PROCESS, Fault, Process, World
-from topics.errors import SegueError
-from topics.flow import Decision, Received, Stage, State
-from topics.records import CallModel, CallTool
 
 IDLE_POLL_MS = 3_600_000
 """Idle stages poll twice a second, from which nothing is learnt where it is known when something happens."""
@@ -58,7 +58,7 @@ ENDS_WITHIN_S = 6 * 3600
 QUIET_S = 4_500
 """After the last result: the latest timer is due by then."""
 
-LINGER_S = dict.fromkeys(streams.pure.LINGER_S, 0.05)
+LINGER_S = dict.fromkeys(segue.streams.engine.pure_runner.LINGER_S, 0.05)
 """Long enough that much may happen meanwhile, for a single record too."""
 
 CALL_S_MAX = 0.3
@@ -169,7 +169,7 @@ class Play:
         )
 
     async def _supervise(self, runner: Runner) -> None:
-        """As `streams.supervision` does it, without its service."""
+        """As `segue.streams.engine.supervisor` does it, without its service."""
         backoff_s = BACKOFF_S_MIN
         await runner.open()
         while not PROCESS.get().stopping:
@@ -387,12 +387,14 @@ class _Bugs(logging.Handler):
 
 
 def play(schedule: Schedule, traced: bool = False) -> Outcome:
-    streams.pure.POLL_MS_MAX = streams.effects.POLL_MS_MAX = IDLE_POLL_MS
-    streams.pure.SOME, streams.pure.LINGER_S = 1, LINGER_S
-    streams.pure.OUTBOX_RECORDS_MAX = schedule.outbox_records_max
-    streams.worker.local_calls = local_calls
+    segue.streams.engine.pure_runner.POLL_MS_MAX = segue.streams.engine.effect_runner.POLL_MS_MAX = (
+        IDLE_POLL_MS
+    )
+    segue.streams.engine.pure_runner.SOME, segue.streams.engine.pure_runner.LINGER_S = 1, LINGER_S
+    segue.streams.engine.pure_runner.OUTBOX_RECORDS_MAX = schedule.outbox_records_max
+    segue.streams.engine.worker.local_calls = local_calls
     playing = Play(schedule, traced)
-    log, bugs = logging.getLogger("streams"), _Bugs(playing.claims)
+    log, bugs = logging.getLogger("segue.streams"), _Bugs(playing.claims)
     log.addHandler(bugs)
     log.propagate = False
     try:

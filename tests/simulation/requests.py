@@ -14,7 +14,7 @@ from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams import protocol
+from segue.streams.kafka import protocol
 from tests.simulation.broker import BROKER, Broker, Entry, Producing
 from tests.simulation.world import PROCESS, Process
 

@@ -8,7 +8,7 @@ from typing import Any
 import aiokafka.client
 import rocksdict
 
-import streams.clock
+import segue.streams.kafka.broker_clock
 from tests.simulation.world import PROCESS
 
 REAL_S = time.perf_counter
@@ -25,8 +25,8 @@ class Clocks:
 
 
 def install() -> None:
-    streams.clock.CLOCK = clocks = Clocks()  # type: ignore[assignment]
-    streams.clock.now_ms = clocks.now_ms
+    segue.streams.kafka.broker_clock.CLOCK = clocks = Clocks()  # type: ignore[assignment]
+    segue.streams.kafka.broker_clock.now_ms = clocks.now_ms
     from tests.simulation import consumer, disk, requests
 
     def now_s() -> float:

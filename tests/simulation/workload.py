@@ -9,12 +9,12 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 from pydantic_core import to_json
 
+from segue.topics import codec
+from segue.topics.records import Question, Result, Status
 from tests.corpus import CANCEL, CASES, FORCE, Case, answer, signal
 from tests.simulation.broker import Broker, Entry
 from tests.simulation.consumer import Consumer
 from tests.simulation.world import PROCESS
-from topics import codec
-from topics.records import Question, Result, Status
 
 PLAYED = {case.name: case for case in CASES if case.name != "long"}
 

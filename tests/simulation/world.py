@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError, RequestTimedOutError
 
-from processors.loop import WorkflowTask
-from streams.clock import Clock
+from segue.processors.event_loop.loop import WorkflowTask
+from segue.streams.kafka.broker_clock import Clock
 from tests.simulation.loop import Loop
 
 T = TypeVar("T")

@@ -9,16 +9,16 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-from processors.conduct import Conduct
-from processors.delay import Delays
-from streams.encryption import Keys, OpenedState, keys_of
-from streams.outbox import Outbox
-from streams.settings import Settings
-from streams.tenants import Keep, Tenants
+from segue.processors.stages.conduct import Conduct
+from segue.processors.stages.delay import Delays
+from segue.streams.engine.outbox import Outbox
+from segue.streams.engine.tenants import Keep, Tenants
+from segue.streams.security.encryption import Keys, OpenedState, keys_of
+from segue.streams.settings import Settings
+from segue.topics.envelope import is_sealed, unpack
+from segue.topics.flow import Decision, Plain, Received, Write
 from tests.corpus import APP, MODELS
 from tests.driver import Driver
-from topics.envelope import is_sealed, unpack
-from topics.flow import Decision, Plain, Received, Write
 
 
 class Sealed(Driver):

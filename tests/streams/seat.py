@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.batches import Outgoing
-from streams.group import Batch
-from streams.positions import Committed, Loss
-from streams.protocol import Membership, Replaced
-from topics.flow import Received
+from segue.streams.kafka.consumer_group import Batch
+from segue.streams.kafka.positions import Committed, Loss
+from segue.streams.kafka.protocol import Membership, Replaced
+from segue.streams.kafka.record_batches import Outgoing
+from segue.topics.flow import Received
 
 WAITS_S_MAX = 20
 """For what happens at once, on a machine that is busy."""

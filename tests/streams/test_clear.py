@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from processors.app import App
-from processors.aside import put_aside
-from processors.conduct import Conduct
-from streams.encryption import MAY_BE_CLEAR, Keys, keys_of
-from streams.outbox import Outbox
-from streams.refeed import back_to_its_topic
-from streams.settings import Settings
+from segue.processors.app.app import App
+from segue.processors.stages.conduct import Conduct
+from segue.processors.stages.put_aside import put_aside
+from segue.streams.client.redrive import back_to_its_topic
+from segue.streams.engine.outbox import Outbox
+from segue.streams.security.encryption import MAY_BE_CLEAR, Keys, keys_of
+from segue.streams.settings import Settings
+from segue.topics import codec, contracts
+from segue.topics.envelope import Clear, is_sealed
+from segue.topics.errors import BadInput, BadRecord
+from segue.topics.flow import Decision, Received
+from segue.topics.records import StepSucceeded
 from tests.builders import failure, received
 from tests.driver import Memory
 from tests.streams.keyfiles import key_file
-from topics import codec, contracts
-from topics.envelope import Clear, is_sealed
-from topics.errors import BadInput, BadRecord
-from topics.flow import Decision, Received
-from topics.records import StepSucceeded
 
 WRITTEN_MS = 1_000_000
 OUTCOME = StepSucceeded(task="t", step=0, print="p", result="forged", at_ms=0)

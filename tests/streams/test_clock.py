@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from streams.clock import Clock
+from segue.streams.kafka.broker_clock import Clock
 
 START_MS = 1_700_000_000_000
 

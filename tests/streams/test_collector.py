@@ -7,8 +7,8 @@ from weakref import ref
 
 import pytest
 
-from streams import collector
-from streams.collector import look_for_all_garbage_soon
+from segue.streams.process import garbage_collection as collector
+from segue.streams.process.garbage_collection import look_for_all_garbage_soon
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streams.deadlines import Deadlines
+from segue.streams.calls.timeouts import Deadlines
 
 
 async def slow(seconds: float) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from chaos.machine import Machine
-from streams.disk import StateFailed, ensure_room
-from streams.state import Store, open_store
-from topics.flow import Write
+from segue.streams.state.disk_space import StateFailed, ensure_room
+from segue.streams.state.store import Store, open_store
+from segue.topics.flow import Write
 
 
 def filled(path: Path, entries: int = 10, bytes_each: int = 1_000) -> Store:

@@ -9,18 +9,18 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-import streams.effects
-from processors.app import App
-from streams.calls import Job
-from streams.effects import EffectRunner, EffectStage
-from streams.metrics import Metrics
-from streams.payloads import Owned
-from streams.positions import Committed, Loss
-from streams.progress import UNFINISHED_MAX
-from streams.protocol import Replaced
-from streams.settings import Settings
+import segue.streams.engine.effect_runner
+from segue.processors.app.app import App
+from segue.streams.calls.calls import Job
+from segue.streams.engine.effect_runner import EffectRunner, EffectStage
+from segue.streams.kafka.offset_tracker import UNFINISHED_MAX
+from segue.streams.kafka.positions import Committed, Loss
+from segue.streams.kafka.protocol import Replaced
+from segue.streams.object_store.claim_check import Owned
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.topics.flow import Decision, Received
 from tests.streams.seat import WAITS_S_MAX, Seat, seated
-from topics.flow import Decision, Received
 
 PLACE = TopicPartition("tool-calls", 0)
 
@@ -110,7 +110,7 @@ async def passes() -> None:
 
 @pytest.fixture
 def seat(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Seat]:
-    return seated(monkeypatch, streams.effects)
+    return seated(monkeypatch, segue.streams.engine.effect_runner)
 
 
 @pytest.mark.asyncio
@@ -203,7 +203,7 @@ async def test_nothing_is_committed_on_partitions_that_may_be_anothers(seat: Cal
 async def test_the_newest_answered_calls_are_remembered(
     seat: Callable[[], Seat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams.effects, "REMEMBERED_MAX", 2)
+    monkeypatch.setattr(segue.streams.engine.effect_runner, "REMEMBERED_MAX", 2)
     stage = Stage(seat)
     for id_ in "abc":
         stage.calls.end(id_).set()
@@ -228,7 +228,7 @@ async def test_a_commit_passes_over_records_that_were_removed(seat: Callable[[],
 async def test_a_rebalance_does_not_wait_for_a_call_that_was_not_begun(
     seat: Callable[[], Seat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams.effects, "RELEASE_GRACE_S", 10 * WAITS_S_MAX)
+    monkeypatch.setattr(segue.streams.engine.effect_runner, "RELEASE_GRACE_S", 10 * WAITS_S_MAX)
     stage = Stage(seat)
     async with stage.session(is_ready=False) as its:
         its.give(record(0))

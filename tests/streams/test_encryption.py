@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from aiokafka.structs import TopicPartition
 
-from streams.encryption import Keys, OpenedState, keys_of
-from streams.outbox import Outbox
-from streams.settings import Settings
+from segue.streams.engine.outbox import Outbox
+from segue.streams.security.encryption import Keys, OpenedState, keys_of
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.envelope import MAGIC, Unreadable, is_sealed
+from segue.topics.errors import BadInput, BadRecord
+from segue.topics.flow import TENANT, Decision, Publish, Received, Write, dead_letter
+from segue.topics.records import Result
 from tests.builders import received
 from tests.driver import Memory
 from tests.streams.keyfiles import key, key_file
-from topics import codec
-from topics.envelope import MAGIC, Unreadable, is_sealed
-from topics.errors import BadInput, BadRecord
-from topics.flow import TENANT, Decision, Publish, Received, Write, dead_letter
-from topics.records import Result
 
 RESULT = Result(task="t", workflow="w", outcome="succeeded", result="a secret", started_ms=0, at_ms=0)
 CHANGELOG = TopicPartition("conduct-state", 0)

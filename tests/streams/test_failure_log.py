@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-import streams.failure_log
-from streams.failure_log import FailureLog
+import segue.streams.observability.failure_log
+from segue.streams.observability.failure_log import FailureLog
+from segue.topics.flow import Publish, dead_letter
+from segue.topics.records import Result, Status
 from tests.builders import NOW_MS, call_tool, failure, problem, received
-from topics.flow import Publish, dead_letter
-from topics.records import Result, Status
 
 LOST = problem("no room", traceback="Traceback:\n  line 7\n")
 
@@ -70,8 +70,8 @@ def test_of_many_failures_the_rest_are_counted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(streams.failure_log, "LINES_MAX", 2)
-    monkeypatch.setattr(streams.failure_log, "PER_S", 0.3)
+    monkeypatch.setattr(segue.streams.observability.failure_log, "LINES_MAX", 2)
+    monkeypatch.setattr(segue.streams.observability.failure_log, "PER_S", 0.3)
     told = FailureLog(sealed=False)
     told.published("tool", [attempt()] * 5)
     assert len(caplog.messages) == 2

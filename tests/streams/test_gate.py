@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from processors.app import App
-from processors.health import Circuits
-from processors.quotas import Limit, places
-from processors.reply import Reply
-from processors.routes import AnyRoute, ModelRoute, ToolRoute, tool
-from processors.tool import failed, replied
-from streams.announcer import Announcer
-from streams.circuits import CircuitBoard
-from streams.clock import now_ms
-from streams.gate import Gate
-from streams.measured import Figures
-from streams.metrics import Metrics
-from streams.objects import Objects
-from streams.outbox import Outbox, partition_of
-from streams.settings import Settings
-from streams.worker import runner_of
+from segue.processors.app.app import App
+from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.rate_limits import Limit, places
+from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute, tool
+from segue.processors.stages.reply import Reply
+from segue.processors.stages.tool import failed, replied
+from segue.streams.calls.candidate_stats import Figures
+from segue.streams.calls.circuit_breakers import CircuitBoard
+from segue.streams.calls.throttle import Gate
+from segue.streams.engine.outbox import Outbox, partition_of
+from segue.streams.engine.worker import runner_of
+from segue.streams.kafka.best_effort_producer import Announcer
+from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.object_store.store import Objects
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.topics import codec
+from segue.topics.flow import MOVED, Decision, Received
+from segue.topics.health import Health, State
+from segue.topics.parts import Choice
+from segue.topics.records import AttemptFailed, CallTool, Problem
 from tests.executors.calls import call_tool
-from topics import codec
-from topics.flow import MOVED, Decision, Received
-from topics.health import Health, State
-from topics.parts import Choice
-from topics.records import AttemptFailed, CallTool, Problem
 
 ALL = (0, 1, 2, 3)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from streams import jars
-from topics.errors import Unavailable
+from segue.streams.local import jars
+from segue.topics.errors import Unavailable
 
 JSPECIFY = "org.jspecify:jspecify:1.0.0"  # the smallest of all: 4 kB
 

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-import streams.local
-from processors.app import App
-from processors.quotas import Limit
-from processors.routes import ToolRoute, tool
-from streams.calls import RouteCalls
-from streams.executors.tool import ToolExecutor
-from streams.local import LocalCalls
-from streams.metrics import Metrics
-from streams.outbox import Outbox
-from streams.settings import Settings
+import segue.streams.engine.local_calls
+from segue.processors.app.app import App
+from segue.processors.routing.rate_limits import Limit
+from segue.processors.routing.routes import ToolRoute, tool
+from segue.streams.calls.calls import RouteCalls
+from segue.streams.engine.local_calls import LocalCalls
+from segue.streams.engine.outbox import Outbox
+from segue.streams.executors.tool import ToolExecutor
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.topics.errors import BadInput, Permanent
+from segue.topics.flow import Decision, Publish
+from segue.topics.records import AttemptFailed, CallTool, StepSucceeded
 from tests.builders import call_tool, published, received
-from topics.errors import BadInput, Permanent
-from topics.flow import Decision, Publish
-from topics.records import AttemptFailed, CallTool, StepSucceeded
 
 interrupted: list[int] = []
 CAUSE = received("events", b"what happened")
@@ -112,7 +112,7 @@ async def test_answers_and_failures_are_published_in_the_place_of_calls() -> Non
 async def test_a_call_that_takes_too_long_is_interrupted_and_handed_on_and_its_tool_rests(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(streams.local, "REST_S", 0.05)
+    monkeypatch.setattr(segue.streams.engine.local_calls, "REST_S", 0.05)
     interrupted.clear()
     calls = local()
     outbox = await served(calls, call("slow", 6), call("double", 7, step=1))
@@ -127,9 +127,9 @@ async def test_a_call_that_takes_too_long_is_interrupted_and_handed_on_and_its_t
 
 
 async def test_of_many_calls_those_beyond_the_first_are_left_to_other_workers() -> None:
-    many = [call("double", n, step=n) for n in range(streams.local.CALLS_MAX + 2)]
+    many = [call("double", n, step=n) for n in range(segue.streams.engine.local_calls.CALLS_MAX + 2)]
     outbox = await served(local(), *many)
-    assert len(sent(outbox, "events")) == streams.local.CALLS_MAX
+    assert len(sent(outbox, "events")) == segue.streams.engine.local_calls.CALLS_MAX
     assert sent(outbox, "tool-calls") == many[-2:]
 
 

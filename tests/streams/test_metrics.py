@@ -9,15 +9,15 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from processors.app import App
-from processors.health import Circuits
-from processors.routes import ModelRoute
-from streams import series
-from streams.metrics import Metrics
+from segue.processors.app.app import App
+from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.routes import ModelRoute
+from segue.streams.observability import metric_series as series
+from segue.streams.observability.metrics import Metrics
+from segue.topics import contracts
+from segue.topics.flow import Publish
+from segue.topics.records import AttemptFailed, Problem, Record
 from tests.streams.worked import APP, HISTORY, SUCCEEDED, asks, calls, worked
-from topics import contracts
-from topics.flow import Publish
-from topics.records import AttemptFailed, Problem, Record
 
 COUNTED = {
     'segue_attempt_failures_total{stage="check",route="rank",candidate="openai:large",reason="Busy"}': 2,
@@ -228,7 +228,7 @@ async def test_a_worker_is_ready_once_it_says_so_on_its_own_loop(
 async def test_a_worker_whose_loop_is_stuck_is_not_healthy(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.exposition.LOOP_ANSWERS_S", 0.05)
+    monkeypatch.setattr("segue.streams.observability.metrics_server.LOOP_ANSWERS_S", 0.05)
     answers: list[httpx.Response] = []
     assert (await http.get("/healthz")).status_code == 200
     asking = threading.Thread(target=lambda: answers.append(httpx.get(http.base_url.join("/healthz"))))
@@ -247,7 +247,7 @@ async def test_where_the_port_is_taken_the_next_one_is_chosen_and_logged(
 ) -> None:
     first, second = worked(), worked()
     taken = await first.serve("127.0.0.1", 0, lambda: True)
-    with caplog.at_level(logging.WARNING, "streams.exposition"):
+    with caplog.at_level(logging.WARNING, "segue.streams.observability.metrics_server"):
         port = await second.serve("127.0.0.1", taken, lambda: True)
     assert taken < port
     assert caplog.messages == [f"port {taken} is taken: metrics are on http://localhost:{port}/metrics"]

@@ -12,12 +12,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import BaseModel, ValidationError
 
-from processors.blob import SHELF, Blob
-from streams.objects import Objects, folder_of, task_of
-from streams.pieces import CHUNK_BYTES
-from streams.settings import Settings
+from segue.processors.payloads.blob import SHELF, Blob
+from segue.streams.object_store.pieces import CHUNK_BYTES
+from segue.streams.object_store.store import Objects, folder_of, task_of
+from segue.streams.settings import Settings
+from segue.topics.errors import BadInput, Permanent, Retryable
 from tests.streams.keyfiles import key_file
-from topics.errors import BadInput, Permanent, Retryable
 
 WORDS = b"a secret that is nowhere in clear " * 100_000  # three pieces and a rest
 

@@ -1,10 +1,10 @@
 """What can't be written is told in its place, and stops no stage."""
 
-from streams.outbox import Outbox
-from streams.settings import Settings
+from segue.streams.engine.outbox import Outbox
+from segue.streams.settings import Settings
+from segue.topics.flow import Decision, Publish
+from segue.topics.records import Problem, StepSucceeded
 from tests.builders import NOW_MS, call_tool, received
-from topics.flow import Decision, Publish
-from topics.records import Problem, StepSucceeded
 
 HALF = StepSucceeded(task="t", step=0, print="p", result="caf\udce9", at_ms=NOW_MS)
 """With half of a surrogate pair, as Python has file names that are no UTF-8."""

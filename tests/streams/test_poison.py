@@ -15,26 +15,26 @@ from random import Random
 import pytest
 from aiokafka.structs import TopicPartition
 
-from processors.conduct import Conduct
-from processors.delay import Delays
-from processors.intake import Intake
-from processors.recover import Recover
-from streams.calls import Calls, CheckCalls, RouteCalls
-from streams.executors.check import CheckExecutor
-from streams.executors.model import ModelExecutor
-from streams.executors.tool import ToolExecutor
-from streams.metrics import Metrics
-from streams.outbox import Outbox
-from streams.payloads import at_once
-from streams.pure import Partition, PureStage
-from streams.settings import Settings
-from streams.state import Store
+from segue.processors.stages.conduct import Conduct
+from segue.processors.stages.delay import Delays
+from segue.processors.stages.intake import Intake
+from segue.processors.stages.recover import Recover
+from segue.streams.calls.calls import Calls, CheckCalls, RouteCalls
+from segue.streams.engine.outbox import Outbox
+from segue.streams.engine.pure_runner import Partition, PureStage
+from segue.streams.executors.check import CheckExecutor
+from segue.streams.executors.model import ModelExecutor
+from segue.streams.executors.tool import ToolExecutor
+from segue.streams.object_store.claim_check import at_once
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.streams.state.store import Store
+from segue.topics.errors import BadRecord
+from segue.topics.flow import Received, Stage, State
+from segue.topics.records import Submitted
 from tests.builders import NOW_MS, received
 from tests.corpus import APP
 from tests.poison import poison
-from topics.errors import BadRecord
-from topics.flow import Received, Stage, State
-from topics.records import Submitted
 
 RECORDS = 2_500
 """For each topic: 20,000 in all."""

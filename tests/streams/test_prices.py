@@ -5,10 +5,10 @@ import logging
 import pytest
 from pydantic_ai.usage import RequestUsage
 
-from processors.prices import Price
 from segue import BadInput
-from streams.prices import Prices
-from topics.parts import Usage
+from segue.processors.routing.pricing import Price
+from segue.streams.calls.pricing import Prices
+from segue.topics.parts import Usage
 
 COUNTED = RequestUsage(input_tokens=1_000_000, output_tokens=100_000)
 
@@ -35,7 +35,7 @@ async def test_an_unknown_model_has_no_price_and_the_log_says_so_once(
     for _ in range(2):
         assert (await prices.usage("ollama:qwen3", COUNTED, "qwen3", "ollama", None)).usd is None
     assert prices.estimate("ollama:qwen3", 100) is None
-    assert [record.message for record in caplog.records if record.name == "streams.prices"] == [
+    assert [record.message for record in caplog.records if record.name == "segue.streams.calls.pricing"] == [
         "no price is known for ollama:qwen3: its tokens count, its cost does not (App(…, prices=…))"
     ]
 

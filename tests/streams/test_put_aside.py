@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from aiokafka.structs import TopicPartition
 
-from processors.app import App
-from streams.disk import StateFailed
-from streams.effects import Begun, EffectRunner, EffectStage
-from streams.metrics import Metrics
-from streams.outbox import Outbox
-from streams.pure import Partition, PureStage
-from streams.settings import Settings
+from segue.processors.app.app import App
+from segue.streams.engine.effect_runner import Begun, EffectRunner, EffectStage
+from segue.streams.engine.outbox import Outbox
+from segue.streams.engine.pure_runner import Partition, PureStage
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+from segue.streams.state.disk_space import StateFailed
+from segue.topics import codec
+from segue.topics.flow import Decision, Publish, Received, Stage, State
+from segue.topics.records import PutAside, StepFailed
 from tests.builders import call_tool
-from topics import codec
-from topics.flow import Decision, Publish, Received, Stage, State
-from topics.records import PutAside, StepFailed
 
 SETTINGS = Settings()
 RECORD = Received("tool-calls", 0, 7, b"t", codec.encode(call_tool(task="t")), (), 0)
@@ -53,7 +53,7 @@ class Lost(Knowing):
 
 
 def failed(message: str) -> Any:
-    from topics.records import Problem
+    from segue.topics.records import Problem
 
     return Problem(type="X", message=message)
 
@@ -112,7 +112,7 @@ class Calls:
         self.raised = raised
 
     def job(self, record: Received, owned: Any) -> Any:
-        from streams.calls import Job
+        from segue.streams.calls.calls import Job
 
         if isinstance(self.raised, LookupError):
             raise self.raised

@@ -1,6 +1,6 @@
 import logging
 
-from streams.quiet import Seldom
+from segue.streams.observability.log_throttle import Seldom
 
 
 def said(message: str, *arguments: object) -> logging.LogRecord:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from streams.redaction import keep_secret, redact
-from streams.settings import Settings
+from segue.streams.settings import Settings
+from segue.streams.text.redaction import keep_secret, redact
 
 # ---------------------------------------------------------------- secrets of the environment
 

@@ -5,13 +5,13 @@ import random
 import pytest
 from pydantic_core import to_json
 
-from processors.aside import put_aside
 from segue import App, Task, workflow
-from streams.letters import Newest, newest_of_each, was_told
-from streams.refeed import Copy, Once, again, back_to_its_topic, once_each
+from segue.processors.stages.put_aside import put_aside
+from segue.streams.client.dead_letters import Newest, newest_of_each, was_told
+from segue.streams.client.redrive import Copy, Once, again, back_to_its_topic, once_each
+from segue.topics.flow import Received, dead_letter
+from segue.topics.records import PutAside, StepFailed
 from tests.driver import Driver
-from topics.flow import Received, dead_letter
-from topics.records import PutAside, StepFailed
 
 
 @workflow

@@ -3,9 +3,9 @@
 import pytest
 
 from segue import App, Task, workflow
-from streams.replay import Replay
+from segue.streams.testing.replay import Replay
+from segue.topics.flow import Received
 from tests.driver import Driver
-from topics.flow import Received
 
 
 @workflow

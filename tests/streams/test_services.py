@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from processors.app import Service
-from streams.services import Services
-from topics.errors import Unavailable
+from segue.processors.app.app import Service
+from segue.streams.local.services import Services
+from segue.topics.errors import Unavailable
 
 SLEEP = ("python", "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)")
 
 DEVELOPER = """
 import asyncio, sys
 from pathlib import Path
-from processors.app import Service
-from streams.services import Services
+from segue.processors.app.app import Service
+from segue.streams.local.services import Services
 
 async def main():
     await Services([Service("sleeper", %r)], Path(sys.argv[1])).start()

@@ -11,8 +11,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from streams import serving
-from streams.serving import listen_at, serve
+from segue.streams.process import http_server as serving
+from segue.streams.process.http_server import listen_at, serve
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 CONNECTIONS_MAX = 3

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from processors.limits import LIMITS, Limits
-from streams.settings import Settings
-from topics.errors import BadInput
+from segue.processors.limits import LIMITS, Limits
+from segue.streams.settings import Settings
+from segue.topics.errors import BadInput
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from segue import App, BadInput
-from streams.dev import development
-from streams.settings import Settings
-from streams.slot import Slot
+from segue.streams.local.development import development
+from segue.streams.process.worker_lock import Slot
+from segue.streams.settings import Settings
 
 
 @pytest.fixture

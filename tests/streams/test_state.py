@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from streams.restore import opened
-from streams.state import CHECKPOINT_AGE_MS_MAX, Changelog, Mark, Store, fitting_store
-from topics.errors import Unavailable
-from topics.flow import Write
+from segue.streams.state.restore import opened
+from segue.streams.state.store import CHECKPOINT_AGE_MS_MAX, Changelog, Mark, Store, fitting_store
+from segue.topics.errors import Unavailable
+from segue.topics.flow import Write
 
 NOW_MS = 1_790_000_000_000
 CHANGELOG = Changelog(b"", start=0, end=7)

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 from aiokafka.structs import TopicPartition
 
-from processors.blob import whole
-from processors.conduct import Conduct
 from segue import App, Task, tool, workflow
-from streams import storing
-from streams.objects import Objects
-from streams.outbox import Outbox
-from streams.pure import Partition, PureStage
-from streams.settings import Settings
-from streams.state import Store
-from streams.storing import NotStored, Storing
+from segue.processors.payloads.blob import whole
+from segue.processors.stages.conduct import Conduct
+from segue.streams.engine.outbox import Outbox
+from segue.streams.engine.pure_runner import Partition, PureStage
+from segue.streams.object_store import storing
+from segue.streams.object_store.store import Objects
+from segue.streams.object_store.storing import NotStored, Storing
+from segue.streams.settings import Settings
+from segue.streams.state.store import Store
+from segue.topics.errors import Retryable
+from segue.topics.flow import Decision, Publish, State, StoredObject
+from segue.topics.records import CallTool, Status, Submitted
 from tests.builders import received
-from topics.errors import Retryable
-from topics.flow import Decision, Publish, State, StoredObject
-from topics.records import CallTool, Status, Submitted
 
 NOW_MS = 1_790_000_000_000
 

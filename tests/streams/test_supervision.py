@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from streams.supervision import SupervisedStage
-from topics.errors import Unavailable
+from segue.streams.engine.supervisor import SupervisedStage
+from segue.topics.errors import Unavailable
 
 
 @dataclass

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from processors.limits import Limits
 from segue import App, Task, Tool, tool, workflow
-from streams.encryption import Keys, enveloped
-from streams.tenants import Tenants
+from segue.processors.limits import Limits
+from segue.streams.engine.tenants import Tenants
+from segue.streams.security.encryption import Keys, enveloped
+from segue.topics import contracts
+from segue.topics.envelope import is_sealed
+from segue.topics.flow import TENANT, Headers, Plain, tenant_in
+from segue.topics.records import RecordsLost
+from segue.topics.tokens import Tokens
 from tests.corpus import CASES, Case
 from tests.driver import START_MS
 from tests.streams.keyfiles import key_file
 from tests.streams.sealed import Sealed, key_id
-from topics import contracts
-from topics.envelope import is_sealed
-from topics.flow import TENANT, Headers, Plain, tenant_in
-from topics.records import RecordsLost
-from topics.tokens import Tokens
 
 SECRET = b"xyzzy-the-secret"
 
@@ -191,7 +191,7 @@ def test_a_stage_that_fails_at_an_event_puts_it_aside_for_the_tenant(
         raise RuntimeError(SECRET.decode())
 
     with monkeypatch.context() as broken:
-        broken.setattr("processors.performance.Performance.apply", fail)
+        broken.setattr("segue.processors.workflow.execution.Performance.apply", fail)
         said(driver)
         driver.run()
     assert driver.logs["dead-letters"]

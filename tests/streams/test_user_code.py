@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 
 import pytest
 
-from streams.user_code import WorkerLoop
+from segue.streams.process.user_code import WorkerLoop
 
 
 def run(main: Awaitable[object]) -> object:
@@ -48,7 +48,7 @@ def test_a_command_that_exits_ends(kind: type[BaseException]) -> None:
 INTERRUPTED = """
 import asyncio
 import signal
-from streams.user_code import WorkerLoop
+from segue.streams.process.user_code import WorkerLoop
 
 async def main():
     print("ready", flush=True)

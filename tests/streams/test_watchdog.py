@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
-import streams.watchdog
-from streams.watchdog import Watchdog
+import segue.streams.observability.watchdog
+from segue.streams.observability.watchdog import Watchdog
 
 
 @pytest_asyncio.fixture
 async def watchdog(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Watchdog]:
-    monkeypatch.setattr(streams.watchdog, "BEAT_S", 0.05)
+    monkeypatch.setattr(segue.streams.observability.watchdog, "BEAT_S", 0.05)
     watchdog = Watchdog()
     await watchdog.start()
     yield watchdog

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-from processors.app import App, workflow
-from processors.routes import McpServer, ModelRoute, ToolRoute
-from processors.task import Task
-from streams.metrics import Metrics
-from topics.flow import Publish, Received, dead_letter
-from topics.parts import Choice, Spent, Usage
-from topics.records import (
+from segue.processors.app.app import App, workflow
+from segue.processors.routing.routes import McpServer, ModelRoute, ToolRoute
+from segue.processors.workflow.task import Task
+from segue.streams.observability.metrics import Metrics
+from segue.topics.flow import Publish, Received, dead_letter
+from segue.topics.parts import Choice, Spent, Usage
+from segue.topics.records import (
     Admitted,
     Answered,
     AttemptFailed,

@@ -13,8 +13,8 @@ from examples.support.shop_service import seeds
 from examples.support.tools import read_policy
 from examples.support.workflow import support
 from segue import App, tool
+from segue.topics.records import CallModel, Question
 from tests.driver import Driver
-from topics.records import CallModel, Question
 
 TODAY = date(2026, 9, 21)
 """The driver's day."""

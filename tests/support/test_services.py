@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 
 from examples.support import chat_service, shop_service, tools
 from examples.support.models import ChangeAddress, Refund
-from processors.attempt import CURRENT, Attempt
 from segue import Permanent
+from segue.processors.stages.attempt import CURRENT, Attempt
 
 LAMP: dict[str, Any] = {"order_id": "1042", "amount": 50.0, "reason": "damaged"}
 

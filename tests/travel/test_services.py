@@ -8,8 +8,8 @@ import pytest
 
 from examples.travel import tools
 from examples.travel.models import Booking, Offer
-from processors.attempt import CURRENT, Attempt
 from segue import Permanent
+from segue.processors.stages.attempt import CURRENT, Attempt
 
 HOTEL = "ericeira-das-figueiras"
 STAY: dict[str, str | int] = {"check_in": "2027-10-01", "check_out": "2027-10-04", "guests": 2}

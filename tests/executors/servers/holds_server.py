@@ -7,9 +7,9 @@ from pathlib import Path
 from fastmcp.client.transports import StdioTransport
 from pydantic_ai.mcp import MCPToolset
 
-from processors.routes import McpServer
-from streams.executors.mcp import Connection
-from streams.executors.mcp_of_agents import served
+from segue.processors.routing.routes import McpServer
+from segue.streams.executors.mcp.agents import served
+from segue.streams.executors.mcp.client import Connection
 
 SERVER = str(Path(__file__).with_name("faulty_server.py"))
 

@@ -1,0 +1,209 @@
+"""Pydantic AI agents inside of workflows: each model request and each tool call is a step of the task.
+
+An agent runs in the workflow's own loop, as any code there: what it decides is replayed. What it asks of the
+world (a request to its model, a call of a function tool or an MCP tool, the listing of a server's tools) is
+asked for by a command like any other call, and performed by the same agent in the model's or tool's stage:
+
+    agent.run(…) in conduct ─┬▶ model-calls ─▶ model   route `NAME`: its model, then the spares
+                             └▶ tool-calls  ─▶ tool    routes `NAME.TOOL`, and `NAME.TOOLSET` for MCP servers
+
+Outside of a workflow the agent is what it was. Imported only where there is an agent: Pydantic AI is large.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic_ai._utils import disable_threads
+from pydantic_ai.agent import AbstractAgent, Agent, EventStreamHandler
+from pydantic_ai.capabilities.abstract import WrapRunHandler
+from pydantic_ai.durable_exec import BaseDurabilityCapability, conversation_id_from_run_id
+from pydantic_ai.messages import ToolCallPart
+from pydantic_ai.models import Model, ModelResolutionContext
+from pydantic_ai.models.instrumented import InstrumentedModel
+from pydantic_ai.run import AgentRunResult
+from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
+
+from segue.processors.agents import clock as agent_clock
+from segue.processors.agents.model_requests import HEARER, as_asked
+from segue.processors.agents.operations import Operations
+from segue.processors.agents.serialization import SPEC
+from segue.processors.formatting import preview
+from segue.processors.routing.routes import AgentTool, AnyRoute, ModelCandidate, ModelRoute, Policy, ToolRoute
+from segue.processors.routing.selection import Chooser
+from segue.processors.workflow.execution import PLAYING
+from segue.topics.errors import BadInput
+
+if TYPE_CHECKING:
+    from segue.processors.app.app import App
+
+agent_clock.install()
+
+
+class Durable(BaseDurabilityCapability[AgentDepsT]):
+    """Makes an agent durable: `Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()])`.
+
+    `spares` are the models that are asked, in order, when the agent's own gives up by `policy`; `models`
+    are objects that a run may be given in place of the agent's own, `agent.run(…, model="NAME")`.
+    `tool_policy` holds for its tools, and `policies` for some by their name, or by their toolset's id.
+    `inline` names tools that run within the workflow, for all that they await is durable itself: a
+    sub-agent, say. `approver` is who is asked, by a question of the task, whether a tool that needs
+    approval may be called. `choose` puts its models into another order for each request: see
+    `segue.processors.routing.selection`. With `stream` what its models write can be watched meanwhile, in each of its runs;
+    in those that stream by themselves (`run_stream` and the like) it always can.
+    """
+
+    engine_spec = SPEC
+
+    def __init__(
+        self,
+        *,
+        spares: Sequence[ModelCandidate] = (),
+        models: Mapping[str, Model] | None = None,
+        policy: Policy = Policy(),
+        tool_policy: Policy = Policy(),
+        policies: Mapping[str, Policy] | None = None,
+        inline: Collection[str] = (),
+        approver: str | None = None,
+        choose: Chooser | None = None,
+        stream: bool = False,
+        name: str | None = None,
+    ) -> None:
+        instances = {s.model_name: cast("Model", s) for s in spares if not isinstance(s, str)}
+        super().__init__(models={**instances, **(models or {})}, name=name)
+        self.spares = [s if isinstance(s, str) else s.model_name for s in spares]
+        self.policy = policy
+        self.tool_policy = tool_policy
+        self.policies = dict(policies or {})
+        self.inline = frozenset(inline)
+        self.approver = approver
+        self.choose = choose
+        self.stream = stream
+        self.stand_in: Model | None = None
+        """In a rehearsal: asked in place of all its models, of which none is made then."""
+        self._operations: Operations | None = None
+
+    def _bind_to_agent(self, agent: AbstractAgent[AgentDepsT, Any]) -> None:
+        self._operations = Operations(self.name, self.inline, lambda: self.agent)
+        self._models_by_id = {name: _asked(model) for name, model in self._models_by_id.items()}
+        super()._bind_to_agent(agent)
+
+    def get_durable_operation_backend(self) -> "Operations":
+        assert self._operations is not None
+        return self._operations
+
+    # ------------------------------------------------------------ what the app declares for it
+
+    def routes(self) -> list[AnyRoute]:
+        """Its model, each of its function tools, each of its other toolsets."""
+        asked = cast("list[ModelCandidate]", [self.own_model, *self.spares])
+        routes: list[AnyRoute] = [
+            ModelRoute(self.name, asked, policy=self.policy, choose=self.choose, stream=self.stream)
+        ]
+        for name in sorted(self.get_durable_operation_backend().tools()):
+            policy = self.policies.get(name, self.tool_policy)
+            routes.append(ToolRoute(f"{self.name}.{name}", [AgentTool(f"{self.name}.{name}")], policy=policy))
+        return routes
+
+    @property
+    def own_model(self) -> str:
+        own = self._models_by_id.get("default")
+        return self.default_model_id or (own.model_id if own is not None else "default")
+
+    # ------------------------------------------------------------ a request, in the model's stage
+
+    async def resolve_model_id(
+        self, ctx: ModelResolutionContext[AgentDepsT], *, model_id: str
+    ) -> Model | None:
+        return self.stand_in or await super().resolve_model_id(ctx, model_id=model_id)
+
+    def get_wrapper_model(self, model: Model) -> Model | None:
+        return as_asked(self.stand_in or model)
+
+    def _model_stream_event_handler(self) -> EventStreamHandler[AgentDepsT] | None:
+        return HEARER.get()
+
+    # ------------------------------------------------------------ the run, within a workflow
+
+    @property
+    def in_durable_context(self) -> bool:
+        return PLAYING.get(None) is not None
+
+    def get_default_run_id(self) -> str | None:
+        return PLAYING.get().task.uuid() if self.in_durable_context else None
+
+    def get_default_conversation_id(self, run_id: str) -> str | None:
+        return conversation_id_from_run_id(run_id) if self.in_durable_context else None
+
+    def get_run_clock(self) -> Callable[[], datetime] | None:
+        return PLAYING.get().task.now if self.in_durable_context else None
+
+    async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: WrapRunHandler) -> AgentRunResult[Any]:
+        """Within a workflow there are no threads, and sleeping is the task's."""
+        if not self.in_durable_context:
+            return await handler()
+        if ctx.usage_limits is not None and ctx.usage_limits.count_tokens_before_request:
+            raise BadInput(
+                f"agent {self.name!r}: count_tokens_before_request would ask the provider from within the "
+                "workflow, outside of a step: leave it out, and limits count what responses report; "
+                "a budget of the task is checked before each request"
+            )
+        with disable_threads(), Agent.using_sleep(asyncio.sleep):
+            return await super().wrap_run(ctx, handler=handler)
+
+    async def handle_deferred_tool_calls(
+        self, ctx: RunContext[AgentDepsT], *, requests: DeferredToolRequests
+    ) -> DeferredToolResults | None:
+        """Ask the approver, for each call at once, and wait for as long as it takes."""
+        if self.approver is None or not self.in_durable_context or not requests.approvals:
+            return None
+        answers = await asyncio.gather(*map(self._approved, requests.approvals))
+        decided = zip(requests.approvals, answers, strict=True)
+        return DeferredToolResults(
+            approvals={
+                call.tool_call_id: True if yes else ToolDenied("The person who was asked refused the call.")
+                for call, yes in decided
+            }
+        )
+
+    async def _approved(self, call: ToolCallPart) -> bool:
+        assert self.approver is not None
+        text = f"May {self.name} call {call.tool_name} with {preview(call.args_as_dict())}?"
+        return await PLAYING.get().task.ask(self.approver, text, options={"approve": True, "refuse": False})
+
+
+def _asked(model: Model) -> Model:
+    """The model as a run asks it: a run takes off the instrumentation, and puts on its own."""
+    while isinstance(model, InstrumentedModel):
+        model = model.wrapped
+    return model
+
+
+def durable_of(agent: Any) -> Durable[Any]:
+    """The capability that is bound to the agent."""
+    durable = Durable[Any].from_agent(agent)
+    if durable is None:
+        raise BadInput(f"agent {agent.name!r} is not durable: build it with capabilities=[Durable()]")
+    if getattr(agent, "_concurrency_limiter", None) is not None:
+        raise BadInput(
+            f"agent {agent.name!r} has max_concurrency: its runs would wait for each other in a worker's "
+            "memory, where no replay finds the same; leave it out, and limit its model over all workers: "
+            f"App(…, limits={{{durable.own_model!r}: Limit(concurrent=2)}})"
+        )
+    return durable
+
+
+def ensure_not_overridden(app: "App") -> None:
+    """Raises `BadInput` where `Agent.override` is in force: workflows run in contexts of their own.
+
+    Nobody could see it there, for what a context variable holds is not in the task's log.
+    """
+    for name, durable in app.agents.items():
+        held = {key: value for key, value in vars(durable.agent).items() if key.startswith("_override_")}
+        changed = sorted(key.removeprefix("_override_") for key, value in held.items() if value.get(None))
+        if changed:
+            raise BadInput(
+                f"agent {name!r} is overridden here ({', '.join(changed)}), which no workflow sees: leave "
+                f"out Agent.override, and say what its model answers: Rehearsal(app, models={{{name!r}: …}})"
+            )

@@ -1,0 +1,183 @@
+"""Checks what an app declares when it is made: what would fail at each task is refused with its place.
+
+A worker that starts with a workflow whose input has no JSON turns each of its tasks into a failure, long
+after the one who wrote it has looked away.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from segue.processors.payloads.type_adapters import complete, place_of, why_unusable
+from segue.processors.routing.routes import AnyRoute, ModelRoute, Tool, ToolRoute
+from segue.processors.routing.selection import name_of
+from segue.topics.codec import describe, explain, json_of
+from segue.topics.descriptions import text_of
+from segue.topics.errors import BadInput, UnknownName
+from segue.topics.parts import ABSENT, Budget
+
+if TYPE_CHECKING:
+    from segue.processors.app.app import App, Check, Workflow
+    from segue.processors.app.schedules import Schedule
+
+UNNAMED = {
+    inspect.Parameter.POSITIONAL_ONLY: "is for a place alone",
+    inspect.Parameter.VAR_POSITIONAL: "takes any number of values",
+    inspect.Parameter.VAR_KEYWORD: "takes any number of values",
+}
+"""Kinds of parameters that no argument by name reaches."""
+
+
+def check_app(app: "App") -> None:
+    """Raises `BadInput` for the first declaration that can't be used."""
+    for workflow in app.workflows.values():
+        check_workflow(workflow)
+    for route in app.routes.values():
+        check_route(route)
+    for check in app.checks.values():
+        check_check(check)
+    for name, agent in app.agents.items():
+        _check_type(f"agent {name!r}: deps_type", getattr(agent.agent, "deps_type", None))
+    for schedule in app.schedules.values():
+        check_schedule(app, schedule)
+
+
+def check_name(kind: str, name: object) -> None:
+    if not isinstance(name, str) or not name.isprintable() or not name:
+        raise BadInput(f"a {kind} is named {name!r}: a name is text that can be printed")
+
+
+def check_workflow(workflow: "Workflow[Any, Any]") -> None:
+    if type(workflow.version) is not int or workflow.version < 1:
+        raise BadInput(
+            f"workflow {workflow.name!r}: version={workflow.version!r} is no whole number from 1 on"
+        )
+    if not isinstance(cast("object", workflow.budget), Budget | None):
+        raise BadInput(
+            f"workflow {workflow.name!r}: budget={workflow.budget!r} is no Budget(usd=…, tokens=…)"
+        )
+    first, *others = inspect.signature(workflow.function).parameters.values()
+    refused = (first.VAR_KEYWORD, first.VAR_POSITIONAL)
+    for parameter in (first, *others):
+        if parameter.kind in (refused if parameter is not first else (*refused, first.KEYWORD_ONLY)):
+            raise BadInput(
+                f"{place_of(workflow.function)}: parameter {_spelled(parameter)!r} of workflow "
+                f"{workflow.name!r} can't be passed: it gets its task by place, and at most one input"
+            )
+    _ = workflow.input, workflow.output
+    _check_default(workflow)
+
+
+def _check_default(workflow: "Workflow[Any, Any]") -> None:
+    """A default is the input of a task that is started without one."""
+    if not workflow.has_default:
+        return
+    try:
+        workflow.arguments(workflow.recorded(ABSENT))
+    except (ValidationError, BadInput) as error:
+        raise BadInput(
+            f"{place_of(workflow.function)}: the default {workflow.default!r:.200} of workflow "
+            f"{workflow.name!r} does not fit its annotation: {explain(error)}: give another default, "
+            "or an annotation that allows it, as int | None does for None"
+        ) from None
+
+
+def _spelled(parameter: inspect.Parameter) -> str:
+    return str(parameter.replace(annotation=parameter.empty, default=parameter.empty))
+
+
+def check_route(route: AnyRoute) -> None:
+    if route.choose is not None:
+        check_chooser(route)
+    if isinstance(route, ModelRoute):
+        return
+    if route.output is not object:
+        _check_type(f"route {route.name!r}: output", route.output)
+    for tool in _tools(route):
+        _ = tool.parameters, tool.output
+
+
+def check_chooser(route: AnyRoute) -> None:
+    choose: Any = route.choose
+    where = f"route {route.name!r}: choose={name_of(choose)}"
+    if not callable(choose) or inspect.iscoroutinefunction(choose):
+        raise BadInput(f"{where} is no plain function of the call and the candidates, as cheapest() is")
+    try:
+        inspect.signature(choose).bind(None, None)
+    except TypeError as error:
+        raise BadInput(
+            f"{where} takes the call and the candidates, def choose(asked, known): {error}"
+        ) from None
+    except ValueError:
+        return  # built in, without a signature
+
+
+def _tools(route: ToolRoute[Any]) -> list[Tool[..., Any]]:
+    """Its candidates and its undo, as far as they are functions."""
+    declared: list[Any] = [*route.candidates, route.undo]
+    return [each for each in declared if isinstance(each, Tool)]
+
+
+def check_clashes(routes: Iterable[AnyRoute]) -> None:
+    """A route that has the name of another tool's undo would be called in its place."""
+    declared = list(routes)
+    functions = {route.name: _function(route) for route in declared}
+    for route in declared:
+        undo: Any = getattr(route, "undo", None)
+        if isinstance(undo, Tool) and functions.get(undo.name) not in (None, undo.function):
+            raise BadInput(
+                f"{undo.name!r} is the undo of {route.name!r}, and the name of another tool or route: "
+                f"rename one, @tool(name=…) at {place_of(undo.function)}"
+            )
+
+
+def _function(route: AnyRoute) -> Callable[..., Any] | None:
+    """Of a route that is one tool. One that is more may have the undo among its candidates."""
+    match route.candidates:
+        case [Tool(function=function)]:
+            return function
+        case _:
+            return None
+
+
+def check_check(check: "Check[Any, ...]") -> None:
+    parameters = list(check.signature.parameters.values())
+    place = place_of(check.function)
+    if not parameters or parameters[0].kind in (
+        inspect.Parameter.KEYWORD_ONLY,
+        inspect.Parameter.VAR_KEYWORD,
+    ):
+        raise BadInput(f"{place}: check {check.name!r} takes no output: def {check.name}(output: …) -> None")
+    for parameter in parameters[1:]:
+        if parameter.kind in UNNAMED:
+            raise BadInput(
+                f"{place}: parameter {_spelled(parameter)!r} of check {check.name!r} "
+                f"{UNNAMED[parameter.kind]}: what a check takes beside the output travels by name"
+            )
+    _ = check.parameters
+
+
+def check_schedule(app: "App", schedule: "Schedule") -> None:
+    """Its input is what each of its tasks would begin with."""
+    where = f"schedule {schedule.name!r}"
+    try:
+        workflow = app.workflow(schedule.workflow.name, schedule.workflow.version)
+        given = schedule.input
+        json_of(workflow.validate(given if given is ABSENT else workflow.given(given)))
+    except UnknownName as error:
+        raise BadInput(f"{where}: {error}: add it to the app's workflows") from None
+    except ValidationError as error:
+        raise BadInput(
+            f"{where}: its input does not fit workflow {schedule.workflow.name!r}: {describe(error)}"
+        ) from None
+    except (BadInput, ValueError) as error:
+        raise BadInput(f"{where}: its input can't be taken: {text_of(error)}") from None
+
+
+def _check_type(where: str, kind: Any) -> None:
+    try:
+        complete(TypeAdapter(kind))
+    except BaseException as error:
+        raise BadInput(f"{where} is {kind!r}: {why_unusable(error)}") from error

@@ -1,0 +1,215 @@
+"""What a task may use, what it has used, and what happens when that is all.
+
+A task's `Purse` is a fold of its journal, as everything about it: each outcome of a step adds what the step
+consumed, all its attempts and judges included; a child's outcome adds what the child and its own children
+did. So playing the task again finds it as full as it was, and the workflow is stopped at the same await.
+
+A model is called while there is something left, and not once there is nothing. What is asked for at once is
+all asked for: calls in flight, and children that have begun, may use more than is left, each of them as
+much.
+
+Raising a budget is a signal of the name `segue.budget`, which Segue itself listens to.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from segue.processors.formatting import usd
+from segue.processors.workflow.questions import close_question, open_question, settle_question
+from segue.processors.workflow.state.step import Accept
+from segue.topics.codec import describe
+from segue.topics.errors import BadInput, BudgetExceeded, StepError
+from segue.topics.parts import USD_MAX, Budget, Refusal, Spent, Usage
+from segue.topics.records import Problem, StepFailed, StepSucceeded
+
+if TYPE_CHECKING:
+    from segue.processors.workflow.execution import Performance
+    from segue.processors.workflow.state.step import Accept, Step
+
+BUDGET_SIGNAL = "segue.budget"
+EXCEEDED = "BudgetExceeded"
+"""The type of the problem, by which the error is known again."""
+
+NUMBER = {"type": "number", "minimum": 0}
+"""JSON schema of the answer to the question for more."""
+
+
+class Purse:
+    """A task's budget, and what it has spent. Without a budget it only counts."""
+
+    def __init__(self, budget: Budget | None) -> None:
+        self.budget = budget
+        self.spent = Spent()
+        self.asking: Asking | None = None
+
+    def add(self, event: StepSucceeded | StepFailed) -> None:
+        if (more := consumed(event)) is not None:
+            self.spent += more
+
+    @property
+    def is_empty(self) -> bool:
+        return self.budget is not None and used_up(self.spent, self.budget) is not None
+
+    @property
+    def lacks_usd(self) -> bool:
+        return self.budget is not None and self.budget.usd is not None and self.spent.usd >= self.budget.usd
+
+    @property
+    def left(self) -> Budget | None:
+        """What a call or a child may still use."""
+        if self.budget is None:
+            return None
+        dollars, tokens = self.budget.usd, self.budget.tokens
+        return self.budget.model_copy(
+            update={
+                "usd": None if dollars is None else max(dollars - self.spent.usd, 0.0),
+                "tokens": None if tokens is None else max(tokens - self.spent.tokens, 0),
+            }
+        )
+
+    def set(self, given: Budget) -> None:
+        """What is given holds from now on; what is not stays."""
+        self.budget = (self.budget or Budget()).model_copy(update=given.model_dump(exclude_none=True))
+
+
+def consumed(event: StepSucceeded | StepFailed) -> Spent | None:
+    """By a whole step, as its outcome says."""
+    if event.spent is None and isinstance(event, StepSucceeded) and event.usage is not None:
+        return Spent.of(event.usage)
+    return event.spent
+
+
+def together(*parts: Spent | Usage | None) -> Spent | None:
+    known = [Spent.of(part) if isinstance(part, Usage) else part for part in parts if part is not None]
+    return sum(known[1:], known[0]) if known else None
+
+
+def used_up(spent: Spent | None, budget: Budget | None) -> str | None:
+    """Which part of the budget is, in words; None while there is something left of each."""
+    if budget is None:
+        return None
+    spent = spent or Spent()
+    if budget.usd is not None and spent.usd >= budget.usd:
+        return f"{usd(spent.usd)} of {usd(budget.usd)} are spent"
+    if budget.tokens is not None and spent.tokens >= budget.tokens:
+        return f"{spent.tokens:,} of {budget.tokens:,} tokens are used"
+    return None
+
+
+def exceeded(what: str) -> Problem:
+    message = f"the budget is used up: {what}. Give it more (segue budget TASK --usd …), or do without"
+    return Problem(type=EXCEEDED, message=message, retryable=False)
+
+
+def strictest(*budgets: Budget | None) -> Budget | None:
+    """The least of each; of those who might be asked the first."""
+    given = [budget for budget in budgets if budget is not None]
+    if not given:
+        return None
+    return Budget(
+        usd=min((b.usd for b in given if b.usd is not None), default=None),
+        tokens=min((b.tokens for b in given if b.tokens is not None), default=None),
+        ask=next((b.ask for b in given if b.ask is not None), None),
+    )
+
+
+def budget_in(value: Any) -> Budget:
+    """What a signal that sets a budget says. Raises `BadInput`."""
+    try:
+        budget = Budget.model_validate(value)
+    except ValidationError as error:
+        raise BadInput(f'no budget, which is {{"usd": 2.0, "tokens": 100000}}: {describe(error)}') from None
+    if budget.usd is None and budget.tokens is None:
+        raise BadInput('a budget that says nothing: give "usd", "tokens" or both')
+    return budget
+
+
+def step_error(name: str, step: int, problem: Problem, refusals: tuple[Refusal, ...] = ()) -> StepError:
+    kind = BudgetExceeded if problem.type == EXCEEDED else StepError
+    return kind(name, step, problem, refusals)
+
+
+# ---------------------------------------------------------------- in the workflow
+
+
+@dataclass(slots=True)
+class Asking:
+    """A question for more that is open. Whoever needs more meanwhile waits for its answer too."""
+
+    step: "Step"
+    in_usd: bool
+    waiting: int = 0
+
+
+async def room(performance: "Performance", name: str) -> None:
+    """Returns when there is something left, for which it may ask somebody. Raises `BudgetExceeded`."""
+    purse = performance.purse
+    while purse.budget is not None and (what := used_up(purse.spent, purse.budget)) is not None:
+        if purse.budget.ask is None or not await _more(performance, purse.budget.ask, what):
+            raise BudgetExceeded(name, len(performance.steps), exceeded(what))
+
+
+async def within_budget(performance: "Performance", name: str, ask: Callable[[], "Step"]) -> Any:
+    """The answer of the step that `ask` asks for; asked for again when somebody has raised the budget."""
+    purse = performance.purse
+    while True:
+        if purse.is_empty:
+            await room(performance, name)
+        try:
+            return await ask().future
+        except BudgetExceeded:  # within the step: what it has done so far was not enough
+            if purse.budget is None or purse.budget.ask is None:
+                raise
+
+
+async def _more(performance: "Performance", who: str, what: str) -> bool:
+    """Whether there is more now: what is answered is the new budget, and no more than before is a no."""
+    purse = performance.purse
+    asking = purse.asking = purse.asking or _ask(performance, who, what)
+    asking.waiting += 1
+    try:
+        answer: float | None = await asyncio.shield(asking.step.future)
+    finally:
+        asking.waiting -= 1
+        if asking.waiting == 0 and not asking.step.future.done():  # nobody needs it any more
+            purse.asking = None
+            close_question(performance, asking.step, "ended")
+    if purse.asking is asking:
+        purse.asking = None
+    if answer is None:
+        return True
+    more = answer > (purse.spent.usd if asking.in_usd else purse.spent.tokens)
+    if more:
+        purse.set(Budget(usd=answer) if asking.in_usd else Budget(tokens=int(answer)))
+    return more
+
+
+def _ask(performance: "Performance", who: str, what: str) -> Asking:
+    in_usd = performance.purse.lacks_usd
+    unit = "US dollars" if in_usd else "tokens"
+    text = f"The task has used up its budget: {what}. How many {unit} may it use in all? (0: no more)"
+    step = performance.step("ask", who, [text])
+    step.accept = Accept(_number)
+    open_question(performance, step, who, text, answer=NUMBER)
+    return Asking(step, in_usd)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= USD_MAX:
+        raise BadInput(f"{value!r} is no amount: answer with a number, 0 for no more")
+    return float(value)
+
+
+def set_by_signal(performance: "Performance", value: Any) -> None:
+    """A person has set the budget: whoever waits for more goes on, if there is more."""
+    try:
+        performance.purse.set(budget_in(value))
+    except BadInput:
+        return  # intake lets none of these in
+    asking = performance.purse.asking
+    if asking is not None and not performance.purse.is_empty:
+        settle_question(performance, asking.step, None)

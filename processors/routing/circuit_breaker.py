@@ -1,0 +1,202 @@
+"""Circuits: a candidate that fails is left alone for a while, on every worker, and then tried again.
+
+    attempts ─▶ Tally (each worker, each second) ─▶ Window ─▶ judged ─▶ Health ─▶ every worker
+
+                 enough attempts within the window, and too many of them failed
+        closed ────────────────────────────────────────────────────────────────▶ open
+           ▲                                                                     │ ▲
+           │ `probes` of them succeeded                               `open_s` later │
+           └──────────────────────────────── half open ◀─────────────────────────┘ │
+                                                └──────── a probe failed ──────────┘
+
+The transitions are `judged`; the sums that it goes by are a `Window`, a value of fixed size. Both follow from
+tallies and their times alone, so that whoever holds them may count a tally twice, or lose one, and goes on.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
+
+from segue.processors.durations import rounded_up_ms
+from segue.topics.errors import BadInput
+from segue.topics.health import STEPS_PER_DOUBLING, Health, State, Tally
+
+PANES = 6
+"""Of a window: it moves on by a sixth of its length at a time."""
+
+GOOD_S = 30.0
+"""A circuit that calls are asked for is published about every second. One that has not been for so long,
+beyond `open_s`, is no longer believed: who publishes it is down, and work goes on without circuits."""
+
+TOLD_S_MIN = 1.0
+"""Figures that change are published no more often."""
+
+
+@dataclass(frozen=True)
+class Circuits:
+    """When the candidates of an app are left alone: `App("travel", …, circuits=Circuits())`.
+
+    A circuit opens when at least `attempts_min` attempts within `window_s`, over all workers, have ended, and
+    the share `failures` of them failed in a way that may pass: a time-out, 503, 429, no connection. After
+    `open_s` it is tried by one call of each worker at a time, and closes when `probes` of them succeeded.
+    """
+
+    window_s: float = 30.0
+    failures: float = 0.5
+    attempts_min: int = 10
+    open_s: float = 15.0
+    probes: int = 3
+
+    def __post_init__(self) -> None:
+        if self.window_s <= 0 or self.open_s <= 0:
+            raise BadInput(f"window_s and open_s are seconds, and positive: {self}")
+        if not 0 < self.failures <= 1:
+            raise BadInput(f"failures is a share of the attempts, above 0 and at most 1: {self}")
+        if self.attempts_min < 1 or self.probes < 1:
+            raise BadInput(f"attempts_min and probes count from 1: {self}")
+
+    @property
+    def pane_ms(self) -> int:
+        return max(1, round(self.window_s * 1000 / PANES))
+
+
+class Pane(NamedTuple):
+    """A part of the window, and what was counted in it."""
+
+    begins_ms: int
+    attempts: int
+    failures: int
+    latencies: dict[int, int]
+
+
+Window = tuple[Pane, ...]
+"""The panes that something was counted in, the oldest first: at most `PANES`."""
+
+WINDOW: TypeAdapter[Window] = TypeAdapter(Window)
+
+
+def counted(window: Window, tally: Tally, at_ms: int, policy: Circuits) -> Window:
+    """The window with the tally in it, and without what is too old."""
+    begins_ms = at_ms // policy.pane_ms * policy.pane_ms
+    oldest_ms = begins_ms - (PANES - 1) * policy.pane_ms
+    panes = {pane.begins_ms: pane for pane in window if pane.begins_ms >= oldest_ms}
+    panes[begins_ms] = _with(tally, panes.get(begins_ms, Pane(begins_ms, 0, 0, {})))
+    return tuple(panes[begins] for begins in sorted(panes))[-PANES:]
+
+
+def _with(tally: Tally, pane: Pane) -> Pane:
+    return Pane(
+        pane.begins_ms,
+        pane.attempts + tally.attempts,
+        pane.failures + tally.failures,
+        dict(Counter(pane.latencies) + Counter(tally.latencies)),
+    )
+
+
+def judged(before: Health | None, window: Window, tally: Tally, at_ms: int, policy: Circuits) -> Health:
+    """How the candidate is doing after the tally, which is in the window, and what becomes of its circuit."""
+    attempts = sum(pane.attempts for pane in window)
+    failures = sum(pane.failures for pane in window)
+    latencies = sum((Counter(pane.latencies) for pane in window), Counter[int]())
+    state, since_ms, until_ms, probes = _circuit(before, window, tally, at_ms, policy)
+    return Health(
+        candidate=tally.candidate,
+        state=state,
+        since_ms=since_ms,
+        until_ms=until_ms,
+        window_s=policy.window_s,
+        attempts=attempts,
+        failures=failures,
+        probes=probes,
+        latency_p50_ms=quantile(latencies, 0.5),
+        latency_p95_ms=quantile(latencies, 0.95),
+        at_ms=at_ms,
+        good_until_ms=at_ms + rounded_up_ms(policy.open_s + GOOD_S),
+    )
+
+
+Circuit = tuple[State, int, int | None, int]
+"""State, since when, until when, and how many probes have succeeded."""
+
+
+def _circuit(before: Health | None, window: Window, tally: Tally, at_ms: int, policy: Circuits) -> Circuit:
+    """All transitions."""
+    opened: Circuit = ("open", at_ms, at_ms + rounded_up_ms(policy.open_s), 0)
+    match before:
+        case Health(state="open", until_ms=int(until_ms)) if at_ms < until_ms:
+            return "open", before.since_ms, until_ms, 0
+        case Health(state="open"):
+            return "half_open", at_ms, None, 0
+        case Health(state="half_open"):
+            probes = before.probes + tally.probes - tally.probes_failed
+            if tally.probes_failed:
+                return opened
+            if probes >= policy.probes:
+                return "closed", at_ms, None, 0
+            return "half_open", before.since_ms, None, probes
+        case _:
+            since_ms = before.since_ms if before else at_ms
+            return opened if _fails(window, since_ms, policy) else ("closed", since_ms, None, 0)
+
+
+def _fails(window: Window, since_ms: int, policy: Circuits) -> bool:
+    """Of a circuit that has closed again only what came later counts."""
+    panes = [pane for pane in window if pane.begins_ms + policy.pane_ms > since_ms]
+    attempts = sum(pane.attempts for pane in panes)
+    return (
+        attempts >= policy.attempts_min and sum(pane.failures for pane in panes) >= policy.failures * attempts
+    )
+
+
+def is_news(before: Health | None, now: Health) -> bool:
+    """Whether it is worth a record: another state, or figures and a `good_until_ms` that grow old."""
+    if before is None or (now.state, now.since_ms, now.probes) != (
+        before.state,
+        before.since_ms,
+        before.probes,
+    ):
+        return True
+    return now.at_ms - before.at_ms >= TOLD_S_MIN * 1000
+
+
+# ---------------------------------------------------------------- latencies
+
+
+def latency_key(took_ms: float) -> int:
+    """Under which an attempt is counted: the durations of one key are within 19 % of each other."""
+    steps = 0
+    while 2 ** (steps / STEPS_PER_DOUBLING) < took_ms:
+        steps += 1
+    return steps
+
+
+def quantile(latencies: Mapping[int, int], share: float) -> float | None:
+    """The duration in ms that `share` of the attempts do not exceed, to the width of a key."""
+    left = share * sum(latencies.values())
+    for key, count in sorted(latencies.items()):
+        left -= count
+        if left <= 0:
+            return round(2 ** (key / STEPS_PER_DOUBLING), 1)
+    return None
+
+
+# ---------------------------------------------------------------- for those who call
+
+
+def believed(health: Health | None, now_ms: int) -> State:
+    """The circuit that calls go by: closed where nothing is known of late."""
+    return "closed" if health is None or now_ms > health.good_until_ms else health.state
+
+
+def refusal(health: Health) -> str:
+    """Why nobody calls a candidate whose circuit is open."""
+    return (
+        f"not called: its circuit is open, for {health.failures} of {health.attempts} attempts "
+        f"within {health.window_s:g} s failed"
+    )
+
+
+BEING_TRIED = "not called: its circuit is half open, and another call tries it"

@@ -1,0 +1,23 @@
+"""What models cost where a team says it itself: its own models, its discounts, a local one for nothing."""
+
+from dataclasses import dataclass
+
+from segue.topics.errors import BadInput
+from segue.topics.parts import Usage
+
+MTOK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars for a million tokens: `App(…, prices={"ollama:qwen3": Price(input=0, output=0)})`."""
+
+    input: float
+    output: float
+
+    def __post_init__(self) -> None:
+        if self.input < 0 or self.output < 0:
+            raise BadInput(f"a price is 0 or more: {self}")
+
+    def of(self, usage: Usage) -> float:
+        return (self.input * usage.input_tokens + self.output * usage.output_tokens) / MTOK

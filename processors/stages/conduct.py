@@ -1,0 +1,415 @@
+"""Stage `conduct`: the heart. Keeps every task's journal and its coroutine, and lets each event happen.
+
+    events ─▶ conduct ─┬▶ model-calls, tool-calls   what the workflow asked for
+                       ├▶ questions, delays
+                       ├▶ failures                  a model's output that is not of the type asked for
+                       ├▶ events                    children that begin, parents that may go on
+                       ├▶ results, status           how the task ended, where it stands
+                       └▶ dead-letters              steps that failed for good, answers that came too late
+
+The state of a partition, by the first byte of its keys:
+
+    J task \\0 seq     the journal, insert-only: see `journal`
+    P task            parked tasks: the number of the event at which they are, and a digest of the problem
+    E week task       tasks that are no more: see `marks`
+    L topic           records that were lost: see `losses`
+    B O T V W         who is busy, and who waits for its turn: see `admission`
+
+A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
+many, rebuilt by playing the journal when an event comes. A redelivered event is known and changes nothing.
+
+A task that must wait for its turn has a journal and no coroutine. What comes for it meanwhile is journaled;
+its turn is an event too, `Admitted`, so that it begins at the same time whenever it is played.
+"""
+
+from collections.abc import Container
+from contextlib import suppress
+from functools import partial
+
+from segue.processors.app.app import App
+from segue.processors.limits import LIMITS, Limits
+from segue.processors.payloads.large import References
+from segue.processors.stages.put_aside import put_aside
+from segue.processors.tasks.admission import Admission
+from segue.processors.tasks.journal import journal_key, verdicts_at
+from segue.processors.tasks.losses import Losses
+from segue.processors.tasks.status import queued, rejection, result_of, stands_at, status_of, taken, told
+from segue.processors.tasks.task_cache import (
+    QUEUED,
+    Live,
+    LiveTasks,
+    parked_key,
+    parked_since,
+    unplayed_status,
+)
+from segue.processors.tasks.tenants import on_behalf_of_its_tenant
+from segue.processors.tasks.tombstones import CHILD, ENDED, REJECTED, Marks, mark
+from segue.processors.workflow.continue_as_new import abandoned, heard_as, last_heard, next_run
+from segue.processors.workflow.execution import UNKNOWN, Entropy, Performance
+from segue.processors.workflow.outcomes import letters_of
+from segue.processors.workflow.parking import by_refusal
+from segue.processors.workflow.state.signals import once_more
+from segue.processors.workflow.state.verdicts import Known
+from segue.topics import codec
+from segue.topics.errors import BadRecord
+from segue.topics.flow import Decision, Publish, Received, Stage, State, Write, dead_letter, of_tenant
+from segue.topics.records import (
+    Admitted,
+    Answered,
+    CancelRequested,
+    Delay,
+    Event,
+    Problem,
+    PutAside,
+    RecordsLost,
+    Rejected,
+    Result,
+    SignalReceived,
+    Status,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+    TimerFired,
+)
+
+TaskEvent = (
+    Admitted
+    | StepSucceeded
+    | StepFailed
+    | TimerFired
+    | Answered
+    | SignalReceived
+    | CancelRequested
+    | PutAside
+)
+"""The events of a task that was submitted."""
+
+FROM_OUTSIDE = ("answered", "signal_received")
+"""Kinds of events that may be refused. Told by name, at half the cost of asking for the class."""
+
+
+class Conduct(Stage):
+    """The tasks of one partition. One that is `silent` decides what another decides, and reports nothing.
+
+    If it is given who `waited` for their turn, these tasks wait, and no others (see `rebuilding`).
+    """
+
+    def __init__(
+        self,
+        app: App,
+        state: State,
+        entropy: Entropy,
+        limits: Limits = LIMITS,
+        *,
+        references: References | None = None,
+        silent: bool = False,
+        waited: Container[str] | None = None,
+    ) -> None:
+        self._state = state
+        self._limits = limits
+        self._play = partial(Performance, app, entropy=entropy, replaying=silent, references=references)
+        self._silent = silent
+        self._waited = waited
+        self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
+        self._tried: str | None = None
+        """The parked task that the last tick tried."""
+        self._known: dict[str, Known] = {}
+        self._remember()
+
+    def _remember(self) -> None:
+        """All that is kept in memory, by the state."""
+        self._admission = Admission(self._state, self._limits, self._waited)
+        most = self._limits.live_tasks_max
+        self._live = LiveTasks(self._play, self._state, most, silent=self._silent)
+        self._marks = Marks(self._state)
+        self._losses = Losses(self._state)
+
+    def recall(self, decided: Decision) -> None:
+        """Go by the verdicts of a decision that was made on the same record before."""
+        for key, value in decided.write:
+            if (entry := verdicts_at(key, value)) is not None:
+                self._known.setdefault(*entry)
+
+    def handle(self, record: Received, now_ms: int) -> Decision:
+        try:
+            event: Event | RecordsLost = codec.decode(record.topic, record.value)
+        except BadRecord as bad:
+            key = (record.key or b"").decode(errors="replace")
+            return self._for_tenant(put_aside(record, "conduct", str(bad), now_ms), key, now_ms)
+        if isinstance(event, RecordsLost):
+            return self._losses.add(event)
+        return self._for_tenant(self._happens(event, record, now_ms), event, now_ms)
+
+    def _happens(self, event: Event, record: Received, now_ms: int) -> Decision:
+        try:
+            match event:
+                case Submitted():
+                    return self._begin(event, record, now_ms)
+                case Rejected():
+                    return self._reject(event, record, now_ms)
+                case _:
+                    return self._go_on(event, record, now_ms)
+        except BadRecord as bad:  # the journal: its key may be gone
+            return self._kept_unplayed(event, record, str(bad), now_ms)
+
+    def put_aside(self, record: Received | None, reason: str, now_ms: int) -> Decision | None:
+        """The event is journaled, and its task parked there: other code plays it when a worker starts.
+
+        Without a record it was a parked task that was tried again: it stays as it is.
+        """
+        self._live.close()
+        self._remember()
+        if record is None:
+            if (task := self._tried) is None:
+                return None
+            return self._for_tenant(self._still_parked(task, reason, now_ms), task, now_ms)
+        try:
+            event: Event | RecordsLost = codec.decode(record.topic, record.value)
+        except BadRecord:
+            return None
+        if isinstance(event, RecordsLost):
+            return None
+        return self._for_tenant(self._kept_unplayed(event, record, reason, now_ms), event, now_ms)
+
+    def _for_tenant(self, decision: Decision, event: Event | str, now_ms: int) -> Decision:
+        return on_behalf_of_its_tenant(decision, event, self._live, self._marks, now_ms)
+
+    def _kept_unplayed(self, event: Event, record: Received, reason: str, now_ms: int) -> Decision:
+        letter = dead_letter(record, "conduct", reason, now_ms, event.task)
+        seq = sum(1 for _ in self._state.scan(journal_key(event.task)))
+        if (seq == 0) != isinstance(event, Submitted) or self._marks.has_ended(event.task, now_ms):
+            return Decision([letter])
+        head = b"%d %d %d\n" % (UNKNOWN, record.partition, record.offset) if seq == 0 else b"%d\n" % UNKNOWN
+        entry = Write(journal_key(event.task, seq), head + (record.value or b""))
+        if isinstance(event, Submitted):
+            self._admission.opened(event)
+        problem = by_refusal(reason)
+        parked = parked_since(self._state, event.task, seq, problem)
+        status = unplayed_status(self._state, event.task, problem, now_ms, entry)
+        return Decision([letter, *status], [entry, parked, *self._admission.take()])
+
+    def _still_parked(self, task: str, reason: str, now_ms: int) -> Decision:
+        self._tried, problem = None, by_refusal(reason)
+        status = unplayed_status(self._state, task, problem, now_ms)
+        return Decision(status, [parked_since(self._state, task, 0, problem)])
+
+    def due_ms(self) -> int | None:
+        return 0 if self._parked or self._losses or self._admission.due else self._marks.due_ms
+
+    def tick(self, now_ms: int) -> Decision:
+        """Try a parked task again, this worker may have other code; let in who is next; forget old ends."""
+        if self._parked:
+            self._tried = self._parked.pop()
+            with suppress(BadRecord):  # of a task whose key is gone there is nothing to try
+                live = self._find(self._tried, now_ms)
+                return self._conclude(live, Decision(), now_ms) if live else Decision()
+            return Decision()
+        self._tried = None
+        if self._losses:
+            return self._losses.ask_again(self._live.open_commands)
+        decision = self._admit(now_ms) if self._admission.due else Decision()
+        if now_ms >= self._marks.due_ms:
+            self._marks.forget(decision, now_ms)
+        return decision
+
+    def _admit(self, now_ms: int) -> Decision:
+        turns = self._admission.admit()
+        for turn in turns:
+            if (live := self._live.get(turn.task)) is not None:
+                live.busy = True
+        begun = [Publish("events", turn.task, turn.event(now_ms), of_tenant(turn.tenant)) for turn in turns]
+        return Decision(begun, self._admission.take())
+
+    def close(self) -> None:
+        self._live.close()
+
+    # ------------------------------------------------------------ events
+
+    def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
+        known = self._find(event.task, now_ms)
+        if known or self._marks.has_ended(event.task, now_ms):
+            return self._again(event, known, now_ms)
+        if self._admission.must_wait(event):
+            return self._hold(event, record, now_ms)
+        performance = self._play(event, known=self._known.get(event.task))
+        live = Live(performance, 1, record.partition, record.offset)
+        self._live.keep(live)
+        entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))
+        self._admission.opened(event)
+        return self._conclude(live, Decision(write=[entry]), now_ms)
+
+    def _again(self, event: Submitted, live: Live | None, now_ms: int) -> Decision:
+        """The same task once more; or a child whose id somebody outside took, which its parent must learn."""
+        is_child = live.performance.submitted.parent if live else CHILD in self._marks.of(event.task, now_ms)
+        if event.parent is None or is_child:
+            return Decision()
+        return Decision([Publish("events", event.parent.task, taken(event.parent, event))])
+
+    def _hold(self, event: Submitted, record: Received, now_ms: int) -> Decision:
+        """The task waits for its turn; one too many of its tenant is rejected, as intake would have."""
+        why = self._admission.objection(event)
+        if why is not None:
+            problem = Problem(type="TooManyTasks", message=why)
+            facts = event.model_dump(include={"task", "workflow", "origin"})
+            rejected = Rejected(**facts, problem=problem, at_ms=now_ms)
+            letter = dead_letter(record, "conduct", why, now_ms, event.task)
+            return Decision([Publish("events", event.task, rejected), letter])
+        head = b"%d %d %d %s\n" % (0, record.partition, record.offset, QUEUED)
+        entry = Write(journal_key(event.task, 0), head + (record.value or b""))
+        status = queued(event, record.partition, record.offset)
+        self._admission.hold(event, record.offset)
+        return Decision([_publish("status", status)], [*self._admission.take(), entry])
+
+    def _reject(self, event: Rejected, record: Received, now_ms: int) -> Decision:
+        """Once for each id: a request that comes again and again has one result. A better one may follow."""
+        if self._find(event.task, now_ms) or self._marks.of(event.task, now_ms):
+            return Decision()
+        result, status = rejection(event, record.partition, record.offset)
+        told = [_publish("results", result), _publish("status", status)]
+        return Decision(told, [mark(event.task, REJECTED, now_ms)])
+
+    def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
+        live = self._find(event.task, now_ms)
+        if live is None:
+            return self._stray(event, record, now_ms)
+        performance = live.performance
+        if performance.knows(event):
+            return Decision()
+        if event.kind in FROM_OUTSIDE:
+            objection = self._objection(performance, event)
+            if objection:
+                return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
+        performance.apply(event, self._known.get(event.task))
+        decision = Decision(letters_of(event, record, now_ms))
+        if event.kind == "cancel_requested" and event.force:
+            live.owed = []
+        head = b"%d%b\n" % (live.steps, performance.verdicts.token)
+        entry = Write(journal_key(event.task, live.seq), head + (record.value or b""))
+        live.seq += 1
+        if event.kind == "admitted":
+            self._admission.begun(performance.submitted, live.offset)
+        decision.write.append(entry)
+        return self._conclude(live, decision, now_ms, record.offset)
+
+    def _objection(self, performance: Performance, event: TaskEvent) -> str | None:
+        """Why what came from outside can't be accepted; None if it can."""
+        if not isinstance(event, Answered | SignalReceived):
+            return None
+        if not performance.parked and (
+            objection := performance.objection(event, self._known.get(event.task))
+        ):
+            return objection
+        most = self._limits.early_signals_max
+        if isinstance(event, Answered) or performance.signals.holds < most:
+            return None
+        if performance.signals.awaiting(event.name):
+            return None
+        return f"the task holds {most:,} signals that it has not asked for, and no more (early_signals_max)"
+
+    def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
+        """An event of a task that is not open. An outcome that its task did not wait for is of no use."""
+        ended = self._marks.has_ended(event.task, now_ms)
+        if isinstance(event, TimerFired | Admitted | PutAside) or (
+            ended and isinstance(event, StepSucceeded | StepFailed)
+        ):
+            return Decision()
+        if isinstance(event, Answered | SignalReceived | CancelRequested):
+            if ended and self._marks.has_heard(event.task, heard_as(event), now_ms):
+                return Decision()
+            if not (ended or event.early):
+                return Decision([_publish("delays", once_more(event, now_ms))])
+        reason = f"task {event.task!r} " + ("has ended" if ended else "does not exist")
+        return Decision([dead_letter(record, "conduct", reason, now_ms, event.task)])
+
+    # ------------------------------------------------------------ tasks in memory
+
+    def _find(self, task: str, now_ms: int) -> Live | None:
+        """The journal of a task that has ended is a zombie's, which nobody fences at least once."""
+        live = self._live.get(task)
+        if live is None and not self._marks.has_ended(task, now_ms):
+            live = self._live.rebuilt(task)
+            if live is not None:
+                live.busy = self._admission.is_busy(task)
+                self._live.keep(live)
+        return live
+
+    def awaits_somebody(self, task: str, now_ms: int) -> bool:
+        """Whether an open task waits for a person or a signal: for what may never come."""
+        live = self._find(task, now_ms)
+        return live is not None and live.performance.steps.awaits_somebody
+
+    # ------------------------------------------------------------ what follows
+
+    def _conclude(self, live: Live, decision: Decision, now_ms: int, offset: int | None = None) -> Decision:
+        """What the coroutine asked for, where the task stands if that changed, and its end if it ended.
+
+        `offset` is that of the event which did it, where there is one.
+        """
+        decision.tenant = live.performance.submitted.tenant or ""
+        if live.performance.parked:
+            decision.write += live.park()
+        else:
+            self._unpark(live, decision)
+        decision.publish += live.performance.take()
+        if (following := next_run(live.performance)) is not None:
+            live.offset = live.offset if offset is None else offset
+            self._run_again(live, following, decision)
+        performance = live.performance
+        ends = performance.ending is not None and not performance.parked
+        busy = performance.steps.calls > 0 and not (ends or performance.parked)
+        if busy != live.busy and not performance.queued:
+            live.busy = busy
+            self._admission.busy(performance.task_id, now=busy)
+        if ends:
+            self._end(live, decision, now_ms)
+        decision.write += self._admission.take()
+        stands = stands_at(performance)
+        if stands != live.stands:
+            live.stands = stands
+            decision.publish.append(_publish("status", status_of(performance, live.partition, live.offset)))
+        return decision
+
+    def _run_again(self, live: Live, begins: Submitted, decision: Decision) -> None:
+        """A fresh journal for the next run; and for the one after it, if signals that it held end that."""
+        decision.write += [
+            Write(journal_key(live.performance.task_id, seq), None) for seq in range(1, live.seq)
+        ]
+        following: Submitted | None = begins
+        while following is not None:
+            begun = Publish("events", following.task, following, objects=live.performance.objects)
+            decision.publish += [*abandoned(live.performance), begun]
+            live.performance.close()
+            live.performance = self._play(following)
+            decision.publish += live.performance.take()
+            following = next_run(live.performance)
+        live.seq, live.stands, last = 1, None, live.performance.submitted
+        decision.write.append(Write(journal_key(last.task, 0), live.head + codec.encode(last)))
+        if live.performance.parked:
+            decision.write += live.park()
+
+    def _unpark(self, live: Live, decision: Decision) -> None:
+        if live.parked:
+            live.parked = None
+            decision.write.append(Write(parked_key(live.performance.task_id), None))
+            decision.publish += live.owed
+            live.owed = []
+
+    def _end(self, live: Live, decision: Decision, now_ms: int) -> None:
+        """Publish the result, forget the journal, remember the id."""
+        performance = live.performance
+        submitted = performance.submitted
+        result = result_of(performance)
+        decision.publish.append(_publish("results", result)._replace(objects=performance.objects))
+        if submitted.parent:
+            parent = submitted.parent
+            decision.publish.append(Publish("events", parent.task, told(parent, result)))
+        decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(live.seq)]
+        self._admission.ended(submitted, live.offset, waited=performance.waited)
+        how = CHILD if submitted.parent else ENDED
+        heard, tenant = last_heard(performance), submitted.tenant or ""
+        decision.write.append(mark(submitted.task, how, now_ms, heard, tenant))
+        self._live.let_go(submitted.task)
+
+
+def _publish(topic: str, record: Delay | Result | Status) -> Publish:
+    return Publish(topic, record.task, record)

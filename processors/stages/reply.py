@@ -1,0 +1,13 @@
+"""What a model or a tool answered."""
+
+from typing import Any, NamedTuple
+
+from segue.topics.parts import Usage
+
+
+class Reply(NamedTuple):
+    """A JSON value, the candidate's name, and what it consumed."""
+
+    result: Any
+    by: str
+    usage: Usage | None = None

@@ -1,0 +1,174 @@
+"""Where a task stands and how it ended, as the records that tell the outside and its parent."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from segue.processors.workflow.execution import Performance
+from segue.topics.records import (
+    Outcome,
+    Parent,
+    Problem,
+    Rejected,
+    Result,
+    Status,
+    StepFailed,
+    StepSucceeded,
+    Submitted,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """What a status says that can change: while it is the same, none is published."""
+
+    state: Literal["queued", "running", "waiting", "parked"] | Outcome
+    questions: tuple[int, ...] = ()
+    view: Any = None
+
+
+def stands_at(performance: Performance) -> Stands:
+    if performance.parked:
+        return Stands("parked")
+    if performance.ending:
+        return Stands(performance.ending.outcome, view=performance.view)
+    if performance.put_aside:
+        return Stands("parked", view=performance.view)
+    if performance.queued:
+        return Stands("queued")
+    questions = tuple(performance.questions)
+    return Stands("waiting" if questions else "running", questions, performance.view)
+
+
+def status_of(performance: Performance, partition: int, offset: int) -> Status:
+    """`partition` and `offset` are where the task's log begins in `events`."""
+    submitted, ending = performance.submitted, performance.ending
+    return Status(
+        task=submitted.task,
+        workflow=submitted.workflow,
+        version=submitted.version,
+        state=stands_at(performance).state,
+        tenant=submitted.tenant,
+        questions=tuple(step.question for step in performance.questions.values() if step.question),
+        problem=performance.parked or (ending.problem if ending else performance.put_aside),
+        view=performance.view,
+        spent=performance.purse.spent if performance.purse.spent.calls else None,
+        budget=performance.purse.budget,
+        parent=submitted.parent.task if submitted.parent else None,
+        partition=partition,
+        offset=offset,
+        started_ms=submitted.at_ms,
+        at_ms=performance.now_ms,
+    )
+
+
+def queued(submitted: Submitted, partition: int, offset: int) -> Status:
+    """Of a task that must wait for its turn."""
+    return _without_code("queued", submitted, partition, offset, submitted.at_ms)
+
+
+def unplayed(submitted: Submitted, partition: int, offset: int, problem: Problem, at_ms: int) -> Status:
+    """Of a task that is parked before its code could say where it stands."""
+    return _without_code("parked", submitted, partition, offset, at_ms, problem)
+
+
+def _without_code(
+    state: Literal["queued", "parked"],
+    submitted: Submitted,
+    partition: int,
+    offset: int,
+    at_ms: int,
+    problem: Problem | None = None,
+) -> Status:
+    return Status(
+        task=submitted.task,
+        workflow=submitted.workflow,
+        version=submitted.version,
+        state=state,
+        tenant=submitted.tenant,
+        problem=problem,
+        budget=submitted.budget,
+        parent=submitted.parent.task if submitted.parent else None,
+        partition=partition,
+        offset=offset,
+        started_ms=submitted.at_ms,
+        at_ms=at_ms,
+    )
+
+
+def result_of(performance: Performance) -> Result:
+    """The result of a performance that has ended."""
+    submitted, ending = performance.submitted, performance.ending
+    assert ending is not None
+    return Result(
+        task=submitted.task,
+        workflow=submitted.workflow,
+        outcome=ending.outcome,
+        result=ending.result,
+        problem=ending.problem,
+        not_undone=tuple(performance.not_undone),
+        steps=performance.steps.next,
+        tenant=submitted.tenant,
+        spent=performance.purse.spent if performance.purse.spent.calls else None,
+        started_ms=submitted.at_ms,
+        at_ms=performance.now_ms,
+    )
+
+
+def rejection(event: Rejected, partition: int, offset: int) -> tuple[Result, Status]:
+    """What is told of a task that never began."""
+    result = Result(
+        task=event.task,
+        workflow=event.workflow,
+        outcome="rejected",
+        problem=event.problem,
+        started_ms=event.at_ms,
+        at_ms=event.at_ms,
+    )
+    status = Status(
+        task=event.task,
+        workflow=event.workflow,
+        version=0,
+        state="rejected",
+        problem=event.problem,
+        partition=partition,
+        offset=offset,
+        started_ms=event.at_ms,
+        at_ms=event.at_ms,
+    )
+    return result, status
+
+
+def told(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
+    """What the parent's step learns of its child's end."""
+    if result.outcome == "succeeded":
+        return StepSucceeded(
+            task=parent.task,
+            step=parent.step,
+            print=parent.print,
+            result=result.result,
+            by=result.task,
+            spent=result.spent,
+            at_ms=result.at_ms,
+        )
+    return StepFailed(
+        task=parent.task,
+        step=parent.step,
+        print=parent.print,
+        problem=result.problem or Problem(type=result.outcome, message=result.outcome, retryable=False),
+        by=result.task,
+        spent=result.spent,
+        at_ms=result.at_ms,
+    )
+
+
+def taken(parent: Parent, child: Submitted) -> StepFailed:
+    """What the parent's step learns where the id of its child is another task's, which came from outside."""
+    message = f"{child.task!r} is the id of another task: ids that end in / and a number are for children"
+    return StepFailed(
+        task=parent.task,
+        step=parent.step,
+        print=parent.print,
+        problem=Problem(type="IdTaken", message=message, retryable=False),
+        by=child.task,
+        at_ms=child.at_ms,
+    )

@@ -1,0 +1,216 @@
+"""The tasks of a partition that are in memory: a cache of their journals.
+
+A coroutine is let go when there are too many, and rebuilt by playing its journal when an event comes. What it
+asks for then was published long ago, but for what a task that is parked owes: since the event at which it was
+parked nothing of it has been published, so all that other code asks for from there on is.
+"""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import NamedTuple
+
+from segue.processors.tasks.journal import journal_key
+from segue.processors.tasks.status import Stands, stands_at, unplayed
+from segue.processors.workflow.execution import UNKNOWN, Performance
+from segue.processors.workflow.state.verdicts import known_in
+from segue.topics import codec
+from segue.topics.errors import BadRecord
+from segue.topics.flow import Plain, Publish, State, Write
+from segue.topics.records import CallModel, CallTool, Delay, Problem, Submitted, TimerFired
+
+QUEUED = b"queued"
+"""Said in the first journal entry of a task that had to wait for its turn."""
+
+
+class Parked(NamedTuple):
+    """Since which event of its journal a task's coroutine has not played, and by what (a digest)."""
+
+    since: int
+    by: bytes
+
+
+@dataclass(slots=True)
+class Live:
+    """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
+
+    `owed` is what a task that was parked should have asked for since; `stands` is what its last status said;
+    `busy` is what the state says.
+    """
+
+    performance: Performance
+    seq: int
+    partition: int
+    offset: int
+    owed: list[Publish] = field(default_factory=list[Publish])
+    parked: Parked | None = None
+    stands: Stands | None = None
+    busy: bool = False
+
+    @property
+    def steps(self) -> int:
+        """How many steps its coroutine has asked for; while it is parked nobody can say."""
+        return UNKNOWN if self.performance.parked else len(self.performance.steps)
+
+    @property
+    def head(self) -> bytes:
+        """What stands before the first entry of its journal."""
+        verdicts = self.performance.verdicts.token
+        return b"%d %d %d%b\n" % (self.steps, self.partition, self.offset, verdicts)
+
+    def park(self) -> list[Write]:
+        """What remembers from which event on it has not played, and why, where that is not known."""
+        problem = self.performance.parked
+        assert problem is not None
+        by = _digest(problem)
+        if self.parked is not None and self.parked.by == by:
+            return []
+        self.parked = Parked(self.parked.since if self.parked else self.seq - 1, by)
+        self.stands = None
+        return [Plain(parked_key(self.performance.task_id), b"%d %b" % self.parked)]
+
+
+class LiveTasks:
+    """Finds tasks, in memory or by their journals; `most` of them stay. `play` makes performances."""
+
+    def __init__(
+        self, play: Callable[..., Performance], state: State, most: int, *, silent: bool = False
+    ) -> None:
+        self._play = play
+        self._state = state
+        self._most = most
+        self._silent = silent
+        self._tasks: OrderedDict[str, Live] = OrderedDict()
+
+    def get(self, task: str) -> Live | None:
+        """One that is in memory."""
+        live = self._tasks.get(task)
+        if live is not None:
+            self._tasks.move_to_end(task)
+        return live
+
+    def tenant_of(self, task: str) -> str | None:
+        """Return the open task's tenant, "" if it has none; None if no such task is open, or can be read."""
+        if (live := self._tasks.get(task)) is not None:
+            return live.performance.submitted.tenant or ""
+        first = self._state.get(journal_key(task, 0))
+        if first is None:
+            return None
+        try:
+            begun: Submitted = codec.decode("events", codec.unsealed(first).partition(b"\n")[2])
+        except BadRecord:
+            return None
+        return begun.tenant or ""
+
+    def keep(self, live: Live) -> None:
+        self._tasks[live.performance.task_id] = live
+        if len(self._tasks) > self._most:
+            _, evicted = self._tasks.popitem(last=False)
+            evicted.performance.close()
+
+    def let_go(self, task: str) -> None:
+        self._tasks.pop(task).performance.close()
+
+    def close(self) -> None:
+        """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
+        for live in self._tasks.values():
+            live.performance.close()
+        self._tasks.clear()
+
+    def open_commands(self, task: str) -> tuple[list[Publish], str | None]:
+        """The calls and timers of which the task has no outcome, as it asked for them; and its tenant."""
+        asked: list[Publish] = []
+        live = self.rebuilt(task, asked)
+        if live is None:
+            return [], None
+        steps, tenant = live.performance.steps, live.performance.submitted.tenant
+        still = [publish for publish in asked if (step := steps.at(_step(publish))) and not step.settled]
+        live.performance.close()
+        return still, tenant
+
+    def rebuilt(self, task: str, asked: list[Publish] | None = None) -> Live | None:
+        """The task by its journal, which is played again; None if it has none.
+
+        To `asked` is added what it asked for, and was published, by then.
+        """
+        first = self._state.get(journal_key(task, 0))
+        if first is None:
+            return None
+        head, _, begun = codec.unsealed(first).partition(b"\n")
+        steps, partition, offset, *more = head.split()
+        submitted: Submitted = codec.decode("events", begun)
+        parked, known = self._parked(task), known_in(more)
+        replaying = self._silent or parked is None or parked.since > 0
+        performance = self._play(submitted, queued=QUEUED in more, replaying=replaying, known=known)
+        live = Live(performance, 0, int(partition), int(offset), parked=parked)
+        self._played(live, int(steps), asked)
+        for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
+            head, _, happened = codec.unsealed(entry).partition(b"\n")
+            then, *more = head.split()
+            performance.replaying = self._silent or parked is None or live.seq < parked.since
+            performance.apply(codec.decode("events", happened), known_in(more))
+            self._played(live, int(then), asked)
+        performance.replaying = self._silent
+        live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
+        return live
+
+    def _played(self, live: Live, steps: int, asked: list[Publish] | None) -> None:
+        """An entry of the journal, after which so many steps had been asked for."""
+        live.performance.expect(steps)
+        if live.seq >= (live.parked.since if live.parked else sys.maxsize):
+            live.owed += live.performance.take()
+        else:
+            if asked is not None:
+                asked += live.performance.take()
+            live.performance.discard()
+        live.seq += 1
+
+    def _parked(self, task: str) -> Parked | None:
+        kept = self._state.get(parked_key(task))
+        if kept is None:
+            return None
+        since, _, by = kept.partition(b" ")
+        return Parked(int(since), by)
+
+
+def parked_tasks(state: State) -> int:
+    """Return how many tasks of the partition are parked."""
+    return sum(1 for _ in state.scan(b"P"))
+
+
+def parked_since(state: State, task: str, seq: int, problem: Problem) -> Write:
+    """Remembers that the task has not played on since that entry, or since an earlier one."""
+    kept = state.get(parked_key(task))
+    since = int(kept.partition(b" ")[0]) if kept is not None else seq
+    return Plain(parked_key(task), b"%d %b" % (since, _digest(problem)))
+
+
+def unplayed_status(
+    state: State, task: str, problem: Problem, now_ms: int, begun: Write | None = None
+) -> list[Publish]:
+    """That the task is parked; nothing if its journal can't be read. `begun`: a new first entry."""
+    first = state.get(journal_key(task, 0)) or (begun.value if begun is not None else None)
+    try:
+        head, _, submitted = codec.unsealed(first or b"").partition(b"\n")
+        _, partition, offset, *_ = map(int, head.split()[:3])
+        status = unplayed(codec.decode("events", submitted), partition, offset, problem, now_ms)
+    except BadRecord:
+        return []
+    return [Publish("status", task, status)]
+
+
+def _digest(problem: Problem) -> bytes:
+    return blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
+
+
+def _step(publish: Publish) -> int:
+    """The number of the step that it is asked for; -1 if it is for none."""
+    value = publish.value.record if isinstance(publish.value, Delay) else publish.value
+    return value.step if isinstance(value, CallModel | CallTool | TimerFired) else -1
+
+
+def parked_key(task: str) -> bytes:
+    return b"P" + task.encode()

@@ -1,0 +1,83 @@
+"""How a workflow ended: its result as JSON, or the problem with the user's own part of the traceback."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from segue.processors.payloads.blob import as_data
+from segue.processors.payloads.fingerprint import elsewhere
+from segue.processors.payloads.values import values_of
+from segue.processors.workflow.continue_as_new import Again, again_by
+from segue.topics.codec import DEPTH_MAX, json_of, too_deep
+from segue.topics.descriptions import attribute_of, is_ctrl_c, kind_of, text_of, traceback_of
+from segue.topics.errors import BadInput, BadOutput, StepError, TooLarge, in_words, sole
+from segue.topics.records import Outcome, Problem
+
+TRACEBACK_CHARACTERS_MAX = 8_000
+"""A traceback travels in a record; its end says what happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    outcome: Outcome
+    result: Any = None
+    problem: Problem | None = None
+    again: Again | None = None
+    """Set where the task does not end, but its run."""
+
+
+def cancelled(reason: str) -> Ending:
+    return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
+
+
+def ending_of(task: asyncio.Task[Any]) -> Ending:
+    """The ending of a coroutine that is done."""
+    try:
+        return Ending("succeeded", task.result())
+    except asyncio.CancelledError as request:
+        return cancelled(text_of(request) or "cancelled")
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        if (again := again_by(error)) is not None:
+            return Ending("succeeded", again=again.with_traceback(None))
+        return Ending("failed", problem=problem_by(error))
+
+
+def as_json(result: Any, output: TypeAdapter[Any], bytes_max: int) -> Any:
+    """What a workflow returned. Raises `BadOutput` if it is not what its annotation says, or `TooLarge`."""
+    try:
+        value = values_of(output).write(result)
+        body = json_of(value)
+    except BadInput as error:
+        kind = type(result).__name__
+        raise BadOutput(
+            f"the workflow returned {kind}, which its annotation does not allow: {error}"
+        ) from None
+    if too_deep(body):
+        raise TooLarge(f"the workflow returned lists and objects nested deeper than {DEPTH_MAX}")
+    if (size := len(body)) > bytes_max:
+        raise TooLarge(
+            f"the workflow returned {size:,} bytes, at most {bytes_max:,} travel{elsewhere(bytes_max)}: "
+            "let a tool write a Blob, and return that"
+        )
+    return as_data(value, result)
+
+
+def problem_by(error: BaseException) -> Problem:
+    """What a workflow raised, with the user's own part of the traceback."""
+    cause = sole(error)
+    return Problem(
+        type=_type_of(cause),
+        message=in_words(cause),
+        retryable=False,
+        traceback=traceback_of(error, TRACEBACK_CHARACTERS_MAX),
+    )
+
+
+def _type_of(cause: BaseException) -> str:
+    """Of a step's error that of the step's problem; a subclass of the user's may have none."""
+    problem = attribute_of(cause, "problem") if issubclass(type(cause), StepError) else None
+    return problem.type if isinstance(problem, Problem) else kind_of(cause)

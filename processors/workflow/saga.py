@@ -1,0 +1,220 @@
+"""What undoes the steps of a task that fails, the last first.
+
+    reserve ─▶ charge ─▶ book ✗       the workflow fails, or is cancelled
+    cancel  ◀─ refund ◀─ withdraw     ordinary durable steps: nothing is undone twice, nothing is left out
+
+A tool says once how it is undone, `@tool(undo=cancel)`. The undo takes the step's result, and is called if
+it succeeded. One that takes nothing goes by the key of the step, `current_attempt().undoes`, and is called
+for a step that failed as well: its last attempt may have acted without a chance to say so.
+
+A step that was cancelled in flight is waited for, since it may succeed yet. An undo that gives up is told in
+the task's result, and does not stop the others.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from anyio import CancelScope
+
+from segue.processors.event_loop.generators import Generators
+from segue.processors.routing.routes import Tool
+from segue.processors.workflow.completion import as_json
+from segue.processors.workflow.continue_as_new import Again, again_by
+from segue.processors.workflow.parking import SHARED, is_of_another_loop
+from segue.processors.workflow.state.step import Step
+from segue.topics.descriptions import kind_of, text_of
+from segue.topics.errors import BadInput, StepError, Suspended, TooLarge, in_words
+from segue.topics.records import NotUndone, Problem
+
+if TYPE_CHECKING:
+    from segue.processors.app.app import Workflow
+    from segue.processors.workflow.execution import Performance
+    from segue.processors.workflow.task import Task
+
+Call = Callable[[str, dict[str, Any], int], Step]
+"""Asks for a step: the tool's route, its arguments, and the number of the step that it undoes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """An undo, by its route. `given` makes its arguments, of the result of `step` where there is one."""
+
+    undo: str
+    undoes: int
+    given: Callable[[Any], dict[str, Any]]
+    step: Step | None = None
+    if_failed: bool = True
+
+
+class Saga:
+    """`async with task.saga():` a part of a workflow that is done as a whole, or undone.
+
+    When it ends by an exception, its steps are undone before that goes on. When it ends well, its undos are
+    kept by the saga around it; the outermost is the task itself.
+    """
+
+    def __init__(self, performance: "Performance", call: Call, outer: "Saga | None" = None) -> None:
+        self._performance = performance
+        self._call = call
+        self._outer = outer
+        self._owed: list[Owed] = []
+        self._left = False
+
+    async def __aenter__(self) -> Self:
+        if self._left or hasattr(self, "_around"):
+            raise BadInput("a saga is entered once: make another, async with task.saga():")
+        self._around = CURRENT.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        around = self._around
+        del self._around  # it holds the context, and that the saga
+        if self._performance.closed or isinstance(error, Suspended):
+            return
+        if not isinstance(error, GeneratorExit):  # then nothing can be awaited: the outer one undoes
+            CURRENT.reset(around)
+            if error is not None and again_by(error) is None:
+                await self.undo()
+        self._left = True
+        for owed in self._owed:
+            if self._outer is not None:
+                self._outer.owe(owed)
+
+    def owe(self, owed: Owed) -> None:
+        """What a coroutine asks for that outlives the saga in which it began is of the one around it."""
+        if self._left and self._outer is not None:
+            self._outer.owe(owed)
+        else:
+            self._owed.append(owed)
+
+    async def undo(self) -> None:
+        """Undo all that was done in it so far, the last first. A cancellation takes effect afterwards."""
+        await to_its_end(self._undo_all())
+
+    async def _undo_all(self) -> None:
+        while self._owed:
+            await self._undo(self._owed.pop())
+
+    async def _undo(self, owed: Owed) -> None:
+        try:
+            result = await owed.step.future if owed.step else None
+        except StepError:
+            if not owed.if_failed:
+                return
+            result = None
+        try:
+            self._performance.steps.make_room()
+            await self._call(owed.undo, owed.given(result), owed.undoes).future
+        except (StepError, BadInput, TooLarge) as error:
+            problem = error.problem if isinstance(error, StepError) else _unasked(error)
+            self._performance.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
+
+
+async def to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Await it in a task of its own, whatever is cancelled meanwhile: that takes effect afterwards.
+
+    The shield is against anyio, whose scopes cancel again and again what waits in them.
+    """
+    running = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    with CancelScope(shield=True):
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as request:
+                cancelled = request
+    running.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
+"""The innermost saga that a workflow, or a coroutine that it started, is in."""
+
+
+class Arguments(NamedTuple):
+    """What a workflow is called with beside its Task."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = {}
+
+
+async def undone_if_it_fails(
+    performance: "Performance",
+    task: "Task",
+    workflow: "Workflow[Any, Any]",
+    given: Arguments,
+    raised: Callable[[Exception], Awaitable[None]],
+    generators: Generators,
+) -> Any:
+    """The workflow as a saga: what a task is. Nothing is undone before `raised`, told why, returns.
+
+    Its async generators are closed before that, those that still wait to be.
+    """
+    async with task.saga():
+        try:
+            returned = await _returned(performance, task, workflow, given)
+            result = as_json(returned, workflow.output, performance.large.held_bytes_max)
+            await _close(generators)
+        except Exception as error:
+            await raised(error)
+            await _close(generators, error)
+            raise
+        except (asyncio.CancelledError, Again, BaseExceptionGroup) as error:
+            await _close(generators, error)
+            raise
+        return result
+
+
+async def _close(generators: Generators, after: BaseException | None = None) -> None:
+    """What closing them raises is noted with the error that is on its way, where there is one."""
+    if not generators.any_left:
+        return
+    try:
+        await to_its_end(generators.close())
+    except Exception as error:
+        if after is None:
+            raise
+        after.add_note(f"while its async generators were closed: {in_words(error)}")
+
+
+async def _returned(
+    performance: "Performance", task: "Task", workflow: "Workflow[Any, Any]", given: Arguments
+) -> Any:
+    """A `GeneratorExit` of its own is an error like any other; one that lets the coroutine go is none."""
+    loop = asyncio.get_running_loop()
+    own = asyncio.current_task(loop)
+    try:
+        return await performance.app.observed(
+            performance, workflow.function(task, *given.args, **given.kwargs)
+        )
+    except GeneratorExit as error:
+        if performance.closed or asyncio.current_task(loop) is not own:
+            raise
+        raise RuntimeError(f"the workflow raised {in_words(error)}") from error
+    except Exception as error:
+        if is_of_another_loop(error):
+            raise BadInput(SHARED).with_traceback(error.__traceback__) from None
+        raise
+
+
+def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:
+    """The undo of a step that is asked for, whatever becomes of it."""
+    takes_result = bool(undo.parameters)
+    return Owed(
+        undo.name,
+        step.number,
+        lambda result: undo.arguments((result,) if takes_result else (), {}),
+        step,
+        if_failed=not takes_result,
+    )
+
+
+def _unasked(error: Exception) -> Problem:
+    return Problem(type=kind_of(error), message=text_of(error), retryable=False)

@@ -1,0 +1,628 @@
+"""What a workflow sees of its task: the awaits that survive any crash.
+
+Every await is a step: a call of a model or a tool, a question to a person, a signal, a child task, a timer.
+Use `asyncio.gather`, `TaskGroup`, `timeout` and `sleep` as always; take time and randomness from the task, so
+that playing the workflow again gives the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
+from weakref import ref
+
+from segue.processors.durations import rounded_up_ms
+from segue.processors.payloads.blob import taken, unmarked
+from segue.processors.payloads.fingerprint import fingerprint, fits, jsonable
+from segue.processors.payloads.schemas import schema_of
+from segue.processors.payloads.truncation import cut_to
+from segue.processors.routing.budget import strictest, within_budget
+from segue.processors.routing.openapi import OpenApiTool
+from segue.processors.routing.routes import McpTool, ModelRoute, Tool, ToolRoute
+from segue.processors.workflow.continue_as_new import Again, called_off
+from segue.processors.workflow.misuse import (
+    Asking,
+    adapter_of,
+    check_id,
+    check_model,
+    check_moment,
+    check_options,
+    check_steps,
+    check_text,
+    check_version,
+    check_within,
+    seconds_of,
+    shown,
+    wrong,
+)
+from segue.processors.workflow.questions import close_question, open_question, option_with
+from segue.processors.workflow.saga import CURRENT, Owed, Saga, owed_for
+from segue.processors.workflow.state.step import Accept, Step, accept
+from segue.processors.workflow.task_log import TaskLog
+from segue.topics.codec import json_of
+from segue.topics.descriptions import shortened
+from segue.topics.errors import BadInput, StepError, leaves
+from segue.topics.parts import ABSENT
+from segue.topics.records import (
+    CallModel,
+    CallTool,
+    CheckCall,
+    Option,
+    Parent,
+    Problem,
+    Submitted,
+)
+from segue.topics.trusted import trusted
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from segue.processors.app.app import Workflow
+    from segue.processors.workflow.execution import Performance
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+R = TypeVar("R")
+D = TypeVar("D")
+_NOBODY: Any = object()
+"""No `otherwise` was given."""
+
+QUESTION_CHARS_MAX = 10_000
+"""Of its text. A status holds all questions of its task."""
+
+VIEW_BYTES_MAX = 16_384
+"""Whoever lists tasks reads the views of all."""
+
+
+@dataclass(frozen=True)
+class BoundCheck(Generic[T_contra]):
+    """A check with the arguments that it gets beside the output; made by calling a `@check`, or by `judge`.
+
+    `judge` names the route of models that judge.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    judge: str | None = None
+
+
+class Task:
+    """One run of a workflow. Made by Segue, never by hand."""
+
+    def __init__(self, performance: "Performance") -> None:
+        self._performance = performance
+        self._saga: Callable[[], Saga | None] = _no_saga
+        """The task's own, which its coroutine holds."""
+
+    @property
+    def id(self) -> str:
+        return self._performance.task_id
+
+    def now(self) -> datetime:
+        """The time of the last thing that happened to this task, in UTC."""
+        return self._performance.now()
+
+    @cached_property
+    def log(self) -> TaskLog:
+        """A logger for the workflow. It is silent while the task is rebuilt, so each line is written once."""
+        performance = self._performance
+        return TaskLog(self.id, performance.submitted.workflow, lambda: performance.silent)
+
+    @cached_property
+    def random(self) -> "Random":
+        """The task's own source of randomness, the same whenever the task is played again."""
+        return self._performance.random_for()
+
+    def uuid(self) -> str:
+        """A random UUID (RFC 9562, version 4) from the task's own randomness."""
+        bits = f"{self.random.getrandbits(128):032x}"
+        variant = "89ab"[int(bits[16], 16) % 4]
+        return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{variant}{bits[17:20]}-{bits[20:]}"
+
+    # ------------------------------------------------------------ calls
+
+    @overload
+    async def tool(self, target: Tool[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def tool(self, target: ToolRoute[R], /, **arguments: Any) -> R: ...
+    @overload
+    async def tool(self, target: McpTool | OpenApiTool | str, /, **arguments: Any) -> Any: ...
+    async def tool(self, target: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a tool, or whichever tool of a route answers. Raises `StepError` when the route gives up.
+
+        A tool or route that has an `undo` is undone if the task fails, or the `saga` that it is called in.
+        """
+        bound = _bound("task.tool(…)", target, args, kwargs)
+        with Asking("a tool"):
+            name, arguments = _called(target, bound)
+            undo = self._undo_of(target)
+            step = self._ask_tool(name, arguments)
+        if undo is None:
+            return await step.future
+        self._innermost().owe(owed_for(step, undo))
+        return await asyncio.shield(step.future)  # cancelled, its outcome still decides what is undone
+
+    def _ask_tool(self, name: str, arguments: dict[str, Any], undoes: int | None = None) -> Step:
+        route = self._performance.app.tool_route(name)
+        step = self._performance.step("tool", route.name, arguments)
+        step.accept = route.accept
+        call = trusted(CallTool, **self._call(step, ()), arguments=arguments, undoes=undoes)
+        self._performance.command("tool-calls", step, call)
+        return step
+
+    @overload
+    async def model(
+        self,
+        route: ModelRoute | str,
+        prompt: Any,
+        /,
+        *,
+        output: type[T],
+        instructions: str | None = None,
+        check: BoundCheck[T] | Iterable[BoundCheck[T]] = (),
+        stream: bool | None = None,
+    ) -> T: ...
+    @overload
+    async def model(
+        self,
+        route: ModelRoute | str,
+        prompt: Any,
+        /,
+        *,
+        instructions: str | None = None,
+        check: BoundCheck[str] | Iterable[BoundCheck[str]] = (),
+        stream: bool | None = None,
+    ) -> str: ...
+    async def model(
+        self,
+        route: ModelRoute | str,
+        prompt: Any,
+        /,
+        *,
+        output: Any = str,
+        instructions: str | None = None,
+        check: Any = (),
+        stream: bool | None = None,
+    ) -> Any:
+        """Ask whichever model of the route answers; `prompt` is text or any value that becomes JSON.
+
+        An answer that is no `output`, or that a `check` refuses, goes back to the model with the reason.
+        With `stream` what the model writes can be watched meanwhile (`segue watch`); if not given, as the
+        route has it. Raises `StepError` when the route gives up.
+        """
+        with Asking("a model"):
+            found = self._performance.app.model_route(_name_of("task.model(…)", route, ModelRoute))
+            name, stream = found.name, found.stream if stream is None else stream
+            check_model("task.model(…)", instructions, stream)
+            prompt = jsonable(prompt)
+            bound = tuple(self._bound(each) for each in _several(check))
+            accept, schema = (None, None) if output is str else _shape(output)
+
+        def asked() -> Step:
+            step = self._performance.step("model", name, [prompt, instructions, bound])
+            step.accept = accept
+            facts = self._call(step, bound)
+            call = CallModel(**facts, prompt=prompt, instructions=instructions, output=schema, stream=stream)
+            step.call = self._performance.command("model-calls", step, call)
+            return step
+
+        return await within_budget(self._performance, name, asked)
+
+    def _bound(self, check: Any) -> CheckCall:
+        """What it refers to must be declared, and is looked for at once."""
+        if not isinstance(check, BoundCheck):
+            name = getattr(check, "name", None) or shown(check)
+            raise BadInput(f"check={name}: call it, {name}(…), with what it takes beside the output")
+        app = self._performance.app
+        judge = app.model_route(check.judge).name if check.judge is not None else None
+        if judge is not None:
+            return CheckCall(name=check.name, arguments=jsonable(dict(check.arguments)), judge=judge)
+        declared = app.check(check.name)
+        return CheckCall(name=declared.name, arguments=declared.arguments(check.arguments))
+
+    def _call(self, step: Step, checks: tuple[CheckCall, ...]) -> dict[str, Any]:
+        return {
+            "task": self.id,
+            "step": step.number,
+            "print": step.print,
+            "workflow": self._performance.submitted.workflow,
+            "route": step.name,
+            "checks": checks,
+            "budget": self._performance.purse.left,
+            "at_ms": self._performance.now_ms,
+        }
+
+    # ------------------------------------------------------------ what is shown, and going on anew
+
+    def show(self, view: Any) -> None:
+        """Let people see where the task is: any value, in `segue show`, `segue tasks` and its `Status`.
+
+        It replaces what was shown before. It is no step, and nothing waits for it. Of what is larger than
+        16 KiB long texts and lists are cut off, with a mark.
+        """
+        with Asking("a view"):
+            value = jsonable(view)
+            json_of(value)
+        self._performance.view = cut_to(value, VIEW_BYTES_MAX)
+
+    def again(self, value: Any = ABSENT, /, *, version: int | None = None) -> NoReturn:
+        """Go on anew with that input, as the same task: for tasks that do not end. Does not return.
+
+        The journal begins afresh, and with it the limits; signals that nobody took are carried over. What is
+        open ends: see `segue.processors.workflow.continue_as_new`. `version` goes on with another version of the workflow.
+        """
+        performance = self._performance
+        if not performance.steps.any_settled:
+            raise BadInput(
+                "task.again(…) before anything was awaited would go on for ever: await a step first"
+            )
+        check_version("task.again(…)", version)
+        submitted = performance.submitted
+        workflow = performance.app.workflow(
+            submitted.workflow, submitted.version if version is None else version
+        )
+        value = workflow.recorded(value)
+        most = performance.large.held_bytes_max
+        place = f"again {fingerprint('again', workflow.name, value, most)}"
+        try:
+            value = performance.verdicts.of(place, workflow.validate, value)
+        except BadInput as error:
+            raise BadInput(f"task.again(…): workflow {workflow.name!r} can't take that: {error}") from None
+        fits("again", workflow.name, value, most)
+        raise Again(value, workflow.version)
+
+    # ------------------------------------------------------------ what is undone
+
+    def saga(self) -> Saga:
+        """`async with task.saga():` undoes its steps if it is left by an exception, before that goes on."""
+        saga = Saga(self._performance, self._ask_tool, CURRENT.get(self._saga()))
+        if self._saga is _no_saga:
+            self._saga = ref(saga)
+        return saga
+
+    @overload
+    def undo_by(self, target: Tool[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def undo_by(self, target: ToolRoute[Any] | str, /, **arguments: Any) -> None: ...
+    def undo_by(self, target: Any, /, *args: Any, **kwargs: Any) -> None:
+        """Call that tool with these arguments if the task fails from here on, or the `saga` that it is in."""
+        bound = _bound("task.undo_by(…)", target, args, kwargs)
+        with Asking("an undo"):
+            name, arguments = _called(target, bound)
+            fits("undo", name, arguments, self._performance.large.held_bytes_max)
+        self._performance.app.tool_route(name)
+        performance = self._performance
+        last = performance.steps.first + max(len(performance.steps) - 1, 0)
+        self._innermost().owe(Owed(name, last, lambda _: arguments))
+
+    def _undo_of(self, target: Any) -> Tool[..., Any] | None:
+        app = self._performance.app
+        name = target if isinstance(target, str) else target.name
+        lone = isinstance(target, str | McpTool | OpenApiTool)
+        declared: Any = app.tool_route(name) if lone else target
+        undo: Tool[..., Any] | None = declared.undo
+        if undo is not None:
+            app.tool_route(undo.name)  # raises now if it is not there, rather than when it is needed
+        return undo
+
+    def _innermost(self) -> Saga:
+        saga = CURRENT.get(self._saga())
+        assert saga is not None
+        return saga
+
+    # ------------------------------------------------------------ people, signals, time
+
+    @overload
+    async def ask(
+        self, to: str, text: str, *, options: Mapping[str, T], within: timedelta | None = None
+    ) -> T: ...
+    @overload
+    async def ask(
+        self, to: str, text: str, *, options: Mapping[str, T], within: timedelta, otherwise: D
+    ) -> T | D: ...
+    @overload
+    async def ask(
+        self,
+        to: str,
+        text: str,
+        *,
+        options: Mapping[str, T],
+        answer: type[R],
+        within: timedelta | None = None,
+    ) -> T | R: ...
+    @overload
+    async def ask(
+        self,
+        to: str,
+        text: str,
+        *,
+        options: Mapping[str, T],
+        answer: type[R],
+        within: timedelta,
+        otherwise: D,
+    ) -> T | R | D: ...
+    @overload
+    async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta | None = None) -> T: ...
+    @overload
+    async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta, otherwise: D) -> T | D: ...
+    @overload
+    async def ask(self, to: str, text: str, *, within: timedelta | None = None) -> str: ...
+    @overload
+    async def ask(self, to: str, text: str, *, within: timedelta, otherwise: D) -> str | D: ...
+    async def ask(
+        self,
+        to: str,
+        text: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        answer: Any = None,
+        within: timedelta | None = None,
+        otherwise: Any = _NOBODY,
+    ) -> Any:
+        """Ask a person and wait, however long: for one of `options` (label to value), or for any `answer`.
+
+        With both, for an option or something else of that type: "send it", "discard it", or a note.
+
+        After `within` the question closes and `otherwise` is the answer; without one a `StepError` is raised.
+        """
+        step = self._question(to, text, options, answer, within)
+        try:
+            async with asyncio.timeout(None if within is None else within.total_seconds()):
+                return await step.future
+        except TimeoutError:
+            close_question(self._performance, step, "expired")
+            if otherwise is not _NOBODY:
+                return otherwise
+            problem = Problem(type="Unanswered", message=f"nobody answered within {within}", retryable=False)
+            raise StepError(to, step.number, problem) from None
+        finally:
+            close_question(self._performance, step, "ended")
+
+    def _question(
+        self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, within: timedelta | None
+    ) -> Step:
+        where = f"ask({shown(to)})"
+        check_text("task.ask(to, …): whom to ask", to)
+        check_text(f"{where}: what to ask", text)
+        check_options(where, options)
+        check_within(where, within)
+        performance = self._performance
+        text = text if len(text) <= QUESTION_CHARS_MAX else shortened(text, QUESTION_CHARS_MAX)
+        with Asking("a question"):
+            offered = tuple(Option(label=k, value=jsonable(v)) for k, v in (options or {}).items())
+            accept, schema = _answer(offered, options, answer)
+            step = performance.step("ask", to, [text, offered])
+        step.accept = accept
+        closes_at_ms = None if within is None else performance.now_ms + rounded_up_ms(within)
+        open_question(performance, step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
+        return step
+
+    @overload
+    async def signal(self, name: str, /) -> Any: ...
+    @overload
+    async def signal(self, name: str, value: type[T], /) -> T: ...
+    async def signal(self, name: str, value: Any = object, /) -> Any:
+        """The next outside event of that name, of that type, in the order in which they came; each once.
+
+        One that is not of that type becomes a dead letter, and the task waits for the next.
+        """
+        check_text("task.signal(…)", name)
+        with Asking("a signal"):
+            accept, _ = _shape(value)
+            step = self._performance.step("signal", name, None)
+        step.accept = accept
+        self._performance.expect_signal(step)
+        return await step.future
+
+    async def sleep(self, how_long: timedelta | float) -> None:
+        """Sleep so many seconds, through any crash. `asyncio.sleep` is the same."""
+        await asyncio.sleep(seconds_of(how_long))
+
+    async def sleep_until(self, when: datetime) -> None:
+        """Sleep until that time, which must have a time zone; a time that has passed returns at once."""
+        check_moment(when)
+        await asyncio.sleep(rounded_up_ms(when - self.now()) / 1000)
+
+    # ------------------------------------------------------------ several at once
+
+    @overload
+    async def child(self, workflow: "Workflow[Any, R]", value: Any = ..., *, id: str | None = None) -> R: ...
+    @overload
+    async def child(
+        self,
+        workflow: str,
+        value: Any = ...,
+        *,
+        id: str | None = None,
+        version: int | None = None,
+    ) -> Any: ...
+    async def child(
+        self,
+        workflow: Any,
+        value: Any = ABSENT,
+        *,
+        id: str | None = None,  # noqa: A002
+        version: int | None = None,
+    ) -> Any:
+        """Run a task of another workflow and wait for its result. Cancelling the wait cancels the child.
+
+        `id` is the child's; without one it is named after the step.
+        """
+        step = self._begin_child(workflow, value, id, version, waits=True)
+        assert step.child is not None
+        try:
+            return await step.future
+        except asyncio.CancelledError:
+            performance = self._performance
+            off = called_off(step.child, self.id, performance.now_ms)
+            performance.publish("events", off, step.child)
+            raise
+
+    def start(
+        self,
+        workflow: "Workflow[Any, Any] | str",
+        value: Any = ABSENT,
+        *,
+        id: str | None = None,  # noqa: A002
+        version: int | None = None,
+    ) -> str:
+        """Start a task that is on its own, and return its id: nobody waits for it, and it outlives this one.
+
+        `id` may be chosen; the same one twice starts one task.
+        """
+        step = self._begin_child(workflow, value, id, version, waits=False)
+        self._performance.steps.settle(step)
+        return step.child or ""
+
+    def _begin_child(
+        self,
+        workflow: "Workflow[Any, Any] | str",
+        value: Any,
+        known_as: str | None,
+        version: int | None,
+        *,
+        waits: bool,
+    ) -> Step:
+        performance, submitted = self._performance, self._performance.submitted
+        where = "task.child(…)" if waits else "task.start(…)"
+        check_id(where, known_as, self.id)
+        check_version(where, version)
+        if not isinstance(workflow, str):
+            version = getattr(workflow, "version", version)
+        name = _name_of(where, workflow, _workflow_class())
+        declared = performance.app.workflow(name, version)
+        with Asking("a child"):
+            value = declared.recorded(value)
+        step = performance.step(
+            "child", name, [declared.version, value, *([] if known_as is None else [known_as])]
+        )
+        step.accept = accept(declared.output, validated=True)
+        step.child = f"{self.id}/{step.number}" if known_as is None else known_as
+        facts = submitted.model_dump(include={"tenant", "priority", "steps_max", "open_steps_max"})
+        child = Submitted(
+            **facts,
+            task=step.child,
+            workflow=name,
+            version=declared.version,
+            input=value,
+            budget=strictest(performance.purse.left, declared.budget),
+            parent=Parent(task=self.id, step=step.number, print=step.print) if waits else None,
+            at_ms=performance.now_ms,
+        )
+        performance.command("events", step, child, step.child)
+        return step
+
+    @overload
+    async def gather(self, *steps: Awaitable[T], failures: Literal["raise"] = "raise") -> list[T]: ...
+    @overload
+    async def gather(self, *steps: Awaitable[T], failures: Literal["return"]) -> list[T | StepError]: ...
+    async def gather(
+        self, *steps: Awaitable[Any], failures: Literal["raise", "return"] = "raise"
+    ) -> list[Any]:
+        """`asyncio.gather`, or with `failures="return"` each step's result or its `StepError`, in order."""
+        check_steps(steps, failures)
+        if failures == "raise":
+            return list(await asyncio.gather(*steps))
+        return list(await asyncio.gather(*map(_or_failure, steps)))
+
+
+def _bound(where: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by name. Raises `TypeError` where the tool's function would."""
+    if isinstance(target, Tool):
+        return cast("Tool[..., Any]", target).bound(args, kwargs)
+    if args:
+        raise BadInput(f"{where}: a route has no order of arguments: pass them by name, not {shown(args[0])}")
+    return kwargs
+
+
+def _called(target: Any, bound: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The route that was named, and the arguments as JSON."""
+    if isinstance(target, Tool):
+        declared = cast("Tool[..., Any]", target)
+        return declared.name, declared.as_json(bound)
+    return _name_of("task.tool(…)", target, ToolRoute, McpTool, OpenApiTool), jsonable(bound)
+
+
+def _name_of(where: str, target: Any, *kinds: type[Any]) -> str:
+    if isinstance(target, str):
+        return target
+    if not isinstance(target, kinds):
+        known = " or ".join(kind.__name__ for kind in kinds)
+        declared = "declare a function with @tool or @workflow" if callable(target) else "as the app has it"
+        raise wrong(where, f"a {known}, or the name of one ({declared})", target)
+    name: str = target.name
+    return name
+
+
+def _workflow_class() -> type[Any]:
+    from segue.processors.app.app import Workflow  # noqa: PLC0415 - it imports this
+
+    return Workflow
+
+
+def _several(check: Any) -> Iterable[Any]:
+    if isinstance(check, Iterable) and not isinstance(check, str | Mapping):
+        return cast("Iterable[object]", check)
+    return [check]
+
+
+def _no_saga() -> None:
+    return None
+
+
+async def _or_failure(step: Awaitable[T]) -> T | StepError:
+    try:
+        return await step
+    except StepError as failed:
+        return failed
+    except ExceptionGroup as group:  # pyright: ignore[reportUnknownVariableType]
+        failures = [each for each in leaves(group) if isinstance(each, StepError)]
+        if len(failures) != sum(1 for _ in leaves(group)):
+            raise
+        for other in failures[1:]:
+            failures[0].add_note(str(other))
+        return failures[0]
+
+
+def _shape(output: Any) -> tuple[Accept | None, dict[str, Any]]:
+    """How a JSON value becomes one of that type, and the JSON schema that says so."""
+    adapter = adapter_of("output=, answer= or a signal's value", Any if output is object else output)
+    return accept(adapter), schema_of(adapter)
+
+
+def _answer(
+    offered: tuple[Option, ...], options: Mapping[str, Any] | None, answer: Any
+) -> tuple[Accept, dict[str, Any] | None]:
+    """What reads an answer, and the JSON schema of one that is no option, where there may be such."""
+    if options and answer is None:
+        return _choice(offered, list(options.values())), None
+    other, schema = _shape(str if answer is None else answer)
+    other = other or Accept(taken)
+    return (_choice(offered, list(options.values()), other) if options else other), schema
+
+
+def _choice(options: tuple[Option, ...], values: list[Any], other: Accept | None = None) -> Accept:
+    """One of the options, by its value or else by its label; what is none of them goes to `other`."""
+    by_label = {option.label: value for option, value in zip(options, values, strict=True)}
+
+    def chosen(answer: Any) -> str | None:
+        if option := option_with(unmarked(answer), options):
+            return option.label
+        return answer if isinstance(answer, str) and answer in by_label else None
+
+    def read(answer: Any) -> Any:
+        if (label := chosen(answer)) is not None:
+            return by_label[label]
+        if other is not None:
+            return other.read(answer)
+        raise BadInput(f"{answer!r} is none of the options: {', '.join(by_label)}")
+
+    def judge(answer: Any) -> Any:
+        if other is None or other.judge is None or chosen(answer) is not None:
+            return answer
+        return other.judge(answer)
+
+    return Accept(read, judge)

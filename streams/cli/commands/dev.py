@@ -1,0 +1,134 @@
+"""Command: dev."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import click
+
+from segue.processors.app.app import App
+from segue.processors.app.schedules import KEEPER
+from segue.streams.cli.apps import app_argument, find_app
+from segue.streams.cli.commands.ui import page_beside
+from segue.streams.cli.inputs import ensure_fits
+from segue.streams.cli.output import TASK_FAILED, asynchronous, command_name, output_option
+from segue.streams.cli.render import Screen
+from segue.streams.cli.terminal import terminal
+from segue.streams.cli.watching import at_the_terminal, emit_moment, picking, watch
+from segue.streams.client.answers import json_or_text
+from segue.streams.client.history import ENDED
+from segue.streams.local.development import development
+from segue.streams.settings import Settings
+from segue.topics.errors import BadInput
+from segue.topics.parts import ABSENT
+from segue.topics.records import Status
+
+
+@click.command()
+@app_argument
+@click.argument("given", metavar="[INPUT]", required=False)
+@click.option("--request", help="The same as INPUT.")
+@click.option("--workflow", help="Which workflow; the app's sample, or its only one, if not given.")
+@click.option("--once", is_flag=True, help="Stop when the task has ended.")
+@click.option(
+    "--pick",
+    type=click.IntRange(min=1),
+    help="Answer questions by the option of this number, instead of asking.",
+)
+@output_option
+@asynchronous
+async def dev(
+    app: str | None,
+    given: str | None,
+    request: str | None,
+    workflow: str | None,
+    once: bool,
+    pick: int | None,
+    output: str,
+) -> None:
+    """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
+
+    Without INPUT the app's sample is run, if it has one. With --once and no terminal to ask at, the first
+    option of a question is picked, and said so; exit code 1 if the task fails.
+
+    \b
+    segue dev examples/travel
+    segue dev examples/travel "a quiet beach hotel near Porto" --once
+    """
+    found, settings, succeeded, segue = find_app(app), Settings.load(), True, command_name()
+    screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
+    sample = sample_of(found, workflow, request if request is not None else given)
+    if sample is not None:
+        ensure_fits(found.workflow(sample[0]), sample[1])
+    elif once:
+        raise BadInput("nothing to run: give INPUT, or with --workflow the name of one that takes none")
+    async with development(found, settings, screen.note) as client, AsyncExitStack() as beside:
+        if settings.page_port and not once:
+            await beside.enter_async_context(page_beside(settings, screen.note))
+        if found.notice:
+            screen.note(found.notice)
+        if left := await left_open(client.each_status()):
+            screen.note(left)
+        if sample is not None:
+            task = await client.start(*sample)
+            screen.note(f"task {task}")
+            listener = emit_moment if output == "json" else None
+            answerer = picking(screen, pick) if pick else at_the_terminal(screen)
+            if once and answerer is None:
+                answerer = picking(screen, 1)
+            told = await watch(
+                client,
+                task,
+                screen,
+                app=found,
+                answerer=answerer,
+                listener=listener,
+                leave_parked=once,
+                not_begun="the task is not taken up yet: a worker that was killed here keeps its partitions "
+                f"for {settings.session_timeout_ms / 1000:.0f} s",
+            )
+            succeeded = told.state == "succeeded"
+            screen.note(f"look closer: {segue} show {task}; the broker runs on: {segue} broker stop")
+        if not once:
+            screen.note(
+                f"the worker runs on: `{segue} run WORKFLOW INPUT` in another terminal; Ctrl-C stops it"
+            )
+            await _until_stopped()
+    if once and not succeeded:
+        sys.exit(TASK_FAILED)
+
+
+def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:
+    """The workflow's name and its input, as asked for or as the app's sample has it."""
+    value = json_or_text(text) if text is not None else ABSENT
+    if workflow is not None:
+        return app.workflow(workflow).name, value
+    if app.sample is not None:
+        return app.sample[0].name, app.sample[1] if text is None else value
+    if text is None:
+        return None
+    names = sorted({name for name, _ in app.workflows} - {KEEPER})
+    if len(names) != 1:
+        raise BadInput(f"which workflow? Name one with --workflow: {', '.join(names) or 'the app has none'}")
+    return names[0], value
+
+
+async def left_open(statuses: AsyncIterable[Status]) -> str | None:
+    """Tasks go on when a worker is there again: without a word of it nobody who killed one would know."""
+    count, last = 0, ""
+    async for s in statuses:
+        if s.state not in ENDED and s.parent is None and s.workflow != KEEPER:
+            count, last = count + 1, s.task
+    if count == 1:
+        return f"task {last} goes on: {command_name()} watch {last}"
+    return f"{count} tasks go on: `{command_name()} tasks` lists them" if count else None
+
+
+async def _until_stopped() -> None:
+    """Until SIGTERM; Ctrl-C cancels the wait by itself."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    await stopped.wait()

@@ -1,0 +1,48 @@
+"""Command: health."""
+
+import click
+
+from segue.processors.formatting import duration
+from segue.streams.calls.circuit_breakers import known
+from segue.streams.cli.output import asynchronous, emit_document, output_option
+from segue.streams.cli.tables import plain_table, print_table
+from segue.streams.cli.terminal import Text, say
+from segue.streams.client.local_time import moment_of
+from segue.streams.settings import Settings
+from segue.topics.health import Health
+
+STYLE = {"closed": "green", "half_open": "yellow", "open": "bold red"}
+
+
+@click.command()
+@output_option
+@asynchronous
+async def health(output: str) -> None:
+    """Show how each candidate did when it was last called, over all workers, and its circuit.
+
+    A candidate is there once it was called by a worker whose app has `circuits`.
+    """
+    found = await known(Settings.load())
+    if output == "json":
+        emit_document(found)
+        return
+    if not found:
+        say("no candidate was called by a worker whose app has circuits", err=True)
+        return
+    headings = ("CANDIDATE", "CIRCUIT", "SINCE", "FAILED", "P50", "P95", "AS OF")
+    table = plain_table(*headings, right=("P50", "P95"))
+    for each in found:
+        table.add_row(*_row(each))
+    print_table(table)
+
+
+def _row(each: Health) -> tuple[str | Text, ...]:
+    return (
+        each.candidate,
+        Text(each.state.replace("_", " "), style=STYLE[each.state]),
+        moment_of(each.since_ms),
+        f"{each.failures:,} of {each.attempts:,} in {each.window_s:g} s",
+        duration(each.latency_p50_ms),
+        duration(each.latency_p95_ms),
+        moment_of(each.at_ms),
+    )

@@ -1,0 +1,138 @@
+"""Around each call: values that it refers to are loaded, and an answer that no record can hold is kept.
+
+A workflow has only the reference of such a value and passes it on, so the journal stays small however large
+the data is; here, where tools and checks run, the reference and the value are exchanged for each other.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+from pydantic_core import from_json, to_jsonable_python
+
+from segue.processors.payloads.blob import DATA, JSON, SHELF, as_data, bytes_of, reference, whole
+from segue.processors.stages.reply import Reply
+from segue.streams.object_store.store import Objects, TaskShelf
+from segue.topics.codec import DEPTH_MAX, json_of, too_deep
+from segue.topics.errors import BadInput, Permanent
+from segue.topics.records import AgentOperation, CallModel, CallTool, CheckOutput
+
+AGENT_DEPTH_MAX = DEPTH_MAX - 10
+"""An agent passes an answer on within its conversation, which nests it deeper."""
+
+REFERENCE = b'"kind":"value"'
+"""Stands in a record that refers to a value; looking for it costs less than walking through the arguments."""
+
+MARK = f'"{DATA}"'.encode()
+
+
+def may_refer(record: bytes | None) -> bool:
+    """Whether the record may hold a reference, or data that is marked because it looks like one."""
+    return REFERENCE in (record or b"") or MARK in (record or b"")
+
+
+Owned = Callable[[], Awaitable[None]]
+"""Awaited just before a call is made: returns when its partition is surely this worker's. A worker that was
+stopped for a while would else make calls that others have made since. Never raises."""
+
+
+async def at_once() -> None:
+    """For calls that nobody else could make."""
+
+
+class Serves(Protocol):
+    async def __call__(self, call: Any, /) -> Any: ...
+
+
+class Desk:
+    """Where one call is served, with the task's place in the object store, if there is a store."""
+
+    def __init__(
+        self,
+        objects: Objects | None,
+        task: str,
+        tenant: str | None,
+        *,
+        refers: bool,
+        bytes_max: int | None = None,
+    ) -> None:
+        self._objects = objects
+        self._task = task
+        self._tenant = tenant
+        self._refers = refers
+        self._bytes_max = bytes_max
+
+    async def serve(self, executor: Serves, call: Any, owned: Owned = at_once) -> Any:
+        """Raises what the executor raises, and `Retryable` or `Permanent` for the store.
+
+        `owned` is awaited last before the call is made.
+
+        An agent looks into what its tools and models answer, so that must fit.
+        """
+        shelf = self._objects.shelf(self._task, self._tenant) if self._objects is not None else None
+        if shelf is not None:
+            SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
+        asked = await _loaded(call, shelf) if shelf is not None and self._refers else call
+        await owned()
+        answer = await executor(asked)
+        if not isinstance(answer, Reply):
+            return answer
+        body = _body(answer, DEPTH_MAX if call.agent is None else AGENT_DEPTH_MAX)
+        if call.agent or shelf is None:
+            return answer
+        return await _kept(answer, body, shelf, self._bytes_max)
+
+
+async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) -> Any:
+    """What is called with; what is published of the call keeps the references."""
+    match call:
+        case CallTool():
+            arguments = await whole(call.arguments, shelf)
+            return call.model_copy(update={"arguments": arguments, "agent": await _asked(call.agent, shelf)})
+        case CallModel():
+            judging = await _loaded(call.judging, shelf) if call.judging is not None else None
+            changes = {"prompt": await whole(call.prompt, shelf), "agent": await _asked(call.agent, shelf)}
+            return call.model_copy(update={**changes, "judging": judging})
+        case CheckOutput():
+            checks = [
+                bound.model_copy(update={"arguments": await whole(bound.arguments, shelf)})
+                for bound in call.call.checks
+            ]
+            asked = (await _loaded(call.call, shelf)).model_copy(update={"checks": tuple(checks)})
+            return call.model_copy(update={"call": asked, "result": await whole(call.result, shelf)})
+
+
+async def _asked(operation: AgentOperation | None, shelf: TaskShelf) -> AgentOperation | None:
+    if operation is None or not operation.large:
+        return operation
+    large = {name: await _joined(pieces, shelf) for name, pieces in operation.large.items()}
+    return operation.model_copy(update={"body": operation.body | large, "large": {}})
+
+
+async def _joined(pieces: Iterable[dict[str, Any]], shelf: TaskShelf) -> Any:
+    """All at once: a long conversation has dozens, and a store may take a tenth of a second for each."""
+    found = await asyncio.gather(*(bytes_of(reference(piece), shelf) for piece in pieces))
+    return from_json(b"".join(found))
+
+
+def _body(reply: Reply, depth_max: int) -> bytes:
+    """The answer as JSON. Raises `Permanent` if it has none, or if the workflow could not pass it on."""
+    try:
+        body = json_of(reply.result)
+    except BadInput as error:
+        raise Permanent(f"the answer of {reply.by}: {error}") from None
+    if too_deep(body, depth_max):
+        raise Permanent(f"the answer of {reply.by} has lists and objects nested deeper than {depth_max}")
+    return body
+
+
+async def _kept(reply: Reply, body: bytes, shelf: TaskShelf, bytes_max: int | None) -> Reply:
+    if len(body) <= shelf.payload_bytes_max:
+        return reply._replace(result=as_data(reply.result))
+    if bytes_max is not None and len(body) > bytes_max:
+        raise Permanent(
+            f"{reply.by} answered with {len(body):,} bytes, "
+            f"over the {bytes_max:,} of its policy's result_bytes_max"
+        )
+    kept = await shelf.put(body, JSON, "value")
+    return reply._replace(result=to_jsonable_python(kept))
