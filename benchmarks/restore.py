@@ -26,11 +26,12 @@ from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
 from segue.processors.stages.conduct import Conduct
-from segue.streams.engine.outbox import Outbox, partition_of
+from segue.streams.engine.outbox import Outbox
 from segue.streams.engine.pure_runner import BATCH_RECORDS_MAX, Partition, PureRunner, PureStage
 from segue.streams.engine.supervisor import SupervisedStage
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.committer import Transactions
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.kafka.protocol import Membership
 from segue.streams.kafka.provisioning import provision
 from segue.streams.local.broker import ensure_broker

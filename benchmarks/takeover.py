@@ -30,7 +30,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
-from segue.streams.engine.outbox import partition_of
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.kafka.provisioning import provision
 from segue.streams.local.broker import ensure_broker
 from segue.streams.settings import Settings

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from pydantic_core import to_json
 
 from chaos.workload import Work, answer_to, drawn
-from segue.streams.engine.outbox import partition_of
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.settings import Settings
 from segue.topics import codec
 from segue.topics.records import (

@@ -1,50 +1,56 @@
 """Segue: durable orchestration of models, tools and people, as a stream pipeline on Apache Kafka.
 
-All that an application needs. The stages are in `segue.processors`, their wiring in `segue.streams`.
+All that an application needs. The stages are in `segue.processors`, their wiring in `segue.streams`. A name
+is loaded when it is first used: `segue --help` needs none, and a workflow nothing that speaks to Kafka.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segue.processors.app.app import App, Check, Service, Workflow, check, workflow
-from segue.processors.app.schedules import Schedule
-from segue.processors.payloads.blob import Blob
-from segue.processors.routing.circuit_breaker import Circuits
-from segue.processors.routing.openapi import OpenApi
-from segue.processors.routing.pricing import Price
-from segue.processors.routing.rate_limits import Limit
-from segue.processors.routing.routes import (
-    McpServer,
-    ModelCandidate,
-    ModelRoute,
-    Policy,
-    Tool,
-    ToolRoute,
-    tool,
-)
-from segue.processors.routing.selection import Asked, Chosen, Known, by_size, cheapest, fastest, healthiest
-from segue.processors.stages.attempt import Attempt, current_attempt
-from segue.processors.stages.judge import judge
-from segue.processors.workflow.parking import BUGS
-from segue.processors.workflow.saga import Saga
-from segue.processors.workflow.task import Task
-from segue.topics.errors import (
-    BadInput,
-    BadRecord,
-    BudgetExceeded,
-    Permanent,
-    Refused,
-    Retryable,
-    SegueError,
-    StepError,
-    TaskFailed,
-    Unavailable,
-    UnknownName,
-)
-from segue.topics.parts import Budget, Refusal, Spent
-from segue.topics.records import Option, Problem, Result, Status
-
 if TYPE_CHECKING:
+    from segue.processors.app.app import App, Service
+    from segue.processors.app.decorators import check, workflow
+    from segue.processors.app.schedules import Schedule
+    from segue.processors.definitions.bugs import BUGS
+    from segue.processors.definitions.checks import Check, judge
+    from segue.processors.definitions.workflow import Workflow
+    from segue.processors.payloads.blob import Blob
+    from segue.processors.routing.circuit_breaker import Circuits
+    from segue.processors.routing.mcp import McpServer
+    from segue.processors.routing.openapi import OpenApi
+    from segue.processors.routing.policy import Policy
+    from segue.processors.routing.pricing import Price
+    from segue.processors.routing.rate_limits import Limit
+    from segue.processors.routing.routes import ModelCandidate, ModelRoute, ToolRoute
+    from segue.processors.routing.selection import (
+        Asked,
+        Chosen,
+        Known,
+        by_size,
+        cheapest,
+        fastest,
+        healthiest,
+    )
+    from segue.processors.routing.tools import Tool, tool
+    from segue.processors.stages.attempt import Attempt, current_attempt
+    from segue.processors.workflow.saga import Saga
+    from segue.processors.workflow.task import Task
     from segue.streams.client.client import Client
+    from segue.topics.errors import (
+        BadInput,
+        BadRecord,
+        BudgetExceeded,
+        Permanent,
+        Refused,
+        Retryable,
+        SegueError,
+        StepError,
+        TaskFailed,
+        Unavailable,
+        UnknownName,
+    )
+    from segue.topics.parts import Budget, Refusal, Spent
+    from segue.topics.records import Option, Problem, Result, Status
 
 __all__ = [
     "BUGS",
@@ -100,11 +106,43 @@ __all__ = [
     "workflow",
 ]
 
+_NAMES = {
+    "processors.app.app": "App Service",
+    "processors.app.decorators": "check workflow",
+    "processors.app.schedules": "Schedule",
+    "processors.definitions.bugs": "BUGS",
+    "processors.definitions.checks": "Check judge",
+    "processors.definitions.workflow": "Workflow",
+    "processors.payloads.blob": "Blob",
+    "processors.routing.circuit_breaker": "Circuits",
+    "processors.routing.mcp": "McpServer",
+    "processors.routing.openapi": "OpenApi",
+    "processors.routing.policy": "Policy",
+    "processors.routing.pricing": "Price",
+    "processors.routing.rate_limits": "Limit",
+    "processors.routing.routes": "ModelCandidate ModelRoute ToolRoute",
+    "processors.routing.selection": "Asked Chosen Known by_size cheapest fastest healthiest",
+    "processors.routing.tools": "Tool tool",
+    "processors.stages.attempt": "Attempt current_attempt",
+    "processors.workflow.saga": "Saga",
+    "processors.workflow.task": "Task",
+    "streams.client.client": "Client",
+    "topics.errors": "BadInput BadRecord BudgetExceeded Permanent Refused Retryable SegueError StepError "
+    "TaskFailed Unavailable UnknownName",
+    "topics.parts": "Budget Refusal Spent",
+    "topics.records": "Option Problem Result Status",
+}
+"""The public names, by the module in which each is defined."""
+
+_MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> Any:
-    """`Client` is loaded when it is first used: workflows need nothing that speaks to Kafka."""
-    if name != "Client":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from segue.streams.client.client import Client  # noqa: PLC0415 - the point of it
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
 
-    return Client
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -1,4 +1,4 @@
-"""What touches the world: the runner of stages, their state, calls of models and tools, the CLI, the broker.
+"""What touches the world: Kafka, the engine of stages, calls of models and tools, client, CLI and page.
 
-Read `settings`, then `worker` and what it starts; everything here serves `processors`, which decides.
+Read `settings`, then `engine.worker` and what it starts. What a stage decides is in `segue.processors`.
 """

@@ -1,4 +1,4 @@
-"""The stages in memory (`streams/testing/in_memory_pipeline.py`) as our own tests play them: in any order, twice.
+"""The stages in memory (`testing.in_memory_pipeline`) as our own tests play them: in any order, twice.
 
 Tools, checks and agents run for real; models answer by the functions that a test gives. Each run is in `ran`.
 """
@@ -16,7 +16,7 @@ from segue.processors.stages import conduct
 from segue.processors.stages.attempt import CURRENT, attempt_of
 from segue.processors.stages.reply import Reply
 from segue.processors.tasks import task_cache as live
-from segue.processors.workflow.execution import Performance
+from segue.processors.workflow.execution import WorkflowExecution
 from segue.processors.workflow.parking import MEND
 from segue.streams.calls.candidate_stats import Knowledge, Measured
 from segue.streams.executors import ModelExecutor, ToolExecutor
@@ -25,7 +25,7 @@ from segue.streams.testing.in_memory_pipeline import READS, START_MS, Memory, St
 from segue.topics.flow import Decision, Headers, Publish, Received
 from segue.topics.records import CallModel, Problem, Result, Status
 
-__all__ = ["START_MS", "Driver", "Memory", "Model", "watched_performances"]
+__all__ = ["START_MS", "Driver", "Memory", "Model", "watched_executions"]
 
 Model = Callable[[CallModel], Any]
 """Answers a call of a model route: a JSON value, a `Reply` with what it consumed, or an exception."""
@@ -147,15 +147,15 @@ def _finish(run: Callable[[], Awaitable[Decision]]) -> Decision:
     return asyncio.run(wait())
 
 
-def watched_performances(monkeypatch: pytest.MonkeyPatch) -> list[ref[Performance]]:
-    """Every performance that is made from now on, as long as something holds it."""
-    played: list[ref[Performance]] = []
+def watched_executions(monkeypatch: pytest.MonkeyPatch) -> list[ref[WorkflowExecution]]:
+    """Every execution that is made from now on, as long as something holds it."""
+    played: list[ref[WorkflowExecution]] = []
 
-    class Watched(Performance):
+    class Watched(WorkflowExecution):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             played.append(ref(self))
 
-    monkeypatch.setattr(conduct, "Performance", Watched)
-    monkeypatch.setattr(live, "Performance", Watched)
+    monkeypatch.setattr(conduct, "WorkflowExecution", Watched)
+    monkeypatch.setattr(live, "WorkflowExecution", Watched)
     return played

@@ -16,7 +16,7 @@ from segue.streams.testing.replay import Replay
 from segue.topics.flow import Headers, Publish
 from segue.topics.records import Result, Status
 from tests.corpus import APP, CASES, MODELS, Case, driver
-from tests.driver import Driver, Memory, watched_performances
+from tests.driver import Driver, Memory, watched_executions
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -195,7 +195,7 @@ def test_lost_state_that_is_rebuilt_from_the_log_is_the_same_at_any_point(case: 
 @each_case
 def test_a_coroutine_that_was_let_go_is_no_garbage(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python looks for garbage in cycles seldom: of many tasks that sleep, those let go would stay."""
-    played = watched_performances(monkeypatch)
+    played = watched_executions(monkeypatch)
     gc.disable()
     try:
         ended(case.play(Restless(APP, MODELS)))

@@ -135,6 +135,12 @@ def test_marked_data_holds_no_reference_that_counts_and_comes_back(data: Any) ->
         def chunks(self, blob: Blob) -> Any:
             raise AssertionError(f"{blob} was taken for a reference")
 
+        def encode(self, value: Any) -> bytes:
+            raise AssertionError
+
+        def decode(self, body: bytes, kind: Any) -> Any:
+            raise AssertionError
+
     assert run(whole(marked, NoShelf())) == data
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from segue.processors.workflow.questions import option_with
+from segue.processors.payloads.options import option_with
 from segue.streams.client.answers import check_answer, named
 from segue.streams.executors.openapi.document import Document
 from segue.streams.executors.openapi.yaml import parsed

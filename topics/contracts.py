@@ -67,7 +67,7 @@ class Topic:
     beside: bool = False
     """Written as things happen, outside of any commit: it may be lost, or come twice, and no task minds."""
     plain: tuple[bytes, ...] = ()
-    """How the keys of a changelog's entries begin that hold nothing of any record (`segue.topics.flow.Plain`)."""
+    """How the keys of a changelog's entries begin that hold nothing of any record (`topics.flow.Plain`)."""
 
 
 _Kinds = Field(discriminator="kind")
@@ -207,3 +207,18 @@ ALL = (
     TOKENS,
 )
 BY_NAME = {topic.name: topic for topic in ALL}
+
+LOG_TOPICS = (
+    "events",
+    "model-calls",
+    "tool-calls",
+    "checks",
+    "failures",
+    "delays",
+    "questions",
+    "status",
+    "results",
+    "dead-letters",
+)
+"""Everywhere that a task leaves records."""
+"""The topics on which a task leaves its records."""

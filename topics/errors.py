@@ -15,7 +15,10 @@
         │   └── TooLarge              what a workflow passes on fits no record
         ├── Refused                   raise it in a check: the output is wrong; the message is the critique
         ├── TaskFailed                a program that waited for a task's value: there is none
+        ├── NoResult                  a task in a rehearsal has not succeeded
+        ├── NotDurable                a task in a rehearsal does something else when it is played again
         └── StepError                 a workflow sees it at its await: the policy gave up on the step
+            └── BudgetExceeded        the task has used up its budget
     BaseException
     ├── Suspended                     never seen by users: a workflow that leaves memory
     └── TooManySteps                  ends a workflow that goes on asking beyond its limit

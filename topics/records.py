@@ -8,7 +8,7 @@ same record always asks for the same thing.
 Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in ms (`took_ms`).
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -277,10 +277,13 @@ class StepFailed(Record):
 
 
 class TimerFired(Record):
+    """`closes` is the step of the question whose deadline the timer is."""
+
     kind: Literal["timer_fired"] = "timer_fired"
     task: TaskId
     step: Number
     print: str
+    closes: Number | None = None
     at_ms: Milliseconds
 
 
@@ -349,6 +352,10 @@ class AgentOperation(Part):
     )
 
 
+CRITIQUES_KEPT_MAX = 8
+"""A call carries the critiques of its candidate; more than this would crowd out the prompt."""
+
+
 class Call(Record):
     """What every call says.
 
@@ -381,6 +388,28 @@ class Call(Record):
     def idempotency_key(self) -> str:
         """The same for every attempt of the step: what an outside service deduplicates by."""
         return f"{self.task}/{self.step}"
+
+    def next_attempt(
+        self, at_ms: int, spent: Spent | None, refusals: tuple[Refusal, ...], *, tries: int
+    ) -> Self:
+        """The same candidate once more. `spent` and `refusals` are those of all attempts by now."""
+        known = {"attempt": self.attempt + 1, "spent": spent, "refusals": refusals, "at_ms": at_ms}
+        return self.model_copy(update=known | {"tries": tries})
+
+    def next_candidate(
+        self, candidate: int, at_ms: int, spent: Spent | None, refusals: tuple[Refusal, ...]
+    ) -> Self:
+        """Another candidate, which has no critiques yet."""
+        following = self.next_attempt(at_ms, spent, refusals, tries=0)
+        return following.model_copy(update={"candidate": candidate, "critiques": ()})
+
+    def criticised(
+        self, critique: Critique, at_ms: int, spent: Spent | None, refusals: tuple[Refusal, ...]
+    ) -> Self:
+        """The same candidate once more, which is told what was wrong."""
+        following = self.next_attempt(at_ms, spent, refusals, tries=self.tries)
+        critiques = (*self.critiques, critique)[-CRITIQUES_KEPT_MAX:]
+        return following.model_copy(update={"critiques": critiques})
 
 
 class CallModel(Call):
@@ -578,3 +607,8 @@ Event = (
 
 SignalRecord = Answer | Signal | Cancel
 """All that may stand on `signals`."""
+
+
+ENDED = ("succeeded", "failed", "cancelled", "rejected")
+STATES = ("queued", "running", "waiting", "parked", *ENDED)
+"""The states of a task, as its status names them."""

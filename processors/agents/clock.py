@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic_ai import _agent_graph, _enqueue, _model_request_attempts, _utils, agent, conversation
 from pydantic_ai._model_request_attempts import AttemptStart
 
-from segue.processors.workflow.execution import PLAYING
+from segue.processors.workflow.context import CURRENT_CONTEXT
 
 
 class _TaskTime(datetime):
@@ -24,7 +24,7 @@ class _TaskTime(datetime):
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-        playing = PLAYING.get(None)
+        playing = CURRENT_CONTEXT.get(None)
         return datetime.now(tz) if playing is None else playing.now().astimezone(tz)
 
 
@@ -33,7 +33,7 @@ def _by_task(outside: Callable[[], Any]) -> Callable[[], Any]:
     uuid = cast("Callable[..., Any]", type(outside()))
 
     def drawn() -> Any:
-        playing = PLAYING.get(None)
+        playing = CURRENT_CONTEXT.get(None)
         return outside() if playing is None else uuid(int=playing.library_random.getrandbits(128), version=4)
 
     return drawn
@@ -50,7 +50,7 @@ def _by_task_time(outside: Callable[[AttemptStart], timedelta]) -> Callable[[Att
     """`outside`, but by the task's clock, which stamped the start, within a workflow."""
 
     def elapsed(start: AttemptStart) -> timedelta:
-        playing = PLAYING.get(None)
+        playing = CURRENT_CONTEXT.get(None)
         return outside(start) if playing is None else playing.now() - start.timestamp
 
     return elapsed

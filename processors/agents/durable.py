@@ -13,7 +13,7 @@ Outside of a workflow the agent is what it was. Imported only where there is an 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pydantic_ai._utils import disable_threads
 from pydantic_ai.agent import AbstractAgent, Agent, EventStreamHandler
@@ -25,20 +25,19 @@ from pydantic_ai.models.instrumented import InstrumentedModel
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import AgentDepsT, DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 
-from segue.processors.agents import clock as agent_clock
+from segue.processors.agents import clock
 from segue.processors.agents.model_requests import HEARER, as_asked
 from segue.processors.agents.operations import Operations
 from segue.processors.agents.serialization import SPEC
 from segue.processors.formatting import preview
-from segue.processors.routing.routes import AgentTool, AnyRoute, ModelCandidate, ModelRoute, Policy, ToolRoute
+from segue.processors.routing.policy import Policy
+from segue.processors.routing.routes import AgentTool, AnyRoute, ModelCandidate, ModelRoute, ToolRoute
 from segue.processors.routing.selection import Chooser
-from segue.processors.workflow.execution import PLAYING
+from segue.processors.workflow.context import CURRENT_CONTEXT
+from segue.processors.workflow.task import CURRENT_TASK
 from segue.topics.errors import BadInput
 
-if TYPE_CHECKING:
-    from segue.processors.app.app import App
-
-agent_clock.install()
+clock.install()
 
 
 class Durable(BaseDurabilityCapability[AgentDepsT]):
@@ -50,8 +49,8 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     `inline` names tools that run within the workflow, for all that they await is durable itself: a
     sub-agent, say. `approver` is who is asked, by a question of the task, whether a tool that needs
     approval may be called. `choose` puts its models into another order for each request: see
-    `segue.processors.routing.selection`. With `stream` what its models write can be watched meanwhile, in each of its runs;
-    in those that stream by themselves (`run_stream` and the like) it always can.
+    `segue.processors.routing.selection`. With `stream` what its models write can be watched meanwhile, in
+    each of its runs; in those that stream by themselves (`run_stream` and the like) it always can.
     """
 
     engine_spec = SPEC
@@ -128,16 +127,16 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     @property
     def in_durable_context(self) -> bool:
-        return PLAYING.get(None) is not None
+        return CURRENT_CONTEXT.get(None) is not None
 
     def get_default_run_id(self) -> str | None:
-        return PLAYING.get().task.uuid() if self.in_durable_context else None
+        return CURRENT_TASK.get().uuid() if self.in_durable_context else None
 
     def get_default_conversation_id(self, run_id: str) -> str | None:
         return conversation_id_from_run_id(run_id) if self.in_durable_context else None
 
     def get_run_clock(self) -> Callable[[], datetime] | None:
-        return PLAYING.get().task.now if self.in_durable_context else None
+        return CURRENT_TASK.get().now if self.in_durable_context else None
 
     async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: WrapRunHandler) -> AgentRunResult[Any]:
         """Within a workflow there are no threads, and sleeping is the task's."""
@@ -170,7 +169,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     async def _approved(self, call: ToolCallPart) -> bool:
         assert self.approver is not None
         text = f"May {self.name} call {call.tool_name} with {preview(call.args_as_dict())}?"
-        return await PLAYING.get().task.ask(self.approver, text, options={"approve": True, "refuse": False})
+        return await CURRENT_TASK.get().ask(self.approver, text, options={"approve": True, "refuse": False})
 
 
 def _asked(model: Model) -> Model:
@@ -194,12 +193,12 @@ def durable_of(agent: Any) -> Durable[Any]:
     return durable
 
 
-def ensure_not_overridden(app: "App") -> None:
+def ensure_not_overridden(agents: "Mapping[str, Durable[Any]]") -> None:
     """Raises `BadInput` where `Agent.override` is in force: workflows run in contexts of their own.
 
     Nobody could see it there, for what a context variable holds is not in the task's log.
     """
-    for name, durable in app.agents.items():
+    for name, durable in agents.items():
         held = {key: value for key, value in vars(durable.agent).items() if key.startswith("_override_")}
         changed = sorted(key.removeprefix("_override_") for key, value in held.items() if value.get(None))
         if changed:

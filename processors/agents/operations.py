@@ -30,10 +30,11 @@ from segue.processors.agents.model_requests import ModelParams, shape_of
 from segue.processors.agents.serialization import Body, Transports
 from segue.processors.payloads.blob import as_data
 from segue.processors.payloads.fingerprint import fits
-from segue.processors.routing.budget import within_budget
-from segue.processors.workflow.execution import PLAYING, Performance
+from segue.processors.payloads.type_adapters import Accept
+from segue.processors.workflow.budget_guard import within_budget
+from segue.processors.workflow.context import CURRENT_CONTEXT, ExecutionContext
 from segue.processors.workflow.misuse import Asking
-from segue.processors.workflow.state.step import Accept, Step
+from segue.processors.workflow.state.step import Step
 from segue.topics.errors import BadInput
 from segue.topics.records import AgentOperation, CallModel, CallTool
 
@@ -115,39 +116,39 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         return self._operation
 
     async def __call__(self, params: P, *, config: object = None) -> R:
-        performance = PLAYING.get()
-        if self._agent not in performance.app.agents:
+        context = CURRENT_CONTEXT.get()
+        if self._agent not in context.registry.agent_names:
             raise BadInput(f"agent {self._agent!r} is unknown to the app: add it, App(…, agents=[…])")
         if isinstance(params, ModelParams):
-            asked = partial(self._request, performance, params)
-            return cast("R", await within_budget(performance, self._agent, asked))
+            asked = partial(self._request, context, params)
+            return cast("R", await within_budget(context, self._agent, asked))
         with Asking(f"a call of agent {self._agent!r}"):
-            step = self._call(performance, params)
+            step = self._call(context, params)
         return cast("R", await step.future)
 
-    def _request(self, performance: Performance, params: ModelParams) -> Step:
+    def _request(self, context: ExecutionContext, params: ModelParams) -> Step:
         """The fingerprint is of the conversation's shape: a prompt that was reworded since parks no task."""
         with Asking(f"a request of agent {self._agent!r}"):
             body = self._body(params)
-            step = self._step(performance, "model", self._agent, [self._name, shape_of(params)], body)
-        route = performance.app.model_route(self._agent)
-        facts = self._facts(performance, step, params.model_id or route.names[0], body)
+            step = self._step(context, "model", self._agent, [self._name, shape_of(params)], body)
+        route = context.registry.model_route(self._agent)
+        facts = self._facts(context, step, params.model_id or route.names[0], body)
         of = self._operation.operation_id
         call = CallModel(**facts, stream=isinstance(of, ModelRequestId) and (of.streaming or route.stream))
-        performance.command("model-calls", step, call)
+        context.command("model-calls", step, call)
         return step
 
-    def _call(self, performance: Performance, params: Any) -> Step:
+    def _call(self, context: ExecutionContext, params: Any) -> Step:
         of = self._operation.operation_id
         body = self._body(params)
         arguments = as_data(body.pop("arguments", {}))  # what a model wrote holds no reference
         place, tool = _place(of), getattr(params, "name", None)
         name = ".".join(filter(None, (place, tool or _listing(of))))
         declared = place or _declared_name(getattr(params, "tool", None), str(tool))
-        route = performance.app.tool_route(f"{self._agent}.{declared}").name
-        step = self._step(performance, "tool", route, [self._name, tool, arguments], body)
-        call = CallTool(**self._facts(performance, step, name, body), arguments=arguments)
-        performance.command("tool-calls", step, call)
+        route = context.registry.tool_route(f"{self._agent}.{declared}").name
+        step = self._step(context, "tool", route, [self._name, tool, arguments], body)
+        call = CallTool(**self._facts(context, step, name, body), arguments=arguments)
+        context.command("tool-calls", step, call)
         return step
 
     def _body(self, params: Any) -> Body:
@@ -155,24 +156,24 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         return cast("Body", self._operation.parameter_transport.dump(params))
 
     def _step(
-        self, performance: Performance, kind: Literal["model", "tool"], route: str, asked: Any, body: Body
+        self, context: ExecutionContext, kind: Literal["model", "tool"], route: str, asked: Any, body: Body
     ) -> Step:
-        given = fits(kind, route, body, performance.large.held_bytes_max)
-        step = performance.step(kind, route, asked)
+        given = fits(kind, route, body, context.large.held_bytes_max)
+        step = context.step(kind, route, asked)
         step.size_bytes += len(given)
         step.accept = Accept(self._operation.result_codec.load)
         return step
 
-    def _facts(self, performance: Performance, step: Step, name: str, body: Body) -> dict[str, Any]:
+    def _facts(self, context: ExecutionContext, step: Step, name: str, body: Body) -> dict[str, Any]:
         return {
-            "task": performance.task_id,
+            "task": context.task_id,
             "step": step.number,
             "print": step.print,
-            "workflow": performance.submitted.workflow,
+            "workflow": context.submitted.workflow,
             "route": step.name,
-            "budget": performance.purse.left,
+            "budget": context.purse.left,
             "agent": AgentOperation(agent=self._agent, operation=self._name, name=name, body=body),
-            "at_ms": performance.now_ms,
+            "at_ms": context.now_ms,
         }
 
 

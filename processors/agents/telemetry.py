@@ -9,16 +9,13 @@ The engine knows at each moment whether it plays again, so it tells that, and do
 after it, would never be reported.
 """
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from pydantic_ai.durable_exec import replay_scope
 
-if TYPE_CHECKING:
-    from segue.processors.workflow.execution import Performance
 
-
-async def reported_once(performance: "Performance", workflow: Awaitable[Any]) -> Any:
+async def reported_once(is_silent: Callable[[], bool], workflow: Awaitable[Any]) -> Any:
     """The workflow, whose agents report what is not played again."""
-    with replay_scope(is_replaying=lambda: performance.silent):
+    with replay_scope(is_replaying=is_silent):
         return await workflow

@@ -5,22 +5,23 @@ after the one who wrote it has looked away.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from segue.processors.app.schedules import Schedule
+from segue.processors.definitions.checks import Check
+from segue.processors.definitions.registry import Registry
+from segue.processors.definitions.workflow import Workflow
 from segue.processors.payloads.type_adapters import complete, place_of, why_unusable
-from segue.processors.routing.routes import AnyRoute, ModelRoute, Tool, ToolRoute
+from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute
 from segue.processors.routing.selection import name_of
+from segue.processors.routing.tools import Tool
 from segue.topics.codec import describe, explain, json_of
 from segue.topics.descriptions import text_of
 from segue.topics.errors import BadInput, UnknownName
 from segue.topics.parts import ABSENT, Budget
-
-if TYPE_CHECKING:
-    from segue.processors.app.app import App, Check, Workflow
-    from segue.processors.app.schedules import Schedule
 
 UNNAMED = {
     inspect.Parameter.POSITIONAL_ONLY: "is for a place alone",
@@ -30,7 +31,7 @@ UNNAMED = {
 """Kinds of parameters that no argument by name reaches."""
 
 
-def check_app(app: "App") -> None:
+def check_app(app: Registry, deps_types: Mapping[str, Any], schedules: Iterable[Schedule]) -> None:
     """Raises `BadInput` for the first declaration that can't be used."""
     for workflow in app.workflows.values():
         check_workflow(workflow)
@@ -38,9 +39,9 @@ def check_app(app: "App") -> None:
         check_route(route)
     for check in app.checks.values():
         check_check(check)
-    for name, agent in app.agents.items():
-        _check_type(f"agent {name!r}: deps_type", getattr(agent.agent, "deps_type", None))
-    for schedule in app.schedules.values():
+    for name, deps_type in deps_types.items():
+        _check_type(f"agent {name!r}: deps_type", deps_type)
+    for schedule in schedules:
         check_schedule(app, schedule)
 
 
@@ -49,7 +50,7 @@ def check_name(kind: str, name: object) -> None:
         raise BadInput(f"a {kind} is named {name!r}: a name is text that can be printed")
 
 
-def check_workflow(workflow: "Workflow[Any, Any]") -> None:
+def check_workflow(workflow: Workflow[Any, Any]) -> None:
     if type(workflow.version) is not int or workflow.version < 1:
         raise BadInput(
             f"workflow {workflow.name!r}: version={workflow.version!r} is no whole number from 1 on"
@@ -70,7 +71,7 @@ def check_workflow(workflow: "Workflow[Any, Any]") -> None:
     _check_default(workflow)
 
 
-def _check_default(workflow: "Workflow[Any, Any]") -> None:
+def _check_default(workflow: Workflow[Any, Any]) -> None:
     """A default is the input of a task that is started without one."""
     if not workflow.has_default:
         return
@@ -142,7 +143,7 @@ def _function(route: AnyRoute) -> Callable[..., Any] | None:
             return None
 
 
-def check_check(check: "Check[Any, ...]") -> None:
+def check_check(check: Check[Any, ...]) -> None:
     parameters = list(check.signature.parameters.values())
     place = place_of(check.function)
     if not parameters or parameters[0].kind in (
@@ -159,7 +160,7 @@ def check_check(check: "Check[Any, ...]") -> None:
     _ = check.parameters
 
 
-def check_schedule(app: "App", schedule: "Schedule") -> None:
+def check_schedule(app: Registry, schedule: Schedule) -> None:
     """Its input is what each of its tasks would begin with."""
     where = f"schedule {schedule.name!r}"
     try:

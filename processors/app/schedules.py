@@ -20,9 +20,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field
 
-from segue.processors.app.app import Workflow, workflow
+from segue.processors.app.decorators import workflow
+from segue.processors.definitions.workflow import Workflow
 from segue.processors.payloads.fingerprint import fingerprint
-from segue.processors.routing.routes import tool
+from segue.processors.routing.tools import tool
 from segue.processors.workflow.task import Task
 from segue.topics.errors import BadInput, SegueError
 from segue.topics.parts import ABSENT, is_absent

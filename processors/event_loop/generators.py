@@ -11,7 +11,8 @@ import asyncio
 import gc
 from _thread import get_ident
 from asyncio import events
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -31,6 +32,22 @@ def _watch(phase: str, _: dict[str, int]) -> None:
 
 
 gc.callbacks.append(_watch)
+
+
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """Keep the collector from running by itself: it would at other times in a replay.
+
+    A cycle that it takes apart may hold the last reference but one to a generator that is in use: that would
+    then be closed at its next pause, and else at the workflow's end.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Generators:

@@ -6,8 +6,8 @@ never waits. Its time is the task's: it moves only when an event of the task's l
 when it is due.
 Whatever would touch the world (sockets, threads, processes, signals) raises and says what to do instead.
 
-Sets of its tasks and futures iterate in the same order in each replay (`segue.processors.event_loop.ordered`), async
-generators are closed at the same times (`segue.processors.event_loop.generators`), and nothing else can wake what it runs.
+Sets of its tasks and futures iterate in the same order in each replay (`ordered`), async generators are
+closed at the same times (`generators`), and nothing else can wake what it runs.
 
 The loop is nested inside the running one: `drain` puts it in the other's place and back. Works on
 CPython 3.11 to 3.14; since 3.12 the current task is set aside as well, because 3.14 keeps it per thread.
@@ -27,9 +27,9 @@ from zlib import crc32
 
 from anyio._backends import _asyncio as anyio_tasks
 
-from segue.processors.event_loop.generators import Generators, close_now
+from segue.processors.event_loop.generators import Generators, close_now, collector_at_rest
 from segue.processors.event_loop.ordered import keep_order_in
-from segue.processors.workflow.parking import SHARED
+from segue.processors.event_loop.sharing import SHARED
 from segue.topics.descriptions import is_ctrl_c
 from segue.topics.errors import BadInput, Suspended
 
@@ -138,13 +138,14 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return _in_place_of_the_running_loop(self, self._run_ready, CALLBACKS_MAX)
 
     def _run_ready(self, most: int) -> bool:
-        for _ in range(most):
-            if not self._ready:
-                return True
-            handle = self._ready.popleft()
-            if not handle.cancelled():
-                _run(handle)
-        return False
+        with collector_at_rest():
+            for _ in range(most):
+                if not self._ready:
+                    return True
+                handle = self._ready.popleft()
+                if not handle.cancelled():
+                    _run(handle)
+            return False
 
     def unwind(self) -> None:
         """Let all coroutines go, in the order in which they began; what they raise is nobody's any more.

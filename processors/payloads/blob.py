@@ -40,7 +40,6 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
-from segue.topics.codec import json_of
 from segue.topics.errors import BadInput
 
 T = TypeVar("T")
@@ -109,9 +108,7 @@ class Blob:
     @classmethod
     async def dump(cls, value: Any) -> "Blob":
         """Keeps a value as JSON: a pydantic model, say. Raises `BadInput` if JSON can't hold it."""
-        from segue.processors.payloads.values import jsonable  # noqa: PLC0415 - it knows of blobs
-
-        return await cls.write(json_of(jsonable(value)), JSON)
+        return await cls.write(_shelf().encode(value), JSON)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, in pieces of at most a megabyte.
@@ -127,10 +124,7 @@ class Blob:
 
     async def load(self, kind: type[T]) -> T:
         """The value that was kept with `dump`. Raises `ValidationError` if it is no `kind`."""
-        from segue.processors.payloads.values import adapter_for, values_of  # noqa: PLC0415
-
-        kept: T = values_of(adapter_for(kind)).read(from_json(await self.read()))
-        return kept
+        return _shelf().decode(await self.read(), kind)
 
 
 def taken(given: Any) -> Any:
@@ -236,6 +230,14 @@ class Shelf(Protocol):
     async def put(self, source: Source, media_type: str, kind: Kind = "blob") -> Blob: ...
 
     def chunks(self, blob: Blob) -> AsyncIterator[bytes]: ...
+
+    def encode(self, value: Any) -> bytes:
+        """The value as JSON. Raises `BadInput` if JSON can't hold it."""
+        ...
+
+    def decode(self, body: bytes, kind: type[T]) -> T:
+        """The value of that JSON. Raises `ValidationError` if it is no `kind`."""
+        ...
 
 
 SHELF: ContextVar[Shelf] = ContextVar("segue_shelf")

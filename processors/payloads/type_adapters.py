@@ -6,13 +6,14 @@ Each is looked up by itself: one that only a type checker needs (`task: Task`, i
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 
-from segue.processors.payloads.values import adapter_for
+from segue.processors.payloads.values import adapter_for, values_of
 from segue.topics.descriptions import guarded, kind_of, shortened, text_of
 from segue.topics.errors import BadInput
 
@@ -88,3 +89,23 @@ def _plain(function: Callable[..., Any]) -> Any:
     if hasattr(plain, "__code__") or hasattr(plain, "__func__"):
         return plain
     return getattr(type(plain), "__call__", plain)  # noqa: B004 - the method of an object that can be called
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """How a JSON value becomes what the workflow gets.
+
+    `judge` says what its type makes of one that comes from outside, as JSON; None where it was validated
+    before. `read` makes the value of that. Both raise `ValidationError` or `BadInput`.
+    """
+
+    read: Callable[[Any], Any]
+    judge: Callable[[Any], Any] | None = None
+
+
+def accept(adapter: TypeAdapter[Any], *, validated: bool = False) -> Accept | None:
+    """How values of the adapter's type are accepted; None where anything will do."""
+    values = values_of(adapter)
+    if values.takes_anything:
+        return None
+    return Accept(values.read, None if validated else values.validate)

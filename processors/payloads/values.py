@@ -4,8 +4,7 @@
     JSON from outside ─▶ validate ─▶ the JSON of the validated value
 
 JSON has one spelling: fields by their aliases, sets in one order, other types as pydantic writes them. What
-reads it takes aliases and names. See `segue.processors.payloads.wire` for what differs from pydantic, and decision 0037
-for why.
+reads it takes aliases and names. See `wire` for what differs from pydantic, and decision 0037 for why.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""What a task may use, what it has used, and what happens when that is all.
+"""What a task may use, and what it has used. `workflow.budget_guard` stops the workflow when that is all.
 
 A task's `Purse` is a fold of its journal, as everything about it: each outcome of a step adds what the step
 consumed, all its attempts and judges included; a child's outcome adds what the child and its own children
@@ -11,31 +11,19 @@ much.
 Raising a budget is a signal of the name `segue.budget`, which Segue itself listens to.
 """
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from segue.processors.formatting import usd
-from segue.processors.workflow.questions import close_question, open_question, settle_question
-from segue.processors.workflow.state.step import Accept
 from segue.topics.codec import describe
 from segue.topics.errors import BadInput, BudgetExceeded, StepError
-from segue.topics.parts import USD_MAX, Budget, Refusal, Spent, Usage
+from segue.topics.parts import Budget, Refusal, Spent, Usage
 from segue.topics.records import Problem, StepFailed, StepSucceeded
-
-if TYPE_CHECKING:
-    from segue.processors.workflow.execution import Performance
-    from segue.processors.workflow.state.step import Accept, Step
 
 BUDGET_SIGNAL = "segue.budget"
 EXCEEDED = "BudgetExceeded"
 """The type of the problem, by which the error is known again."""
-
-NUMBER = {"type": "number", "minimum": 0}
-"""JSON schema of the answer to the question for more."""
 
 
 class Purse:
@@ -44,7 +32,6 @@ class Purse:
     def __init__(self, budget: Budget | None) -> None:
         self.budget = budget
         self.spent = Spent()
-        self.asking: Asking | None = None
 
     def add(self, event: StepSucceeded | StepFailed) -> None:
         if (more := consumed(event)) is not None:
@@ -131,85 +118,3 @@ def budget_in(value: Any) -> Budget:
 def step_error(name: str, step: int, problem: Problem, refusals: tuple[Refusal, ...] = ()) -> StepError:
     kind = BudgetExceeded if problem.type == EXCEEDED else StepError
     return kind(name, step, problem, refusals)
-
-
-# ---------------------------------------------------------------- in the workflow
-
-
-@dataclass(slots=True)
-class Asking:
-    """A question for more that is open. Whoever needs more meanwhile waits for its answer too."""
-
-    step: "Step"
-    in_usd: bool
-    waiting: int = 0
-
-
-async def room(performance: "Performance", name: str) -> None:
-    """Returns when there is something left, for which it may ask somebody. Raises `BudgetExceeded`."""
-    purse = performance.purse
-    while purse.budget is not None and (what := used_up(purse.spent, purse.budget)) is not None:
-        if purse.budget.ask is None or not await _more(performance, purse.budget.ask, what):
-            raise BudgetExceeded(name, len(performance.steps), exceeded(what))
-
-
-async def within_budget(performance: "Performance", name: str, ask: Callable[[], "Step"]) -> Any:
-    """The answer of the step that `ask` asks for; asked for again when somebody has raised the budget."""
-    purse = performance.purse
-    while True:
-        if purse.is_empty:
-            await room(performance, name)
-        try:
-            return await ask().future
-        except BudgetExceeded:  # within the step: what it has done so far was not enough
-            if purse.budget is None or purse.budget.ask is None:
-                raise
-
-
-async def _more(performance: "Performance", who: str, what: str) -> bool:
-    """Whether there is more now: what is answered is the new budget, and no more than before is a no."""
-    purse = performance.purse
-    asking = purse.asking = purse.asking or _ask(performance, who, what)
-    asking.waiting += 1
-    try:
-        answer: float | None = await asyncio.shield(asking.step.future)
-    finally:
-        asking.waiting -= 1
-        if asking.waiting == 0 and not asking.step.future.done():  # nobody needs it any more
-            purse.asking = None
-            close_question(performance, asking.step, "ended")
-    if purse.asking is asking:
-        purse.asking = None
-    if answer is None:
-        return True
-    more = answer > (purse.spent.usd if asking.in_usd else purse.spent.tokens)
-    if more:
-        purse.set(Budget(usd=answer) if asking.in_usd else Budget(tokens=int(answer)))
-    return more
-
-
-def _ask(performance: "Performance", who: str, what: str) -> Asking:
-    in_usd = performance.purse.lacks_usd
-    unit = "US dollars" if in_usd else "tokens"
-    text = f"The task has used up its budget: {what}. How many {unit} may it use in all? (0: no more)"
-    step = performance.step("ask", who, [text])
-    step.accept = Accept(_number)
-    open_question(performance, step, who, text, answer=NUMBER)
-    return Asking(step, in_usd)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= USD_MAX:
-        raise BadInput(f"{value!r} is no amount: answer with a number, 0 for no more")
-    return float(value)
-
-
-def set_by_signal(performance: "Performance", value: Any) -> None:
-    """A person has set the budget: whoever waits for more goes on, if there is more."""
-    try:
-        performance.purse.set(budget_in(value))
-    except BadInput:
-        return  # intake lets none of these in
-    asking = performance.purse.asking
-    if asking is not None and not performance.purse.is_empty:
-        settle_question(performance, asking.step, None)

@@ -9,12 +9,10 @@ Only declared here: the document is read, and the service called, by `streams/ex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from segue.processors.routing.policy import Policy
 from segue.topics.errors import BadInput
-
-if TYPE_CHECKING:
-    from segue.processors.routing.routes import Policy
 
 BYTES_MAX = 10_000_000
 
@@ -45,7 +43,7 @@ class OpenApi:
         if self.bytes_max < 1:
             raise BadInput(f"bytes_max must be positive: {self.bytes_max}")
 
-    def tool(self, operation: str, *, policy: "Policy | None" = None) -> "OpenApiTool":
+    def tool(self, operation: str, *, policy: Policy | None = None) -> "OpenApiTool":
         """An operation by its `operationId`; where it has none, as `GET /pets/{id}`.
 
         `policy` is that of the tool by itself (`App(tools=[…])`); in a route the route's own holds.
@@ -74,7 +72,7 @@ class OpenApiTool:
 
     api: OpenApi
     operation: str
-    policy: "Policy | None" = None
+    policy: Policy | None = None
 
     @property
     def name(self) -> str:

@@ -201,3 +201,12 @@ def _named(candidate: Any) -> str:
     if not isinstance(name, str):
         raise BadInput(f"by_size takes candidates of the route, or their names, not {candidate!r}")
     return name
+
+
+def following(call: CallModel | CallTool, candidates: int) -> int | None:
+    """The next candidate, in the order that was chosen or else in the route's; None after the last."""
+    if call.choice is None:
+        return call.candidate + 1 if call.candidate + 1 < candidates else None
+    order = call.choice.order
+    place = order.index(call.candidate) + 1 if call.candidate in order else len(order)
+    return order[place] if place < len(order) else None

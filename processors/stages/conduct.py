@@ -26,26 +26,21 @@ from collections.abc import Container
 from contextlib import suppress
 from functools import partial
 
-from segue.processors.app.app import App
+from segue.processors.definitions.registry import Registry
 from segue.processors.limits import LIMITS, Limits
 from segue.processors.payloads.large import References
 from segue.processors.stages.put_aside import put_aside
 from segue.processors.tasks.admission import Admission
+from segue.processors.tasks.conclusion import Conclusion
 from segue.processors.tasks.journal import journal_key, verdicts_at
 from segue.processors.tasks.losses import Losses
 from segue.processors.tasks.status import queued, rejection, result_of, stands_at, status_of, taken, told
-from segue.processors.tasks.task_cache import (
-    QUEUED,
-    Live,
-    LiveTasks,
-    parked_key,
-    parked_since,
-    unplayed_status,
-)
+from segue.processors.tasks.task_cache import QUEUED, Live, LiveTasks, parked_since, unplayed_status
 from segue.processors.tasks.tenants import on_behalf_of_its_tenant
 from segue.processors.tasks.tombstones import CHILD, ENDED, REJECTED, Marks, mark
-from segue.processors.workflow.continue_as_new import abandoned, heard_as, last_heard, next_run
-from segue.processors.workflow.execution import UNKNOWN, Entropy, Performance
+from segue.processors.workflow.context import Entropy
+from segue.processors.workflow.continue_as_new import abandoned, last_heard, next_run
+from segue.processors.workflow.execution import UNKNOWN, WorkflowExecution
 from segue.processors.workflow.outcomes import letters_of
 from segue.processors.workflow.parking import by_refusal
 from segue.processors.workflow.state.signals import once_more
@@ -71,6 +66,7 @@ from segue.topics.records import (
     Submitted,
     TimerFired,
 )
+from segue.topics.runs import heard_as
 
 TaskEvent = (
     Admitted
@@ -96,7 +92,7 @@ class Conduct(Stage):
 
     def __init__(
         self,
-        app: App,
+        registry: Registry,
         state: State,
         entropy: Entropy,
         limits: Limits = LIMITS,
@@ -105,9 +101,11 @@ class Conduct(Stage):
         silent: bool = False,
         waited: Container[str] | None = None,
     ) -> None:
+        self._play = partial(
+            WorkflowExecution, registry, entropy=entropy, replaying=silent, references=references
+        )
         self._state = state
         self._limits = limits
-        self._play = partial(Performance, app, entropy=entropy, replaying=silent, references=references)
         self._silent = silent
         self._waited = waited
         self._parked = [key[1:].decode() for key, _ in state.scan(b"P")]
@@ -231,8 +229,9 @@ class Conduct(Stage):
             return self._again(event, known, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
-        performance = self._play(event, known=self._known.get(event.task))
-        live = Live(performance, 1, record.partition, record.offset)
+        execution = self._play(event)
+        execution.start(self._known.get(event.task))
+        live = Live(execution, 1, record.partition, record.offset)
         self._live.keep(live)
         entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))
         self._admission.opened(event)
@@ -240,7 +239,7 @@ class Conduct(Stage):
 
     def _again(self, event: Submitted, live: Live | None, now_ms: int) -> Decision:
         """The same task once more; or a child whose id somebody outside took, which its parent must learn."""
-        is_child = live.performance.submitted.parent if live else CHILD in self._marks.of(event.task, now_ms)
+        is_child = live.execution.submitted.parent if live else CHILD in self._marks.of(event.task, now_ms)
         if event.parent is None or is_child:
             return Decision()
         return Decision([Publish("events", event.parent.task, taken(event.parent, event))])
@@ -272,37 +271,35 @@ class Conduct(Stage):
         live = self._find(event.task, now_ms)
         if live is None:
             return self._stray(event, record, now_ms)
-        performance = live.performance
-        if performance.knows(event):
+        execution = live.execution
+        if execution.knows(event):
             return Decision()
         if event.kind in FROM_OUTSIDE:
-            objection = self._objection(performance, event)
+            objection = self._objection(execution, event)
             if objection:
                 return Decision([dead_letter(record, "conduct", objection, now_ms, event.task)])
-        performance.apply(event, self._known.get(event.task))
+        execution.apply(event, self._known.get(event.task))
         decision = Decision(letters_of(event, record, now_ms))
         if event.kind == "cancel_requested" and event.force:
             live.owed = []
-        head = b"%d%b\n" % (live.steps, performance.verdicts.token)
+        head = b"%d%b\n" % (live.steps, execution.context.verdicts.token)
         entry = Write(journal_key(event.task, live.seq), head + (record.value or b""))
         live.seq += 1
         if event.kind == "admitted":
-            self._admission.begun(performance.submitted, live.offset)
+            self._admission.begun(execution.submitted, live.offset)
         decision.write.append(entry)
         return self._conclude(live, decision, now_ms, record.offset)
 
-    def _objection(self, performance: Performance, event: TaskEvent) -> str | None:
+    def _objection(self, execution: WorkflowExecution, event: TaskEvent) -> str | None:
         """Why what came from outside can't be accepted; None if it can."""
         if not isinstance(event, Answered | SignalReceived):
             return None
-        if not performance.parked and (
-            objection := performance.objection(event, self._known.get(event.task))
-        ):
+        if not execution.parked and (objection := execution.objection(event, self._known.get(event.task))):
             return objection
         most = self._limits.early_signals_max
-        if isinstance(event, Answered) or performance.signals.holds < most:
+        if isinstance(event, Answered) or execution.context.signals.holds < most:
             return None
-        if performance.signals.awaiting(event.name):
+        if execution.context.signals.awaiting(event.name):
             return None
         return f"the task holds {most:,} signals that it has not asked for, and no more (early_signals_max)"
 
@@ -336,7 +333,7 @@ class Conduct(Stage):
     def awaits_somebody(self, task: str, now_ms: int) -> bool:
         """Whether an open task waits for a person or a signal: for what may never come."""
         live = self._find(task, now_ms)
-        return live is not None and live.performance.steps.awaits_somebody
+        return live is not None and live.execution.context.steps.awaits_somebody
 
     # ------------------------------------------------------------ what follows
 
@@ -345,68 +342,67 @@ class Conduct(Stage):
 
         `offset` is that of the event which did it, where there is one.
         """
-        decision.tenant = live.performance.submitted.tenant or ""
-        if live.performance.parked:
-            decision.write += live.park()
-        else:
-            self._unpark(live, decision)
-        decision.publish += live.performance.take()
-        if (following := next_run(live.performance)) is not None:
+        decision.tenant = live.execution.submitted.tenant or ""
+        concluded = self._marked(live, decision)
+        decision.publish += live.execution.take()
+        if concluded.goes_on is not None:
             live.offset = live.offset if offset is None else offset
-            self._run_again(live, following, decision)
-        performance = live.performance
-        ends = performance.ending is not None and not performance.parked
-        busy = performance.steps.calls > 0 and not (ends or performance.parked)
-        if busy != live.busy and not performance.queued:
-            live.busy = busy
-            self._admission.busy(performance.task_id, now=busy)
-        if ends:
+            self._run_again(live, next_run(live.execution.context, concluded.goes_on), decision)
+            concluded = self._marked(live, decision)
+        if concluded.busy != live.busy:
+            live.busy = concluded.busy
+            self._admission.busy(live.execution.task_id, now=concluded.busy)
+        if concluded.ends:
             self._end(live, decision, now_ms)
         decision.write += self._admission.take()
-        stands = stands_at(performance)
-        if stands != live.stands:
-            live.stands = stands
-            decision.publish.append(_publish("status", status_of(performance, live.partition, live.offset)))
+        if concluded.tells:
+            live.stands = stands_at(live.execution)
+            status = status_of(live.execution, live.partition, live.offset)
+            decision.publish.append(_publish("status", status))
         return decision
+
+    def _marked(self, live: Live, decision: Decision) -> Conclusion:
+        """What follows, and that the task is parked, or is no more, remembered."""
+        concluded = live.concluded
+        if concluded.parks:
+            decision.write.append(live.park())
+        if concluded.unparks:
+            forgotten, owed = live.unpark()
+            decision.write.append(forgotten)
+            decision.publish += owed
+        return concluded
 
     def _run_again(self, live: Live, begins: Submitted, decision: Decision) -> None:
         """A fresh journal for the next run; and for the one after it, if signals that it held end that."""
         decision.write += [
-            Write(journal_key(live.performance.task_id, seq), None) for seq in range(1, live.seq)
+            Write(journal_key(live.execution.task_id, seq), None) for seq in range(1, live.seq)
         ]
         following: Submitted | None = begins
         while following is not None:
-            begun = Publish("events", following.task, following, objects=live.performance.objects)
-            decision.publish += [*abandoned(live.performance), begun]
-            live.performance.close()
-            live.performance = self._play(following)
-            decision.publish += live.performance.take()
-            following = next_run(live.performance)
-        live.seq, live.stands, last = 1, None, live.performance.submitted
+            begun = Publish("events", following.task, following, objects=live.execution.objects)
+            decision.publish += [*abandoned(live.execution.context), begun]
+            live.execution.close()
+            live.execution = self._play(following)
+            live.execution.start()
+            decision.publish += live.execution.take()
+            goes_on = live.concluded.goes_on
+            following = next_run(live.execution.context, goes_on) if goes_on is not None else None
+        live.seq, live.stands, last = 1, None, live.execution.submitted
         decision.write.append(Write(journal_key(last.task, 0), live.head + codec.encode(last)))
-        if live.performance.parked:
-            decision.write += live.park()
-
-    def _unpark(self, live: Live, decision: Decision) -> None:
-        if live.parked:
-            live.parked = None
-            decision.write.append(Write(parked_key(live.performance.task_id), None))
-            decision.publish += live.owed
-            live.owed = []
 
     def _end(self, live: Live, decision: Decision, now_ms: int) -> None:
         """Publish the result, forget the journal, remember the id."""
-        performance = live.performance
-        submitted = performance.submitted
-        result = result_of(performance)
-        decision.publish.append(_publish("results", result)._replace(objects=performance.objects))
+        execution = live.execution
+        submitted = execution.submitted
+        result = result_of(execution)
+        decision.publish.append(_publish("results", result)._replace(objects=execution.objects))
         if submitted.parent:
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
         decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(live.seq)]
-        self._admission.ended(submitted, live.offset, waited=performance.waited)
+        self._admission.ended(submitted, live.offset, waited=execution.waited)
         how = CHILD if submitted.parent else ENDED
-        heard, tenant = last_heard(performance), submitted.tenant or ""
+        heard, tenant = last_heard(execution.context), submitted.tenant or ""
         decision.write.append(mark(submitted.task, how, now_ms, heard, tenant))
         self._live.let_go(submitted.task)
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from segue.processors.app.app import App
+from segue.processors.definitions.registry import Registry
 from segue.processors.limits import LIMITS, Limits
 from segue.processors.payloads.blob import as_data
 from segue.processors.routing.budget import BUDGET_SIGNAL, budget_in, strictest
@@ -38,8 +38,10 @@ from segue.topics.records import (
 
 
 class Intake(Stage):
-    def __init__(self, app: App, limits: Limits = LIMITS, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
-        self._app = app
+    def __init__(
+        self, registry: Registry, limits: Limits = LIMITS, payload_bytes_max: int = PAYLOAD_BYTES_MAX
+    ) -> None:
+        self._registry = registry
         self._limits = limits
         self._payload_bytes_max = payload_bytes_max
 
@@ -69,7 +71,7 @@ class Intake(Stage):
         facts: dict[str, Any] = {"task": task, "workflow": request.workflow, "at_ms": now_ms}
         facts["origin"] = first_place(record)
         try:
-            workflow = self._app.workflow(request.workflow, request.version)
+            workflow = self._registry.workflow(request.workflow, request.version)
             codec.json_of(given := workflow.validate(_readable(request)))
         except (UnknownName, ValidationError, BadInput) as error:
             why = _why_not(request, error)

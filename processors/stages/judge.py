@@ -10,18 +10,12 @@ were: no stage keeps anything, and a crash at any point repeats no more than the
 What the judge consumes is the step's.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from segue.processors.payloads.fingerprint import jsonable
 from segue.processors.routing.budget import together
 from segue.processors.stages.reply import Reply
 from segue.topics.parts import Spent, Verdict
 from segue.topics.records import CallModel, CheckCall, CheckOutput
-
-if TYPE_CHECKING:
-    from segue.processors.routing.routes import ModelRoute
-    from segue.processors.workflow.task import BoundCheck
 
 INSTRUCTIONS = """\
 You judge an answer that another model gave. You are given what it was asked, its answer, and a question about
@@ -38,21 +32,6 @@ VERDICT: dict[str, Any] = {
 }
 
 NO_CRITIQUE = "The judge did not accept it, and did not say why."
-
-
-def judge(question: str, *, route: "ModelRoute | str", **given: Any) -> "BoundCheck[object]":
-    """Let a model of `route` judge the output: an answer that makes it say no goes back with its critique.
-
-    `question` is one whose yes means a good output; `given` are facts to judge by, under their names. The
-    judge also sees what was asked. It follows the policy of its own route; if it gives no verdict, the step
-    fails.
-    """
-    from segue.processors.workflow.task import BoundCheck  # noqa: PLC0415 - it imports routes, which import this
-
-    name = route if isinstance(route, str) else route.name
-    jsonable(given)  # what JSON can't hold is told here, where it is written
-    arguments: Mapping[str, Any] = {"question": question, "given": given}
-    return BoundCheck(name, arguments, judge=name)
 
 
 def call_of(output: CheckOutput, check: CheckCall, place: int, now_ms: int) -> CallModel:

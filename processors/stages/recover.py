@@ -10,12 +10,13 @@ answered meanwhile, so it writes the dead letter of a step that failed for good.
 """
 
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import NamedTuple
 
-from segue.processors.app.app import App
+from segue.processors.definitions.registry import Registry
 from segue.processors.durations import rounded_up_ms
 from segue.processors.routing.budget import exceeded, together, used_up
-from segue.processors.routing.routes import Policy
+from segue.processors.routing.policy import Action, Policy
+from segue.processors.routing.selection import following
 from segue.processors.stages.put_aside import put_aside
 from segue.topics import codec
 from segue.topics.errors import BadRecord, UnknownName
@@ -23,23 +24,32 @@ from segue.topics.flow import Decision, Publish, Received, Stage
 from segue.topics.parts import Refusal, Spent
 from segue.topics.records import AttemptFailed, CallModel, CallTool, Delay, Problem, StepFailed
 
-CRITIQUES_KEPT_MAX = 8
-"""A call carries the critiques of its candidate; more than this would crowd out the prompt."""
-
 REFUSALS_KEPT_MAX = 32
 """Without the outputs, and those of all candidates: what the workflow is told in the end."""
 
 DOUBLED_AT_MOST = 1_000
 """A float holds no more doublings."""
 
-Action = Literal["ask again", "retry", "reroute", "give up"]
+
+class Recovery(NamedTuple):
+    """What is done about a failure; `problem` is what the step fails by where that is to give up."""
+
+    action: Action
+    problem: Problem
 
 
-def decide(failure: AttemptFailed, policy: Policy, candidates: int) -> Action:
+def decide(failure: AttemptFailed, policy: Policy, candidates: int) -> Recovery:
     """The policy, in one place. What is over its budget is not tried again in any way."""
+    action = _by_policy(failure, policy, candidates)
+    over = used_up(_spent(failure), failure.call.budget)
+    if over is None or action == "give up":
+        return Recovery(action, _problem(failure))
+    attempts = f"{over} after {failure.call.attempt} attempts, the last of which failed"
+    return Recovery("give up", exceeded(f"{attempts}: {failure.problem.message}"))
+
+
+def _by_policy(failure: AttemptFailed, policy: Policy, candidates: int) -> Action:
     call = failure.call
-    if _over_budget(failure) is not None:
-        return "give up"
     if failure.critique and isinstance(call, CallModel) and len(call.critiques) < policy.critiques:
         return "ask again"
     if not failure.critique and failure.problem.retryable and call.tries < policy.retries:
@@ -49,56 +59,47 @@ def decide(failure: AttemptFailed, policy: Policy, candidates: int) -> Action:
     return "give up"
 
 
-def following(call: CallModel | CallTool, candidates: int) -> int | None:
-    """The next candidate, in the order that was chosen or else in the route's; None after the last."""
-    if call.choice is None:
-        return call.candidate + 1 if call.candidate + 1 < candidates else None
-    order = call.choice.order
-    place = order.index(call.candidate) + 1 if call.candidate in order else len(order)
-    return order[place] if place < len(order) else None
+def _problem(failure: AttemptFailed) -> Problem:
+    call = failure.call
+    if isinstance(call, CallModel) and call.judging is not None:
+        message = f"judge {call.route!r} gives no verdict: {failure.problem.message}"
+        return Problem(type="NoVerdict", message=message, retryable=False)
+    return failure.problem
 
 
 class Recover(Stage):
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
 
     def handle(self, record: Received, now_ms: int) -> Decision:
         try:
             failure: AttemptFailed = codec.decode(record.topic, record.value)
         except BadRecord as bad:
             return put_aside(record, "recover", str(bad), now_ms)
-        policy, candidates = self._policy(failure.call)
-        match decide(failure, policy, candidates):
-            case "ask again":
-                return Decision([_again(failure, now_ms)])
-            case "retry":
-                return Decision([_later(failure, policy, now_ms)])
-            case "reroute":
-                return Decision([_next_candidate(failure, candidates, now_ms)])
-            case "give up":
-                return Decision([_gave_up(failure, _problem(failure, policy, candidates), now_ms)])
+        return Decision([self._recovered(failure, now_ms)])
+
+    def _recovered(self, failure: AttemptFailed, now_ms: int) -> Publish:
+        call, spent, refusals = failure.call, _spent(failure), _refusals(failure)
+        policy, candidates = self._policy(call)
+        action, problem = decide(failure, policy, candidates)
+        candidate = following(call, candidates)
+        if action == "ask again" and failure.critique is not None:
+            return _call(call.criticised(failure.critique, now_ms, spent, refusals))
+        if action == "retry":
+            due_ms = _due_ms(failure, policy, now_ms)
+            return _later(call.next_attempt(due_ms, spent, refusals, tries=call.tries + 1))
+        if action == "reroute" and candidate is not None:
+            return _call(call.next_candidate(candidate, now_ms, spent, refusals))
+        return _gave_up(failure, problem, now_ms)
 
     def _policy(self, call: CallModel | CallTool) -> tuple[Policy, int]:
         """A route that this worker does not know (it is older, say) gives up: it knows no other candidate."""
         try:
-            kind = self._app.model_route if isinstance(call, CallModel) else self._app.tool_route
+            kind = self._registry.model_route if isinstance(call, CallModel) else self._registry.tool_route
             route = kind(call.route)
         except UnknownName:
             return Policy(retries=0, critiques=0), 0
         return route.policy, len(route.candidates)
-
-
-def _again(failure: AttemptFailed, now_ms: int) -> Publish:
-    assert failure.critique is not None
-    critiques = (*failure.call.critiques, failure.critique)[-CRITIQUES_KEPT_MAX:]
-    return _call(failure.call.model_copy(update=_onward(failure, now_ms) | {"critiques": critiques}))
-
-
-def _onward(failure: AttemptFailed, at_ms: int) -> dict[str, Any]:
-    """What every next attempt knows of those before it."""
-    call = failure.call
-    known = {"attempt": call.attempt + 1, "spent": _spent(failure), "refusals": _refusals(failure)}
-    return known | {"at_ms": at_ms}
 
 
 def _spent(failure: AttemptFailed) -> Spent | None:
@@ -112,28 +113,20 @@ def _refusals(failure: AttemptFailed) -> tuple[Refusal, ...]:
     return (*failure.call.refusals, refusal)[-REFUSALS_KEPT_MAX:]
 
 
-def _over_budget(failure: AttemptFailed) -> str | None:
-    return used_up(_spent(failure), failure.call.budget)
-
-
-def _later(failure: AttemptFailed, policy: Policy, now_ms: int) -> Publish:
-    call = failure.call
+def _due_ms(failure: AttemptFailed, policy: Policy, now_ms: int) -> int:
     asked_for_ms = rounded_up_ms(failure.problem.retry_after_s or 0.0)
-    due_ms = now_ms + max(round(backoff_s(call, policy) * 1000), asked_for_ms)
-    retry = call.model_copy(update=_onward(failure, due_ms) | {"tries": call.tries + 1})
+    return now_ms + max(round(backoff_s(failure.call, policy) * 1000), asked_for_ms)
+
+
+def _later(retry: CallModel | CallTool) -> Publish:
     delay = Delay(
-        task=call.task,
-        id=retry.idempotency_key.removeprefix(f"{call.task}/") + f"/{retry.attempt}",
-        due_ms=due_ms,
+        task=retry.task,
+        id=retry.idempotency_key.removeprefix(f"{retry.task}/") + f"/{retry.attempt}",
+        due_ms=retry.at_ms,
         topic=_call(retry).topic,
         record=retry,
     )
-    return Publish("delays", call.task, delay)
-
-
-def _next_candidate(failure: AttemptFailed, candidates: int, now_ms: int) -> Publish:
-    changes = {"candidate": following(failure.call, candidates), "tries": 0, "critiques": ()}
-    return _call(failure.call.model_copy(update=_onward(failure, now_ms) | changes))
+    return Publish("delays", retry.task, delay)
 
 
 def _gave_up(failure: AttemptFailed, problem: Problem, now_ms: int) -> Publish:
@@ -152,23 +145,6 @@ def _gave_up(failure: AttemptFailed, problem: Problem, now_ms: int) -> Publish:
         at_ms=now_ms,
     )
     return Publish("events", call.task, event)
-
-
-def _problem(failure: AttemptFailed, policy: Policy, candidates: int) -> Problem:
-    """Why the policy gives up: the last failure, or the budget where it would have gone on."""
-    call, over = failure.call, _over_budget(failure)
-    within = call.model_copy(update={"budget": None})
-    if (
-        over is not None
-        and decide(failure.model_copy(update={"call": within}), policy, candidates) != "give up"
-    ):
-        return exceeded(
-            f"{over} after {call.attempt} attempts, the last of which failed: {failure.problem.message}"
-        )
-    if isinstance(call, CallModel) and call.judging is not None:
-        message = f"judge {call.route!r} gives no verdict: {failure.problem.message}"
-        return Problem(type="NoVerdict", message=message, retryable=False)
-    return failure.problem
 
 
 def _judged(call: CallModel | CallTool) -> CallModel | CallTool:

@@ -1,1 +1,4 @@
-"""TODO."""
+"""The state of `conduct`: the cache of tasks, journals, admission, tombstones, status, and repairs.
+
+What happens within one task is in `workflow`.
+"""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from segue.processors.workflow.execution import Performance
+from segue.processors.workflow.execution import WorkflowExecution
+from segue.processors.workflow.phases import Ended, Parked, Queued, Running
 from segue.topics.records import (
     Outcome,
     Parent,
@@ -26,38 +27,41 @@ class Stands:
     view: Any = None
 
 
-def stands_at(performance: Performance) -> Stands:
-    if performance.parked:
-        return Stands("parked")
-    if performance.ending:
-        return Stands(performance.ending.outcome, view=performance.view)
-    if performance.put_aside:
-        return Stands("parked", view=performance.view)
-    if performance.queued:
-        return Stands("queued")
-    questions = tuple(performance.questions)
-    return Stands("waiting" if questions else "running", questions, performance.view)
+def stands_at(execution: WorkflowExecution) -> Stands:
+    context = execution.context
+    match execution.phase:
+        case Parked():
+            return Stands("parked")
+        case Ended(ending):
+            return Stands(ending.outcome, view=context.view)
+        case Queued() | Running() if execution.put_aside:
+            return Stands("parked", view=context.view)
+        case Queued():
+            return Stands("queued")
+        case Running():
+            questions = tuple(context.questions)
+            return Stands("waiting" if questions else "running", questions, context.view)
 
 
-def status_of(performance: Performance, partition: int, offset: int) -> Status:
+def status_of(execution: WorkflowExecution, partition: int, offset: int) -> Status:
     """`partition` and `offset` are where the task's log begins in `events`."""
-    submitted, ending = performance.submitted, performance.ending
+    submitted, ending = execution.submitted, execution.ending
     return Status(
         task=submitted.task,
         workflow=submitted.workflow,
         version=submitted.version,
-        state=stands_at(performance).state,
+        state=stands_at(execution).state,
         tenant=submitted.tenant,
-        questions=tuple(step.question for step in performance.questions.values() if step.question),
-        problem=performance.parked or (ending.problem if ending else performance.put_aside),
-        view=performance.view,
-        spent=performance.purse.spent if performance.purse.spent.calls else None,
-        budget=performance.purse.budget,
+        questions=tuple(step.question for step in execution.context.questions.values() if step.question),
+        problem=execution.parked or (ending.problem if ending else execution.put_aside),
+        view=execution.context.view,
+        spent=execution.context.purse.spent if execution.context.purse.spent.calls else None,
+        budget=execution.context.purse.budget,
         parent=submitted.parent.task if submitted.parent else None,
         partition=partition,
         offset=offset,
         started_ms=submitted.at_ms,
-        at_ms=performance.now_ms,
+        at_ms=execution.context.now_ms,
     )
 
 
@@ -95,9 +99,9 @@ def _without_code(
     )
 
 
-def result_of(performance: Performance) -> Result:
-    """The result of a performance that has ended."""
-    submitted, ending = performance.submitted, performance.ending
+def result_of(execution: WorkflowExecution) -> Result:
+    """The result of a execution that has ended."""
+    submitted, ending = execution.submitted, execution.ending
     assert ending is not None
     return Result(
         task=submitted.task,
@@ -105,12 +109,12 @@ def result_of(performance: Performance) -> Result:
         outcome=ending.outcome,
         result=ending.result,
         problem=ending.problem,
-        not_undone=tuple(performance.not_undone),
-        steps=performance.steps.next,
+        not_undone=tuple(execution.context.not_undone),
+        steps=execution.context.steps.next,
         tenant=submitted.tenant,
-        spent=performance.purse.spent if performance.purse.spent.calls else None,
+        spent=execution.context.purse.spent if execution.context.purse.spent.calls else None,
         started_ms=submitted.at_ms,
-        at_ms=performance.now_ms,
+        at_ms=execution.context.now_ms,
     )
 
 

@@ -1,21 +1,21 @@
 """The tasks of a partition that are in memory: a cache of their journals.
 
-A coroutine is let go when there are too many, and rebuilt by playing its journal when an event comes. What it
-asks for then was published long ago, but for what a task that is parked owes: since the event at which it was
-parked nothing of it has been published, so all that other code asks for from there on is.
+The cache evicts a coroutine when it holds too many, and rebuilds it from the journal when an event comes. The
+commands of a rebuild were published before, except those of a parked task: nothing was published since the
+event at which it was parked, so what other code asks for from there on is published now.
 """
 
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple
 
+from segue.processors.tasks.conclusion import Conclusion, Recorded, conclusion, digest_of
 from segue.processors.tasks.journal import journal_key
 from segue.processors.tasks.status import Stands, stands_at, unplayed
-from segue.processors.workflow.execution import UNKNOWN, Performance
+from segue.processors.workflow.execution import UNKNOWN, WorkflowExecution
 from segue.processors.workflow.state.verdicts import known_in
 from segue.topics import codec
 from segue.topics.errors import BadRecord
@@ -26,8 +26,8 @@ QUEUED = b"queued"
 """Said in the first journal entry of a task that had to wait for its turn."""
 
 
-class Parked(NamedTuple):
-    """Since which event of its journal a task's coroutine has not played, and by what (a digest)."""
+class ParkedSince(NamedTuple):
+    """The number of the first event that a parked task has not played, and the digest of its problem."""
 
     since: int
     by: bytes
@@ -41,43 +41,52 @@ class Live:
     `busy` is what the state says.
     """
 
-    performance: Performance
+    execution: WorkflowExecution
     seq: int
     partition: int
     offset: int
     owed: list[Publish] = field(default_factory=list[Publish])
-    parked: Parked | None = None
+    parked: ParkedSince | None = None
     stands: Stands | None = None
     busy: bool = False
 
     @property
     def steps(self) -> int:
         """How many steps its coroutine has asked for; while it is parked nobody can say."""
-        return UNKNOWN if self.performance.parked else len(self.performance.steps)
+        return UNKNOWN if self.execution.parked else len(self.execution.context.steps)
 
     @property
     def head(self) -> bytes:
         """What stands before the first entry of its journal."""
-        verdicts = self.performance.verdicts.token
+        verdicts = self.execution.context.verdicts.token
         return b"%d %d %d%b\n" % (self.steps, self.partition, self.offset, verdicts)
 
-    def park(self) -> list[Write]:
-        """What remembers from which event on it has not played, and why, where that is not known."""
-        problem = self.performance.parked
+    @property
+    def concluded(self) -> Conclusion:
+        """What follows from where its coroutine is now."""
+        recorded = Recorded(self.parked.by if self.parked else None, self.busy, self.stands)
+        calls_open = self.execution.context.steps.calls > 0
+        return conclusion(recorded, self.execution.phase, stands_at(self.execution), calls_open=calls_open)
+
+    def park(self) -> Write:
+        """Remembers from which event on it has not played, and why."""
+        problem = self.execution.parked
         assert problem is not None
-        by = _digest(problem)
-        if self.parked is not None and self.parked.by == by:
-            return []
-        self.parked = Parked(self.parked.since if self.parked else self.seq - 1, by)
-        self.stands = None
-        return [Plain(parked_key(self.performance.task_id), b"%d %b" % self.parked)]
+        since = self.parked.since if self.parked else self.seq - 1
+        self.parked = ParkedSince(since, digest_of(problem))
+        return Plain(parked_key(self.execution.task_id), b"%d %b" % self.parked)
+
+    def unpark(self) -> tuple[Write, list[Publish]]:
+        """Forgets that; with it what the task should have asked for since."""
+        owed, self.owed, self.parked = self.owed, [], None
+        return Write(parked_key(self.execution.task_id), None), owed
 
 
 class LiveTasks:
-    """Finds tasks, in memory or by their journals; `most` of them stay. `play` makes performances."""
+    """Finds tasks, in memory or by their journals; `most` of them stay. `play` makes executions."""
 
     def __init__(
-        self, play: Callable[..., Performance], state: State, most: int, *, silent: bool = False
+        self, play: Callable[..., WorkflowExecution], state: State, most: int, *, silent: bool = False
     ) -> None:
         self._play = play
         self._state = state
@@ -95,7 +104,7 @@ class LiveTasks:
     def tenant_of(self, task: str) -> str | None:
         """Return the open task's tenant, "" if it has none; None if no such task is open, or can be read."""
         if (live := self._tasks.get(task)) is not None:
-            return live.performance.submitted.tenant or ""
+            return live.execution.submitted.tenant or ""
         first = self._state.get(journal_key(task, 0))
         if first is None:
             return None
@@ -106,18 +115,18 @@ class LiveTasks:
         return begun.tenant or ""
 
     def keep(self, live: Live) -> None:
-        self._tasks[live.performance.task_id] = live
+        self._tasks[live.execution.task_id] = live
         if len(self._tasks) > self._most:
             _, evicted = self._tasks.popitem(last=False)
-            evicted.performance.close()
+            evicted.execution.close()
 
     def let_go(self, task: str) -> None:
-        self._tasks.pop(task).performance.close()
+        self._tasks.pop(task).execution.close()
 
     def close(self) -> None:
         """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
         for live in self._tasks.values():
-            live.performance.close()
+            live.execution.close()
         self._tasks.clear()
 
     def open_commands(self, task: str) -> tuple[list[Publish], str | None]:
@@ -126,9 +135,9 @@ class LiveTasks:
         live = self.rebuilt(task, asked)
         if live is None:
             return [], None
-        steps, tenant = live.performance.steps, live.performance.submitted.tenant
+        steps, tenant = live.execution.context.steps, live.execution.submitted.tenant
         still = [publish for publish in asked if (step := steps.at(_step(publish))) and not step.settled]
-        live.performance.close()
+        live.execution.close()
         return still, tenant
 
     def rebuilt(self, task: str, asked: list[Publish] | None = None) -> Live | None:
@@ -144,36 +153,37 @@ class LiveTasks:
         submitted: Submitted = codec.decode("events", begun)
         parked, known = self._parked(task), known_in(more)
         replaying = self._silent or parked is None or parked.since > 0
-        performance = self._play(submitted, queued=QUEUED in more, replaying=replaying, known=known)
-        live = Live(performance, 0, int(partition), int(offset), parked=parked)
+        execution = self._play(submitted, queued=QUEUED in more, replaying=replaying)
+        execution.start(known)
+        live = Live(execution, 0, int(partition), int(offset), parked=parked)
         self._played(live, int(steps), asked)
         for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
             then, *more = head.split()
-            performance.replaying = self._silent or parked is None or live.seq < parked.since
-            performance.apply(codec.decode("events", happened), known_in(more))
+            execution.context.replaying = self._silent or parked is None or live.seq < parked.since
+            execution.apply(codec.decode("events", happened), known_in(more))
             self._played(live, int(then), asked)
-        performance.replaying = self._silent
-        live.stands = Stands("parked") if live.parked or performance.parked else stands_at(performance)
+        execution.context.replaying = self._silent
+        live.stands = Stands("parked") if live.parked or execution.parked else stands_at(execution)
         return live
 
     def _played(self, live: Live, steps: int, asked: list[Publish] | None) -> None:
         """An entry of the journal, after which so many steps had been asked for."""
-        live.performance.expect(steps)
+        live.execution.expect(steps)
         if live.seq >= (live.parked.since if live.parked else sys.maxsize):
-            live.owed += live.performance.take()
+            live.owed += live.execution.take()
         else:
             if asked is not None:
-                asked += live.performance.take()
-            live.performance.discard()
+                asked += live.execution.take()
+            live.execution.discard()
         live.seq += 1
 
-    def _parked(self, task: str) -> Parked | None:
+    def _parked(self, task: str) -> ParkedSince | None:
         kept = self._state.get(parked_key(task))
         if kept is None:
             return None
         since, _, by = kept.partition(b" ")
-        return Parked(int(since), by)
+        return ParkedSince(int(since), by)
 
 
 def parked_tasks(state: State) -> int:
@@ -185,7 +195,7 @@ def parked_since(state: State, task: str, seq: int, problem: Problem) -> Write:
     """Remembers that the task has not played on since that entry, or since an earlier one."""
     kept = state.get(parked_key(task))
     since = int(kept.partition(b" ")[0]) if kept is not None else seq
-    return Plain(parked_key(task), b"%d %b" % (since, _digest(problem)))
+    return Plain(parked_key(task), b"%d %b" % (since, digest_of(problem)))
 
 
 def unplayed_status(
@@ -200,10 +210,6 @@ def unplayed_status(
     except BadRecord:
         return []
     return [Publish("status", task, status)]
-
-
-def _digest(problem: Problem) -> bytes:
-    return blake2b(problem.message.encode(), digest_size=8).hexdigest().encode()
 
 
 def _step(publish: Publish) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from segue.processors.routing.budget import together
-from segue.processors.stages.recover import Action
+from segue.processors.routing.policy import Action
 from segue.topics.parts import Choice, Spent, Usage
 from segue.topics.records import Option, Problem, Question
 

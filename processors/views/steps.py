@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from segue.processors.formatting import duration, preview
+from segue.processors.payloads.options import option_with
 from segue.processors.routing.budget import consumed
 from segue.processors.views.moments import DEADLINE, Attempt, Kind, Moment, Step, StepAnswer, What
-from segue.processors.workflow.questions import option_with
 from segue.topics.parts import Choice
 from segue.topics.records import (
     Answered,
@@ -230,9 +230,6 @@ class StepsView:
         if step.question is not None:
             return None
         step.question, step.outcome, step.started_ms = question, "waiting", question.at_ms
-        for other in self.steps.values():
-            if other.kind == "timer" and other.due_ms == question.closes_at_ms:
-                other.name = DEADLINE
         return Moment(
             question.at_ms,
             "ask",
@@ -307,7 +304,7 @@ class StepsView:
         if step.due_ms is not None or step.outcome != "running":
             return None
         step.due_ms, step.started_ms = delay.due_ms, self.now_ms
-        if any(s.question.closes_at_ms == delay.due_ms for s in self.steps.values() if s.question):
+        if timer.closes is not None:
             step.name = DEADLINE
             return None
         text = f"set for {duration(max(0, delay.due_ms - self.now_ms))}"
@@ -318,7 +315,8 @@ class StepsView:
         if step.outcome in ("succeeded", "ended") or step.kind != "timer":
             return None
         step.outcome, step.ended_ms = "succeeded", event.at_ms
-        if step.name == DEADLINE:
+        if event.closes is not None:
+            step.name = DEADLINE
             return None
         return Moment(self.now_ms, "timer", step=step.number, mark="ok", text="is due")
 

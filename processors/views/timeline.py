@@ -17,7 +17,6 @@ from segue.processors.formatting import duration, preview
 from segue.processors.routing.budget import together
 from segue.processors.views.moments import Moment, Step
 from segue.processors.views.steps import StepsView
-from segue.processors.workflow.continue_as_new import heard_as, run_of
 from segue.topics import codec
 from segue.topics.errors import BadRecord
 from segue.topics.flow import Received
@@ -40,6 +39,7 @@ from segue.topics.records import (
     StepFailed,
     Submitted,
 )
+from segue.topics.runs import heard_as, run_of
 
 WENT_ON = "went on"
 """The state of a run that is not the task's last."""

@@ -9,14 +9,32 @@ from pydantic import TypeAdapter
 from segue.processors.payloads.blob import as_data
 from segue.processors.payloads.fingerprint import elsewhere
 from segue.processors.payloads.values import values_of
-from segue.processors.workflow.continue_as_new import Again, again_by
 from segue.topics.codec import DEPTH_MAX, json_of, too_deep
 from segue.topics.descriptions import attribute_of, is_ctrl_c, kind_of, text_of, traceback_of
-from segue.topics.errors import BadInput, BadOutput, StepError, TooLarge, in_words, sole
+from segue.topics.errors import BadInput, BadOutput, StepError, TooLarge, in_words, leaves, sole
 from segue.topics.records import Outcome, Problem
 
 TRACEBACK_CHARACTERS_MAX = 8_000
 """A traceback travels in a record; its end says what happened."""
+
+
+class Again(BaseException):
+    """Ends a run. No `except Exception` of a workflow holds it up."""
+
+    def __init__(self, given: Any, version: int) -> None:
+        super().__init__("the task goes on with a new run")
+        self.given = given
+        self.version = version
+
+
+def again_by(error: BaseException) -> Again | None:
+    """Which run follows, if that is what the error says: it, or a group as task groups raise it.
+
+    In a group with another error that one counts: a failure is not lost because a run ends beside it.
+    """
+    raised = [each for each in leaves(error) if not isinstance(each, asyncio.CancelledError)]
+    found = [each for each in raised if isinstance(each, Again)]
+    return found[0] if found and len(found) == len(raised) else None
 
 
 @dataclass(frozen=True, slots=True)

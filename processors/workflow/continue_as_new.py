@@ -8,14 +8,11 @@ comes too late is seen to be of a step of an earlier run. What was open ends: qu
 cancelled, calls are no longer waited for, and what was owed to be undone counts as done well.
 """
 
-from asyncio import CancelledError
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
-
 from pydantic_core import to_json
 
+from segue.processors.workflow.completion import Again
+from segue.processors.workflow.context import ExecutionContext
 from segue.topics.contracts import PAYLOAD_BYTES_MAX
-from segue.topics.errors import leaves
 from segue.topics.flow import Publish
 from segue.topics.records import (
     Answered,
@@ -29,73 +26,35 @@ from segue.topics.records import (
     Submitted,
     TimerFired,
 )
-
-if TYPE_CHECKING:
-    from segue.processors.workflow.execution import Performance
-
+from segue.topics.runs import heard_as, run_of
 
 HEARD_KEPT_MAX = 500
 """Of what came from outside a task remembers so much from run to run: a copy of it counts no second time."""
 
 
-class Again(BaseException):
-    """Ends a run. No `except Exception` of a workflow holds it up."""
-
-    def __init__(self, given: Any, version: int) -> None:
-        super().__init__("the task goes on with a new run")
-        self.given = given
-        self.version = version
-
-
-def again_by(error: BaseException) -> Again | None:
-    """Which run follows, if that is what the error says: it, or a group as task groups raise it.
-
-    In a group with another error that one counts: a failure is not lost because a run ends beside it.
-    """
-    raised = [each for each in leaves(error) if not isinstance(each, CancelledError)]
-    found = [each for each in raised if isinstance(each, Again)]
-    return found[0] if found and len(found) == len(raised) else None
-
-
-def next_run(performance: "Performance") -> Submitted | None:
-    """How the next run begins; None if the task does not go on."""
-    ending = performance.ending
-    if ending is None or ending.again is None or performance.parked:
-        return None
-    before = performance.submitted
+def next_run(context: ExecutionContext, again: Again) -> Submitted:
+    """How the next run begins."""
+    before = context.submitted
     run = Run(
         number=run_of(before) + 1,
-        first_step=performance.steps.next,
-        heard=last_heard(performance),
-        held=performance.signals.kept,
+        first_step=context.steps.next,
+        heard=last_heard(context),
+        held=context.signals.kept,
     )
-    changes = {"input": ending.again.given, "version": ending.again.version, "at_ms": performance.now_ms}
-    changes |= {"budget": performance.purse.left, "validated": True}
+    changes = {"input": again.given, "version": again.version, "at_ms": context.now_ms}
+    changes |= {"budget": context.purse.left, "validated": True}
     return before.model_copy(update={**changes, "run": run})
 
 
-def run_of(begun: Submitted) -> int:
-    return begun.run.number if begun.run else 0
-
-
-def first_step_of(begun: Submitted) -> int:
-    return begun.run.first_step if begun.run else 0
-
-
-def abandoned(performance: "Performance") -> list[Publish]:
+def abandoned(context: ExecutionContext) -> list[Publish]:
     """Cancels the children that a run leaves open."""
-    task = performance.task_id
-    left = [step.child for step in performance.steps if step.child is not None and not step.settled]
-    return [Publish("events", child, called_off(child, task, performance.now_ms)) for child in left]
+    task = context.task_id
+    left = [step.child for step in context.steps if step.child is not None and not step.settled]
+    return [Publish("events", child, called_off(child, task, context.now_ms)) for child in left]
 
 
-def heard_as(event: Answered | SignalReceived | CancelRequested) -> str:
-    """By what a later run knows it again."""
-    return blake2b(f"{event.kind} {event.id}".encode(), digest_size=6).hexdigest()
-
-
-def last_heard(performance: "Performance") -> tuple[str, ...]:
-    return tuple(performance.heard)[-HEARD_KEPT_MAX:]
+def last_heard(context: ExecutionContext) -> tuple[str, ...]:
+    return tuple(context.heard)[-HEARD_KEPT_MAX:]
 
 
 def called_off(child: str, parent: str, now_ms: int) -> CancelRequested:

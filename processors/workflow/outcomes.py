@@ -9,11 +9,10 @@ A step that `recover` gave up on is a dead letter only if that outcome counts: a
 step was answered, when a call was made twice.
 """
 
-from typing import TYPE_CHECKING
-
 from pydantic import ValidationError
 
 from segue.processors.routing.budget import consumed, step_error
+from segue.processors.workflow.context import ExecutionContext
 from segue.processors.workflow.parking import PUT_ASIDE
 from segue.processors.workflow.state.step import Step
 from segue.topics import codec
@@ -21,9 +20,6 @@ from segue.topics.contracts import PAYLOAD_BYTES_MAX
 from segue.topics.errors import BadInput, StepError
 from segue.topics.flow import Publish, Received, dead_letter
 from segue.topics.records import AttemptFailed, CallModel, Critique, Event, Problem, StepFailed, StepSucceeded
-
-if TYPE_CHECKING:
-    from segue.processors.workflow.execution import Performance
 
 
 def letters_of(event: Event, record: Received, now_ms: int) -> list[Publish]:
@@ -42,29 +38,29 @@ def letter_reason(event: StepFailed) -> str | None:
     return f"{event.route}: {event.problem.message}"
 
 
-def settle(performance: "Performance", step: Step, event: StepSucceeded | StepFailed) -> None:
+def settle(context: ExecutionContext, step: Step, event: StepSucceeded | StepFailed) -> None:
     """The step that the outcome is of has its value or its error, or its model is told what was wrong."""
     if isinstance(event, StepFailed):
-        performance.purse.add(event)
+        context.purse.add(event)
         failed = step_error(step.name, step.number, event.problem, event.refusals)
-        return performance.steps.settle(step, error=failed)
+        return context.steps.settle(step, error=failed)
     try:
         done = step.future.done()
-        result = event.result if done else performance.accepted(step, event.result, event)
+        result = event.result if done else context.accepted(step, event.result, event)
     except (ValidationError, BadInput) as error:
-        return _refuse(performance, step, event, codec.explain(error))
-    performance.purse.add(event)
-    return performance.steps.settle(step, result)
+        return _refuse(context, step, event, codec.explain(error))
+    context.purse.add(event)
+    return context.steps.settle(step, result)
 
 
-def _refuse(performance: "Performance", step: Step, event: StepSucceeded, reason: str) -> None:
+def _refuse(context: ExecutionContext, step: Step, event: StepSucceeded, reason: str) -> None:
     """The output is not of the type that was asked for: a model is told so, a tool has failed."""
     problem = Problem(type="ValidationError", message=reason, retryable=False)
     if step.call is None:
-        performance.purse.add(event)
-        return performance.steps.settle(step, error=StepError(step.name, step.number, problem))
+        context.purse.add(event)
+        return context.steps.settle(step, error=StepError(step.name, step.number, problem))
     critique = Critique(output=event.result, reason=reason)
-    call = _answered(performance, step.call, event)
+    call = _answered(context, step.call, event)
     step.call = call.model_copy(update={"critiques": (*call.critiques, critique)})
     failure = AttemptFailed(
         task=event.task,
@@ -78,14 +74,14 @@ def _refuse(performance: "Performance", step: Step, event: StepSucceeded, reason
     if (size := len(codec.encode(failure))) > PAYLOAD_BYTES_MAX:
         why = f"{reason}; with it the model's outputs are {size:,} bytes, too much to ask it again"
         problem = Problem(type="TooLarge", message=why, retryable=False)
-        performance.purse.add(event)
-        return performance.steps.settle(step, error=StepError(step.name, step.number, problem))
-    return performance.publish("failures", failure)
+        context.purse.add(event)
+        return context.steps.settle(step, error=StepError(step.name, step.number, problem))
+    return context.publish("failures", failure)
 
 
-def _answered(performance: "Performance", call: CallModel, event: StepSucceeded) -> CallModel:
+def _answered(context: ExecutionContext, call: CallModel, event: StepSucceeded) -> CallModel:
     """The call as its candidate had it, with the critiques that this candidate got from here."""
-    names = performance.app.model_route(call.route).names
+    names = context.registry.model_route(call.route).names
     candidate = names.index(event.by) if event.by in names else call.candidate
     kept = call.critiques if candidate == call.candidate else ()
     known = {"attempt": event.attempt, "candidate": candidate, "critiques": kept}

@@ -10,40 +10,17 @@ mistake of whoever wrote the workflow, which more tries do not mend but a deploy
 for since that event is held back, so that for all others the event has not happened.
 """
 
-import re
-
+from segue.processors.event_loop.sharing import OWN
 from segue.processors.workflow.completion import problem_by
-from segue.topics.descriptions import kind_of, text_of, traceback_of
-from segue.topics.errors import BadInput, Permanent, StepError, UnknownName, in_words, leaves
+from segue.topics.descriptions import kind_of, traceback_of
+from segue.topics.errors import UnknownName, in_words
 from segue.topics.records import Event, Problem, StepFailed, StepSucceeded, TimerFired
-
-BUGS: tuple[type[Exception], ...] = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BadInput,
-    ImportError,
-    LookupError,
-    NameError,
-    NotImplementedError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    UnknownName,
-)
-"""Exceptions that park a task where its workflow does not catch them; `@workflow(bugs=…)` takes others."""
-
-USAGE_ERROR = "pydantic_ai.exceptions.UserError"
-"""Pydantic AI's name for a mistake in how an agent is used: a bug where `BadInput` is one. Known by its name,
-for only apps with agents load Pydantic AI."""
 
 PUT_ASIDE = "PutAside"
 """The type of the problem where a record of the task was put aside: its code goes on with whatever comes."""
 
 LAST_LINES_CHARS_MAX = 500
 
-ON_PURPOSE = (StepError, Permanent)
-"""Never a bug: a step gave up and nobody caught it, or the workflow itself says that its task fails."""
 
 MEND = "mend the workflow and deploy it, and the task goes on from here; or cancel the task, and it fails"
 
@@ -53,46 +30,8 @@ FIT = f"deploy the code that this task began with, or give the new workflow a ne
 
 ENDLESS = "it runs on and on without waiting for a step"
 
-_OWN = (
-    "a lock, semaphore, queue, event or future belongs to one task, so make it in the workflow; "
-    "what limits many tasks is App(…, limits={route: Limit(…)})"
-)
 
-DEADLOCKED = f"it waits for something that no step of it will bring: {_OWN}"
-
-SHARED = f"it shares something with another task or a thread: {_OWN}"
-
-_OTHER_LOOP = re.compile(r"\bdifferent (event )?loop\b|^await wasn't used with future$")
-
-
-def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
-    """Of several at once, as a task group raises them, one is enough."""
-    return any(_is_bug(each, bugs) for each in leaves(error))
-
-
-def _is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
-    if _is_usage_error(error):
-        return BadInput in bugs
-    return issubclass(type(error), bugs) and not issubclass(type(error), ON_PURPOSE)
-
-
-def is_of_another_loop(error: BaseException) -> bool:
-    """Whether asyncio says of a lock or a future that another task has it, in a text that tells addresses."""
-    said = (text_of(each) for each in leaves(error) if type(each) in (RuntimeError, ValueError))
-    return any(map(_OTHER_LOOP.search, said))
-
-
-def _is_usage_error(error: BaseException) -> bool:
-    return any(f"{each.__module__}.{each.__qualname__}" == USAGE_ERROR for each in type(error).__mro__)
-
-
-def check_bugs(workflow: str, bugs: tuple[object, ...]) -> None:
-    """Raises `BadInput` if they are not what `@workflow(bugs=…)` takes."""
-    given = f"workflow {workflow!r}: bugs={bugs!r}"
-    if type(bugs) is not tuple or not all(
-        isinstance(bug, type) and issubclass(bug, Exception) for bug in bugs
-    ):
-        raise BadInput(f"{given} is no tuple of exceptions, as (*BUGS, OSError) is")
+DEADLOCKED = f"it waits for something that no step of it will bring: {OWN}"
 
 
 def by_bug(error: Exception) -> Problem:

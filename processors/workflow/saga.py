@@ -12,28 +12,21 @@ the task's result, and does not stop the others.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, Self
 
 from anyio import CancelScope
 
-from segue.processors.event_loop.generators import Generators
-from segue.processors.routing.routes import Tool
-from segue.processors.workflow.completion import as_json
-from segue.processors.workflow.continue_as_new import Again, again_by
-from segue.processors.workflow.parking import SHARED, is_of_another_loop
+from segue.processors.routing.tools import Tool
+from segue.processors.workflow.completion import again_by
+from segue.processors.workflow.context import ExecutionContext
 from segue.processors.workflow.state.step import Step
 from segue.topics.descriptions import kind_of, text_of
-from segue.topics.errors import BadInput, StepError, Suspended, TooLarge, in_words
+from segue.topics.errors import BadInput, StepError, Suspended, TooLarge
 from segue.topics.records import NotUndone, Problem
-
-if TYPE_CHECKING:
-    from segue.processors.app.app import Workflow
-    from segue.processors.workflow.execution import Performance
-    from segue.processors.workflow.task import Task
 
 Call = Callable[[str, dict[str, Any], int], Step]
 """Asks for a step: the tool's route, its arguments, and the number of the step that it undoes."""
@@ -57,8 +50,8 @@ class Saga:
     kept by the saga around it; the outermost is the task itself.
     """
 
-    def __init__(self, performance: "Performance", call: Call, outer: "Saga | None" = None) -> None:
-        self._performance = performance
+    def __init__(self, context: ExecutionContext, call: Call, outer: "Saga | None" = None) -> None:
+        self._context = context
         self._call = call
         self._outer = outer
         self._owed: list[Owed] = []
@@ -75,7 +68,7 @@ class Saga:
     ) -> None:
         around = self._around
         del self._around  # it holds the context, and that the saga
-        if self._performance.closed or isinstance(error, Suspended):
+        if self._context.closed or isinstance(error, Suspended):
             return
         if not isinstance(error, GeneratorExit):  # then nothing can be awaited: the outer one undoes
             CURRENT.reset(around)
@@ -109,11 +102,11 @@ class Saga:
                 return
             result = None
         try:
-            self._performance.steps.make_room()
+            self._context.steps.make_room()
             await self._call(owed.undo, owed.given(result), owed.undoes).future
         except (StepError, BadInput, TooLarge) as error:
             problem = error.problem if isinstance(error, StepError) else _unasked(error)
-            self._performance.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
+            self._context.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -136,72 +129,6 @@ async def to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
 
 CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
 """The innermost saga that a workflow, or a coroutine that it started, is in."""
-
-
-class Arguments(NamedTuple):
-    """What a workflow is called with beside its Task."""
-
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = {}
-
-
-async def undone_if_it_fails(
-    performance: "Performance",
-    task: "Task",
-    workflow: "Workflow[Any, Any]",
-    given: Arguments,
-    raised: Callable[[Exception], Awaitable[None]],
-    generators: Generators,
-) -> Any:
-    """The workflow as a saga: what a task is. Nothing is undone before `raised`, told why, returns.
-
-    Its async generators are closed before that, those that still wait to be.
-    """
-    async with task.saga():
-        try:
-            returned = await _returned(performance, task, workflow, given)
-            result = as_json(returned, workflow.output, performance.large.held_bytes_max)
-            await _close(generators)
-        except Exception as error:
-            await raised(error)
-            await _close(generators, error)
-            raise
-        except (asyncio.CancelledError, Again, BaseExceptionGroup) as error:
-            await _close(generators, error)
-            raise
-        return result
-
-
-async def _close(generators: Generators, after: BaseException | None = None) -> None:
-    """What closing them raises is noted with the error that is on its way, where there is one."""
-    if not generators.any_left:
-        return
-    try:
-        await to_its_end(generators.close())
-    except Exception as error:
-        if after is None:
-            raise
-        after.add_note(f"while its async generators were closed: {in_words(error)}")
-
-
-async def _returned(
-    performance: "Performance", task: "Task", workflow: "Workflow[Any, Any]", given: Arguments
-) -> Any:
-    """A `GeneratorExit` of its own is an error like any other; one that lets the coroutine go is none."""
-    loop = asyncio.get_running_loop()
-    own = asyncio.current_task(loop)
-    try:
-        return await performance.app.observed(
-            performance, workflow.function(task, *given.args, **given.kwargs)
-        )
-    except GeneratorExit as error:
-        if performance.closed or asyncio.current_task(loop) is not own:
-            raise
-        raise RuntimeError(f"the workflow raised {in_words(error)}") from error
-    except Exception as error:
-        if is_of_another_loop(error):
-            raise BadInput(SHARED).with_traceback(error.__traceback__) from None
-        raise
 
 
 def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:

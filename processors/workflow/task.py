@@ -7,24 +7,30 @@ that playing the workflow again gives the same.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 from weakref import ref
 
+from segue.processors.definitions.checks import BoundCheck
+from segue.processors.definitions.workflow import Workflow
 from segue.processors.durations import rounded_up_ms
-from segue.processors.payloads.blob import taken, unmarked
 from segue.processors.payloads.fingerprint import fingerprint, fits, jsonable
-from segue.processors.payloads.schemas import schema_of
 from segue.processors.payloads.truncation import cut_to
-from segue.processors.routing.budget import strictest, within_budget
+from segue.processors.payloads.type_adapters import accept
+from segue.processors.routing.budget import strictest
+from segue.processors.routing.mcp import McpTool
 from segue.processors.routing.openapi import OpenApiTool
-from segue.processors.routing.routes import McpTool, ModelRoute, Tool, ToolRoute
-from segue.processors.workflow.continue_as_new import Again, called_off
+from segue.processors.routing.routes import ModelRoute, ToolRoute
+from segue.processors.routing.tools import Tool
+from segue.processors.workflow.answers import answer_of, shape_of
+from segue.processors.workflow.budget_guard import within_budget
+from segue.processors.workflow.completion import Again
+from segue.processors.workflow.context import ExecutionContext
+from segue.processors.workflow.continue_as_new import called_off
 from segue.processors.workflow.misuse import (
     Asking,
-    adapter_of,
     check_id,
     check_model,
     check_moment,
@@ -37,9 +43,10 @@ from segue.processors.workflow.misuse import (
     shown,
     wrong,
 )
-from segue.processors.workflow.questions import close_question, open_question, option_with
+from segue.processors.workflow.questions import close_question, open_question
 from segue.processors.workflow.saga import CURRENT, Owed, Saga, owed_for
-from segue.processors.workflow.state.step import Accept, Step, accept
+from segue.processors.workflow.signal_delivery import expect
+from segue.processors.workflow.state.step import Step
 from segue.processors.workflow.task_log import TaskLog
 from segue.topics.codec import json_of
 from segue.topics.descriptions import shortened
@@ -59,12 +66,9 @@ from segue.topics.trusted import trusted
 if TYPE_CHECKING:
     from random import Random
 
-    from segue.processors.app.app import Workflow
-    from segue.processors.workflow.execution import Performance
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
 R = TypeVar("R")
 D = TypeVar("D")
 _NOBODY: Any = object()
@@ -77,44 +81,32 @@ VIEW_BYTES_MAX = 16_384
 """Whoever lists tasks reads the views of all."""
 
 
-@dataclass(frozen=True)
-class BoundCheck(Generic[T_contra]):
-    """A check with the arguments that it gets beside the output; made by calling a `@check`, or by `judge`.
-
-    `judge` names the route of models that judge.
-    """
-
-    name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    judge: str | None = None
-
-
 class Task:
     """One run of a workflow. Made by Segue, never by hand."""
 
-    def __init__(self, performance: "Performance") -> None:
-        self._performance = performance
+    def __init__(self, context: ExecutionContext) -> None:
+        self._context = context
         self._saga: Callable[[], Saga | None] = _no_saga
         """The task's own, which its coroutine holds."""
 
     @property
     def id(self) -> str:
-        return self._performance.task_id
+        return self._context.task_id
 
     def now(self) -> datetime:
         """The time of the last thing that happened to this task, in UTC."""
-        return self._performance.now()
+        return self._context.now()
 
     @cached_property
     def log(self) -> TaskLog:
         """A logger for the workflow. It is silent while the task is rebuilt, so each line is written once."""
-        performance = self._performance
-        return TaskLog(self.id, performance.submitted.workflow, lambda: performance.silent)
+        context = self._context
+        return TaskLog(self.id, context.submitted.workflow, lambda: context.silent)
 
     @cached_property
     def random(self) -> "Random":
         """The task's own source of randomness, the same whenever the task is played again."""
-        return self._performance.random_for()
+        return self._context.random_for()
 
     def uuid(self) -> str:
         """A random UUID (RFC 9562, version 4) from the task's own randomness."""
@@ -146,11 +138,11 @@ class Task:
         return await asyncio.shield(step.future)  # cancelled, its outcome still decides what is undone
 
     def _ask_tool(self, name: str, arguments: dict[str, Any], undoes: int | None = None) -> Step:
-        route = self._performance.app.tool_route(name)
-        step = self._performance.step("tool", route.name, arguments)
+        route = self._context.registry.tool_route(name)
+        step = self._context.step("tool", route.name, arguments)
         step.accept = route.accept
         call = trusted(CallTool, **self._call(step, ()), arguments=arguments, undoes=undoes)
-        self._performance.command("tool-calls", step, call)
+        self._context.command("tool-calls", step, call)
         return step
 
     @overload
@@ -194,29 +186,29 @@ class Task:
         route has it. Raises `StepError` when the route gives up.
         """
         with Asking("a model"):
-            found = self._performance.app.model_route(_name_of("task.model(…)", route, ModelRoute))
+            found = self._context.registry.model_route(_name_of("task.model(…)", route, ModelRoute))
             name, stream = found.name, found.stream if stream is None else stream
             check_model("task.model(…)", instructions, stream)
             prompt = jsonable(prompt)
             bound = tuple(self._bound(each) for each in _several(check))
-            accept, schema = (None, None) if output is str else _shape(output)
+            accept, schema = (None, None) if output is str else shape_of(output)
 
         def asked() -> Step:
-            step = self._performance.step("model", name, [prompt, instructions, bound])
+            step = self._context.step("model", name, [prompt, instructions, bound])
             step.accept = accept
             facts = self._call(step, bound)
             call = CallModel(**facts, prompt=prompt, instructions=instructions, output=schema, stream=stream)
-            step.call = self._performance.command("model-calls", step, call)
+            step.call = self._context.command("model-calls", step, call)
             return step
 
-        return await within_budget(self._performance, name, asked)
+        return await within_budget(self._context, name, asked)
 
     def _bound(self, check: Any) -> CheckCall:
         """What it refers to must be declared, and is looked for at once."""
         if not isinstance(check, BoundCheck):
             name = getattr(check, "name", None) or shown(check)
             raise BadInput(f"check={name}: call it, {name}(…), with what it takes beside the output")
-        app = self._performance.app
+        app = self._context.registry
         judge = app.model_route(check.judge).name if check.judge is not None else None
         if judge is not None:
             return CheckCall(name=check.name, arguments=jsonable(dict(check.arguments)), judge=judge)
@@ -228,11 +220,11 @@ class Task:
             "task": self.id,
             "step": step.number,
             "print": step.print,
-            "workflow": self._performance.submitted.workflow,
+            "workflow": self._context.submitted.workflow,
             "route": step.name,
             "checks": checks,
-            "budget": self._performance.purse.left,
-            "at_ms": self._performance.now_ms,
+            "budget": self._context.purse.left,
+            "at_ms": self._context.now_ms,
         }
 
     # ------------------------------------------------------------ what is shown, and going on anew
@@ -246,29 +238,29 @@ class Task:
         with Asking("a view"):
             value = jsonable(view)
             json_of(value)
-        self._performance.view = cut_to(value, VIEW_BYTES_MAX)
+        self._context.view = cut_to(value, VIEW_BYTES_MAX)
 
     def again(self, value: Any = ABSENT, /, *, version: int | None = None) -> NoReturn:
         """Go on anew with that input, as the same task: for tasks that do not end. Does not return.
 
         The journal begins afresh, and with it the limits; signals that nobody took are carried over. What is
-        open ends: see `segue.processors.workflow.continue_as_new`. `version` goes on with another version of the workflow.
+        open ends: see `workflow.continue_as_new`. `version` goes on with another version of the workflow.
         """
-        performance = self._performance
-        if not performance.steps.any_settled:
+        context = self._context
+        if not context.steps.any_settled:
             raise BadInput(
                 "task.again(…) before anything was awaited would go on for ever: await a step first"
             )
         check_version("task.again(…)", version)
-        submitted = performance.submitted
-        workflow = performance.app.workflow(
+        submitted = context.submitted
+        workflow = context.registry.workflow(
             submitted.workflow, submitted.version if version is None else version
         )
         value = workflow.recorded(value)
-        most = performance.large.held_bytes_max
+        most = context.large.held_bytes_max
         place = f"again {fingerprint('again', workflow.name, value, most)}"
         try:
-            value = performance.verdicts.of(place, workflow.validate, value)
+            value = context.verdicts.of(place, workflow.validate, value)
         except BadInput as error:
             raise BadInput(f"task.again(…): workflow {workflow.name!r} can't take that: {error}") from None
         fits("again", workflow.name, value, most)
@@ -278,7 +270,7 @@ class Task:
 
     def saga(self) -> Saga:
         """`async with task.saga():` undoes its steps if it is left by an exception, before that goes on."""
-        saga = Saga(self._performance, self._ask_tool, CURRENT.get(self._saga()))
+        saga = Saga(self._context, self._ask_tool, CURRENT.get(self._saga()))
         if self._saga is _no_saga:
             self._saga = ref(saga)
         return saga
@@ -292,14 +284,14 @@ class Task:
         bound = _bound("task.undo_by(…)", target, args, kwargs)
         with Asking("an undo"):
             name, arguments = _called(target, bound)
-            fits("undo", name, arguments, self._performance.large.held_bytes_max)
-        self._performance.app.tool_route(name)
-        performance = self._performance
-        last = performance.steps.first + max(len(performance.steps) - 1, 0)
+            fits("undo", name, arguments, self._context.large.held_bytes_max)
+        self._context.registry.tool_route(name)
+        context = self._context
+        last = context.steps.first + max(len(context.steps) - 1, 0)
         self._innermost().owe(Owed(name, last, lambda _: arguments))
 
     def _undo_of(self, target: Any) -> Tool[..., Any] | None:
-        app = self._performance.app
+        app = self._context.registry
         name = target if isinstance(target, str) else target.name
         lone = isinstance(target, str | McpTool | OpenApiTool)
         declared: Any = app.tool_route(name) if lone else target
@@ -370,16 +362,19 @@ class Task:
         """
         step = self._question(to, text, options, answer, within)
         try:
-            async with asyncio.timeout(None if within is None else within.total_seconds()):
+            async with asyncio.timeout(None) as deadline:
+                if within is not None:
+                    with self._context.steps.closing(step):
+                        deadline.reschedule(self._context.loop.time() + within.total_seconds())
                 return await step.future
         except TimeoutError:
-            close_question(self._performance, step, "expired")
+            close_question(self._context, step, "expired")
             if otherwise is not _NOBODY:
                 return otherwise
             problem = Problem(type="Unanswered", message=f"nobody answered within {within}", retryable=False)
             raise StepError(to, step.number, problem) from None
         finally:
-            close_question(self._performance, step, "ended")
+            close_question(self._context, step, "ended")
 
     def _question(
         self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, within: timedelta | None
@@ -389,15 +384,15 @@ class Task:
         check_text(f"{where}: what to ask", text)
         check_options(where, options)
         check_within(where, within)
-        performance = self._performance
+        context = self._context
         text = text if len(text) <= QUESTION_CHARS_MAX else shortened(text, QUESTION_CHARS_MAX)
         with Asking("a question"):
             offered = tuple(Option(label=k, value=jsonable(v)) for k, v in (options or {}).items())
-            accept, schema = _answer(offered, options, answer)
-            step = performance.step("ask", to, [text, offered])
+            accept, schema = answer_of(offered, options, answer)
+            step = context.step("ask", to, [text, offered])
         step.accept = accept
-        closes_at_ms = None if within is None else performance.now_ms + rounded_up_ms(within)
-        open_question(performance, step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
+        closes_at_ms = None if within is None else context.now_ms + rounded_up_ms(within)
+        open_question(context, step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
         return step
 
     @overload
@@ -411,10 +406,10 @@ class Task:
         """
         check_text("task.signal(…)", name)
         with Asking("a signal"):
-            accept, _ = _shape(value)
-            step = self._performance.step("signal", name, None)
+            accept, _ = shape_of(value)
+            step = self._context.step("signal", name, None)
         step.accept = accept
-        self._performance.expect_signal(step)
+        expect(self._context, step)
         return await step.future
 
     async def sleep(self, how_long: timedelta | float) -> None:
@@ -429,7 +424,7 @@ class Task:
     # ------------------------------------------------------------ several at once
 
     @overload
-    async def child(self, workflow: "Workflow[Any, R]", value: Any = ..., *, id: str | None = None) -> R: ...
+    async def child(self, workflow: Workflow[Any, R], value: Any = ..., *, id: str | None = None) -> R: ...
     @overload
     async def child(
         self,
@@ -456,14 +451,14 @@ class Task:
         try:
             return await step.future
         except asyncio.CancelledError:
-            performance = self._performance
-            off = called_off(step.child, self.id, performance.now_ms)
-            performance.publish("events", off, step.child)
+            context = self._context
+            off = called_off(step.child, self.id, context.now_ms)
+            context.publish("events", off, step.child)
             raise
 
     def start(
         self,
-        workflow: "Workflow[Any, Any] | str",
+        workflow: Workflow[Any, Any] | str,
         value: Any = ABSENT,
         *,
         id: str | None = None,  # noqa: A002
@@ -474,29 +469,29 @@ class Task:
         `id` may be chosen; the same one twice starts one task.
         """
         step = self._begin_child(workflow, value, id, version, waits=False)
-        self._performance.steps.settle(step)
+        self._context.steps.settle(step)
         return step.child or ""
 
     def _begin_child(
         self,
-        workflow: "Workflow[Any, Any] | str",
+        workflow: Workflow[Any, Any] | str,
         value: Any,
         known_as: str | None,
         version: int | None,
         *,
         waits: bool,
     ) -> Step:
-        performance, submitted = self._performance, self._performance.submitted
+        context, submitted = self._context, self._context.submitted
         where = "task.child(…)" if waits else "task.start(…)"
         check_id(where, known_as, self.id)
         check_version(where, version)
         if not isinstance(workflow, str):
             version = getattr(workflow, "version", version)
-        name = _name_of(where, workflow, _workflow_class())
-        declared = performance.app.workflow(name, version)
+        name = _name_of(where, workflow, Workflow)
+        declared = context.registry.workflow(name, version)
         with Asking("a child"):
             value = declared.recorded(value)
-        step = performance.step(
+        step = context.step(
             "child", name, [declared.version, value, *([] if known_as is None else [known_as])]
         )
         step.accept = accept(declared.output, validated=True)
@@ -508,11 +503,11 @@ class Task:
             workflow=name,
             version=declared.version,
             input=value,
-            budget=strictest(performance.purse.left, declared.budget),
+            budget=strictest(context.purse.left, declared.budget),
             parent=Parent(task=self.id, step=step.number, print=step.print) if waits else None,
-            at_ms=performance.now_ms,
+            at_ms=context.now_ms,
         )
-        performance.command("events", step, child, step.child)
+        context.command("events", step, child, step.child)
         return step
 
     @overload
@@ -557,12 +552,6 @@ def _name_of(where: str, target: Any, *kinds: type[Any]) -> str:
     return name
 
 
-def _workflow_class() -> type[Any]:
-    from segue.processors.app.app import Workflow  # noqa: PLC0415 - it imports this
-
-    return Workflow
-
-
 def _several(check: Any) -> Iterable[Any]:
     if isinstance(check, Iterable) and not isinstance(check, str | Mapping):
         return cast("Iterable[object]", check)
@@ -587,42 +576,5 @@ async def _or_failure(step: Awaitable[T]) -> T | StepError:
         return failures[0]
 
 
-def _shape(output: Any) -> tuple[Accept | None, dict[str, Any]]:
-    """How a JSON value becomes one of that type, and the JSON schema that says so."""
-    adapter = adapter_of("output=, answer= or a signal's value", Any if output is object else output)
-    return accept(adapter), schema_of(adapter)
-
-
-def _answer(
-    offered: tuple[Option, ...], options: Mapping[str, Any] | None, answer: Any
-) -> tuple[Accept, dict[str, Any] | None]:
-    """What reads an answer, and the JSON schema of one that is no option, where there may be such."""
-    if options and answer is None:
-        return _choice(offered, list(options.values())), None
-    other, schema = _shape(str if answer is None else answer)
-    other = other or Accept(taken)
-    return (_choice(offered, list(options.values()), other) if options else other), schema
-
-
-def _choice(options: tuple[Option, ...], values: list[Any], other: Accept | None = None) -> Accept:
-    """One of the options, by its value or else by its label; what is none of them goes to `other`."""
-    by_label = {option.label: value for option, value in zip(options, values, strict=True)}
-
-    def chosen(answer: Any) -> str | None:
-        if option := option_with(unmarked(answer), options):
-            return option.label
-        return answer if isinstance(answer, str) and answer in by_label else None
-
-    def read(answer: Any) -> Any:
-        if (label := chosen(answer)) is not None:
-            return by_label[label]
-        if other is not None:
-            return other.read(answer)
-        raise BadInput(f"{answer!r} is none of the options: {', '.join(by_label)}")
-
-    def judge(answer: Any) -> Any:
-        if other is None or other.judge is None or chosen(answer) is not None:
-            return answer
-        return other.judge(answer)
-
-    return Accept(read, judge)
+CURRENT_TASK: ContextVar[Task] = ContextVar("segue_task")
+"""Set in a workflow's coroutine and in all that it starts."""

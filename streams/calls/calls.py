@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from segue.processors.app.app import App
-from segue.processors.routing.routes import Policy
+from segue.processors.routing.policy import Policy
 from segue.processors.stages import check, tool
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.candidate_selection import Choosing

@@ -1,4 +1,4 @@
-"""Chooses the candidates of calls whose route says how, before they are called: see `processors/routing/selection.py`.
+"""Chooses the candidates of calls whose route says how, before they are called: see `selection`.
 
     model-calls ─▶ model ─▶ model-calls    the same call, with the choice and its reason
                      └▶ events, …          the next time, the call is made

@@ -19,8 +19,8 @@ from math import inf
 from segue.processors.app.app import App
 from segue.processors.routing.rate_limits import Share
 from segue.processors.routing.routes import names_of
+from segue.processors.routing.selection import following
 from segue.processors.stages import tool
-from segue.processors.stages.recover import following
 from segue.streams.calls.circuit_breakers import CircuitBoard
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.settings import Settings

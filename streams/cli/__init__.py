@@ -25,7 +25,7 @@ COMMANDS = {
     "tasks": ("tasks:tasks", "List tasks, the newest first."),
     "show": ("tasks:show", "Show a task's steps as a timeline."),
     "watch": ("tasks:watch_task", "Follow a task as it happens, to its end."),
-    "page": ("page:page", "Serve a page of the tasks, to look at and to answer on."),
+    "page": ("ui:page", "Serve a page of the tasks, to look at and to answer on."),
     "answer": ("signals:answer", "Answer a task's question."),
     "signal": ("signals:signal", "Tell a task of an outside event."),
     "cancel": ("signals:cancel", "Cancel a task."),
@@ -99,7 +99,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(f"{__name__}.{module}"), attribute)
+        command: click.Command = getattr(import_module(f"{__name__}.commands.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segue.processors.app.app import Workflow
+from segue.processors.definitions.workflow import Workflow
 from segue.topics import codec
 from segue.topics.errors import BadInput
 

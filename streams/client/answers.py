@@ -10,8 +10,8 @@ from math import isfinite
 from typing import Any
 
 from segue.processors.formatting import headline
+from segue.processors.payloads.options import is_same, option_with
 from segue.processors.payloads.values import jsonable
-from segue.processors.workflow.questions import is_same, option_with
 from segue.streams.json_schema.typed import misfit
 from segue.topics.codec import json_of
 from segue.topics.errors import BadInput

@@ -14,13 +14,13 @@ from aiokafka import AIOKafkaProducer
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
-from segue.processors.app.app import Workflow
+from segue.processors.definitions.workflow import Workflow
 from segue.processors.payloads.blob import ANYTHING, JSON, Blob, Source, whole
 from segue.processors.payloads.values import jsonable, values_of
 from segue.processors.routing.budget import BUDGET_SIGNAL
 from segue.processors.views.token_stream import Piece
 from segue.streams.client.answers import as_answer, check_answer, question_for
-from segue.streams.client.history import CLOCK_SKEW_MS, ENDED, LOG_TOPICS, History, ended_how, records_of
+from segue.streams.client.history import CLOCK_SKEW_MS, History, ended_how, records_of
 from segue.streams.client.ids import new_id
 from segue.streams.client.requests import TAKEN_UP_S_MAX, Requests, as_record, is_waiting
 from segue.streams.client.status_table import StatusTable, each_status
@@ -31,10 +31,11 @@ from segue.streams.object_store.store import Objects
 from segue.streams.security.encryption import enveloped, keys_of
 from segue.streams.settings import Settings
 from segue.topics import codec
+from segue.topics.contracts import LOG_TOPICS
 from segue.topics.errors import BadInput, TaskFailed, Unavailable, UnknownName
 from segue.topics.flow import Received
 from segue.topics.parts import ABSENT, Budget
-from segue.topics.records import Answer, Cancel, Record, Result, Signal, Status, TaskRequest
+from segue.topics.records import ENDED, Answer, Cancel, Record, Result, Signal, Status, TaskRequest
 
 R = TypeVar("R")
 T = TypeVar("T", bound=Record)

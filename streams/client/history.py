@@ -14,37 +14,21 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 
 from segue.processors.views.timeline import step_of
-from segue.processors.workflow.continue_as_new import first_step_of, run_of
 from segue.streams.client.journal_reader import journal_of
 from segue.streams.kafka.reader import Reader, in_order
 from segue.streams.settings import Settings
 from segue.topics import codec
+from segue.topics.contracts import LOG_TOPICS
 from segue.topics.errors import BadRecord, UnknownName
 from segue.topics.flow import Received
-from segue.topics.records import Result, Status, Submitted
-
-LOG_TOPICS = (
-    "events",
-    "model-calls",
-    "tool-calls",
-    "checks",
-    "failures",
-    "delays",
-    "questions",
-    "status",
-    "results",
-    "dead-letters",
-)
-"""Everywhere that a task leaves records."""
+from segue.topics.records import ENDED, Result, Status, Submitted
+from segue.topics.runs import first_step_of, run_of
 
 CLOCK_SKEW_MS = 5_000
 """How far the clocks of workers may differ: a search by time begins so much earlier."""
 
 SEARCHED_MIN = 1_000
 """Records of the log in the first step of a search backwards; each further step is twice as long."""
-
-ENDED = ("succeeded", "failed", "cancelled", "rejected")
-STATES = ("queued", "running", "waiting", "parked", *ENDED)
 
 
 class Begun(NamedTuple):

@@ -1,14 +1,13 @@
-"""Schedules from outside: declare, tell and list them. Each is a task: see `segue.processors.app.schedules`."""
+"""Schedules from outside: declare, tell and list them. Each is a task: see `processors.app.schedules`."""
 
 import logging
 
 from segue.processors.app.app import App
 from segue.processors.app.schedules import KEEPER, TOLD, Kept, Spec, Told, View, task_of
 from segue.streams.client.client import Client
-from segue.streams.client.history import ENDED
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput, SegueError, UnknownName
-from segue.topics.records import Status
+from segue.topics.records import ENDED, Status
 
 log = logging.getLogger(__name__)
 

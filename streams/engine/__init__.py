@@ -1,1 +1,4 @@
-"""TODO."""
+"""The worker: it runs stages, keeps their offsets and state in step, and publishes what they decide.
+
+What Kafka is asked is in `kafka`; what a stage decides is in `segue.processors`.
+"""

@@ -6,8 +6,8 @@
     the state of `conduct` or `delay` was lost      ─▶ log, metric, `RecordsLost`: see `rebuilding`
     offsets of another stage set by somebody else   ─▶ log, metric, `RecordsLost`: maybe they were set forward
 
-See `segue.processors.tasks.losses` for what is asked for again. Requests and signals come from outside and nobody can ask
-for them again: their loss is only logged and counted.
+See `processors.tasks.losses` for what is asked for again. Requests and signals come from outside and nobody
+can ask for them again: their loss is only logged and counted.
 """
 
 import json

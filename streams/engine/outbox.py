@@ -13,10 +13,10 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 from pydantic_core import PydanticSerializationError
 
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.kafka.record_batches import Outgoing
 from segue.streams.security.encryption import keys_of
 from segue.streams.settings import Settings
@@ -42,8 +42,6 @@ from segue.topics.records import CallTool, Problem, Record
 RECORD_OVERHEAD_BYTES = 100
 """Offsets, lengths and the batch's own header, generously."""
 
-CACHED_KEYS_MAX = 8_192
-"""A task's key is asked for often while it runs, and never again: more would be memory that only grows."""
 
 _ONLY_OURS = ((), (codec.CONTENT_TYPE,))
 """The headers of most records: nothing in them to pass on."""
@@ -202,13 +200,6 @@ def _target(topic: str, partition: int) -> TopicPartition:
 @lru_cache
 def comes_from_outside(topic: str) -> bool:
     return "outside" in contracts.BY_NAME[topic].written_by
-
-
-@lru_cache(maxsize=CACHED_KEYS_MAX)
-def partition_of(key: bytes, partitions: int) -> int:
-    """As Kafka's Java clients choose it: murmur2, made positive, modulo."""
-    hashed: int = murmur2(key)
-    return (hashed & 0x7FFFFFFF) % partitions
 
 
 def _limited(record: Outgoing, most: int) -> Outgoing:

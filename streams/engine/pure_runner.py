@@ -4,8 +4,8 @@
 
 Nothing is kept of a batch that could not be committed: the stage is started anew from what is committed
 (see `supervision`), which is also what happens after a crash. A bug in a stage costs only the record that it
-showed on: that is put aside (see `segue.processors.stages.put_aside`), and what the stage remembers, which may be half
-changed, is read anew.
+showed on: that is put aside (see `stages.put_aside`), and what the stage remembers, which may be
+half changed, is read anew.
 """
 
 import asyncio

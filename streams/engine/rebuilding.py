@@ -3,8 +3,8 @@
     the group has offsets, and the state does not say that any record was handled ─▶ it was lost:
     its changelog was deleted or emptied, and this worker has no whole copy to write back
 
-`segue.processors.tasks.rebuilding` decides what becomes of each task. A crash on the way loses nothing: until the last
-commit the state does not say that any record was handled, and what is handled twice changes nothing.
+`processors.tasks.rebuilding` decides what becomes of each task. A crash on the way loses nothing: until the
+last commit the state does not say that any record was handled, and what is handled twice changes nothing.
 """
 
 import logging

@@ -7,24 +7,19 @@ A stage's code, and the libraries that it needs, are imported only by workers th
 
 import asyncio
 import logging
-import random
 import signal
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from mode import Service
 
 from segue.processors.app.app import App
-from segue.processors.limits import Limits
-from segue.streams.calls.calls import CheckCalls, RouteCalls
 from segue.streams.calls.circuit_breakers import CircuitBoard
-from segue.streams.calls.throttle import Gate
 from segue.streams.client.schedules import declare
-from segue.streams.engine.effect_runner import EffectRunner, EffectStage
-from segue.streams.engine.local_calls import LocalCalls
-from segue.streams.engine.pure_runner import PureRunner, PureStage
-from segue.streams.engine.supervisor import Runner, SupervisedStage
+from segue.streams.engine.pure_runner import PureRunner
+from segue.streams.engine.stages import ALL_STAGES, STAGES, Resources
+from segue.streams.engine.supervisor import SupervisedStage
 from segue.streams.kafka.best_effort_producer import Announcer
 from segue.streams.kafka.provisioning import provision
 from segue.streams.object_store.expiry import Sweeper
@@ -35,17 +30,9 @@ from segue.streams.observability.watchdog import Watchdog
 from segue.streams.process.worker_lock import Slot
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput
-from segue.topics.flow import Stage, State
 
 log = logging.getLogger(__name__)
 
-ALL_STAGES = ("intake", "conduct", "model", "tool", "check", "recover", "delay", "health")
-
-MODEL_CALLS_MAX = 64
-"""At once in a worker: each holds a connection and perhaps megabytes; providers limit rates anyway."""
-
-TOOL_CALLS_MAX = 512
-"""Tools are light, and what they call is limited by their routes, not by this."""
 
 READY_POLL_S = 0.05
 
@@ -94,9 +81,9 @@ class Worker(Service):
             await self.metrics.serve(host, port, lambda: self.is_ready)
         await self.add_runtime_dependency(Watchdog())
         settings = self.settings.model_copy(update={"worker": self.slot.name})
-        beside = await self._beside(settings)
+        resources = await self._resources(settings)
         for name in self.stages:
-            runner = runner_of(name, self.app, settings, self.slot.name, self.metrics, self.objects, beside)
+            runner = STAGES[name](resources)
             stage = SupervisedStage(runner, partial(provision, settings))
             self.running.append(stage)
             await self.add_runtime_dependency(stage)
@@ -104,17 +91,18 @@ class Worker(Service):
                 await self.add_runtime_dependency(Sweeper(settings, self.objects, runner.partitions))
         self._announcing = asyncio.create_task(self._announce())
 
-    async def _beside(self, settings: Settings) -> "Beside":
-        """Whatever goes wrong in them, calls go on."""
+    async def _resources(self, settings: Settings) -> Resources:
+        """Whatever goes wrong in the announcer and the board, calls go on."""
+        alone = Resources(self.app, settings, self.slot.name, self.metrics, self.objects)
         if not {"model", "tool"} & set(self.stages):
-            return Beside()
+            return alone
         announcer = Announcer(settings)
         await self.add_runtime_dependency(announcer)
         if self.app.circuits is None:
-            return Beside(announcer)
+            return replace(alone, announcer=announcer)
         board = CircuitBoard(settings, self.slot.name, announcer, self.metrics)
         await self.add_runtime_dependency(board)
-        return Beside(announcer, board)
+        return replace(alone, announcer=announcer, board=board)
 
     async def on_stop(self) -> None:
         if self._announcing is not None:
@@ -141,115 +129,3 @@ class Worker(Service):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
         return asked
-
-
-# ---------------------------------------------------------------- the stages
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What a worker's effect stages share: the way out for what may be lost, and the circuits."""
-
-    announcer: Announcer | None = None
-    board: CircuitBoard | None = None
-
-
-def runner_of(
-    name: str,
-    app: App,
-    settings: Settings,
-    worker: str,
-    metrics: Metrics,
-    objects: Objects,
-    beside: Beside = Beside(),
-) -> Runner:
-    if name == "health":
-        from segue.streams.engine.health_stage import HealthRunner
-
-        assert app.circuits is not None
-        return HealthRunner(app.circuits, settings, worker, metrics)
-    if name in ("model", "tool", "check"):
-        effects = _effects(name, app, metrics, objects, _gate(name, app, settings, metrics, beside), beside)
-        return EffectRunner(effects, settings, worker, metrics)
-    make = _maker(name, app, settings.limits, objects)
-    if name != "conduct":
-        return PureRunner(PureStage(name, make), settings, worker, metrics)
-    again = _maker_again(app, settings.limits, objects)
-    stage = PureStage(name, make, lingers=True, make_again=again)
-    local = local_calls(app, metrics, objects) if app.local else None
-    return PureRunner(stage, settings, worker, metrics, local, objects)
-
-
-def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:
-    from segue.streams.executors.tool import ToolExecutor
-
-    return LocalCalls(app, RouteCalls("tool", app, ToolExecutor(app), metrics, objects))
-
-
-def _gate(name: str, app: App, settings: Settings, metrics: Metrics, beside: Beside) -> Gate | None:
-    """Checks are code of the app's own: they have no candidates."""
-    if name == "check" or not (app.limits or beside.board):
-        return None
-    gate = Gate(name, app, settings, beside.board)
-    for limit in gate.limits:
-        metrics.limit_wait(name, limit, partial(gate.waited_s, limit))
-    return gate
-
-
-def _maker(name: str, app: App, limits: Limits, objects: Objects) -> Callable[[State], Stage]:
-    match name:
-        case "intake":
-            from segue.processors.stages.intake import Intake
-
-            return lambda _: Intake(app, limits)
-        case "conduct":
-            from segue.processors.stages.conduct import Conduct
-
-            return lambda state: Conduct(app, state, random.Random, limits, references=objects)
-        case "recover":
-            from segue.processors.stages.recover import Recover
-
-            return lambda _: Recover(app)
-        case _:
-            from segue.processors.stages.delay import Delays
-
-            return Delays
-
-
-def _maker_again(app: App, limits: Limits, objects: Objects) -> Callable[[State, Container[str]], Stage]:
-    """Of the stage that handles old logs again: the tasks that waited for their turn do so, and no others."""
-    from segue.processors.stages.conduct import Conduct
-
-    unlimited = replace(limits, open_tasks_per_tenant_max=None, waiting_tasks_per_tenant_max=None)
-    return lambda state, waited: Conduct(
-        app, state, random.Random, unlimited, references=objects, silent=True, waited=waited
-    )
-
-
-def _effects(
-    name: str,
-    app: App,
-    metrics: Metrics,
-    objects: Objects,
-    gate: Gate | None,
-    beside: Beside,
-) -> EffectStage:
-    match name:
-        case "model":
-            from segue.streams.executors.model import ModelExecutor
-
-            calls = RouteCalls(
-                name, app, ModelExecutor(app), metrics, objects, beside.board, gate, beside.announcer
-            )
-            return EffectStage(name, calls, MODEL_CALLS_MAX, gate)
-        case "tool":
-            from segue.streams.executors.tool import ToolExecutor
-
-            calls = RouteCalls(name, app, ToolExecutor(app), metrics, objects, beside.board, gate)
-            return EffectStage(name, calls, TOOL_CALLS_MAX, gate)
-        case _:
-            from segue.streams.executors.check import CheckExecutor
-
-            return EffectStage(
-                name, CheckCalls(name, app, CheckExecutor(app), metrics, objects), TOOL_CALLS_MAX
-            )

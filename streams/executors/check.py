@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segue.processors.app.app import App, Check
+from segue.processors.app.app import App
+from segue.processors.definitions.checks import Check
 from segue.streams.executors.arguments import bind, fit
 from segue.streams.executors.current import serve_as_current
 from segue.topics.codec import describe

@@ -1,6 +1,6 @@
 """Calls models: one request for each call.
 
-What speaks to providers, `segue.streams.executors.provider`, is loaded with the first call: a worker that calls
+What speaks to providers, `executors.provider`, is loaded with the first call: a worker that calls
 no model needs none of their libraries. Loading takes seconds: a thread does it, and heartbeats go on.
 """
 

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from segue.processors.app.app import App
 from segue.processors.payloads.values import values_of
+from segue.processors.routing.mcp import McpServer, McpTool
 from segue.processors.routing.openapi import OpenApi, OpenApiTool
-from segue.processors.routing.routes import AgentTool, McpServer, McpTool, Tool, ToolCandidate
+from segue.processors.routing.routes import AgentTool, ToolCandidate
+from segue.processors.routing.tools import Tool
 from segue.processors.stages.reply import Reply
 from segue.streams.executors.arguments import bind
 from segue.streams.executors.current import serve_as_current

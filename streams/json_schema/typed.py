@@ -9,7 +9,7 @@ that the type takes, and this dialect reads as pydantic does:
 - A pattern is searched by pydantic's engine, and a multiple found by pydantic.
 - What pydantic never writes, such as `not`, says nothing.
 - Only the list of sign, digits and exponent, of which pydantic makes a decimal too, is refused.
-- A type that has a validator before pydantic's may take anything: `segue.processors.payloads.schemas` marks its schema.
+- A type that has a validator before pydantic's may take anything: `payloads.schemas` marks its schema.
 """
 
 from collections.abc import Iterator

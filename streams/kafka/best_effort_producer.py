@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from mode import Service
 
-from segue.streams.engine.outbox import partition_of
 from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.kafka.producer import Producer
 from segue.streams.kafka.record_batches import Outgoing
 from segue.streams.security.encryption import enveloped, keys_of

@@ -20,8 +20,7 @@ from mcp_types import (
     TextContent,
 )
 
-from segue.streams.executors.mcp.client import IDEMPOTENCY_KEY
-from segue.streams.executors.mcp.result import RETRYABLE
+from segue.processors.routing.mcp import IDEMPOTENCY_KEY, RETRYABLE
 from segue.streams.mcp_server.forms import form_of, message_of
 from segue.topics.records import Question
 

@@ -1,7 +1,7 @@
 """A question as the form of an elicitation, and what was filled in as the answer.
 
 A form is flat: text, numbers, yes or no, one of several. What a question asks for beyond that is asked for
-as JSON in one field of text. Whether the answer fits is judged where every answer is, in `segue.streams.client.answers`.
+as JSON in one field of text. Whether the answer fits is judged where every answer is: `client.answers`.
 """
 
 from typing import Any, cast

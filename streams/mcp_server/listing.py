@@ -12,7 +12,8 @@ from typing import Any
 from mcp_types import Tool
 from pydantic import TypeAdapter, ValidationError
 
-from segue.processors.app.app import OURS, App, Workflow
+from segue.processors.app.app import App
+from segue.processors.definitions.workflow import OURS, Workflow
 from segue.processors.payloads.values import values_of
 from segue.topics.codec import explain
 from segue.topics.errors import BadInput

@@ -20,14 +20,13 @@ from segue.processors.views.moments import Moment
 from segue.processors.views.timeline import Timeline
 from segue.streams.client.answers import check_answer
 from segue.streams.client.client import Client
-from segue.streams.client.history import ENDED
 from segue.streams.mcp_server.caller import STATE, Answer, Caller, asking_back, refusal
 from segue.streams.mcp_server.forms import answer_in
 from segue.streams.mcp_server.listing import ANSWER, RESULT, TASK_ID
 from segue.topics import codec
 from segue.topics.errors import BadInput, TooLate, UnknownName
 from segue.topics.flow import Received
-from segue.topics.records import Question, Status
+from segue.topics.records import ENDED, Question, Status
 
 ALIVE_EVERY_S = 10.0
 """Clients give up on a call that says nothing; many wait for a minute after each sign of life."""

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable
 
 from mode import Service
 
-from segue.streams.client.history import ENDED
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.reader import Reader
 from segue.streams.object_store.store import Objects
@@ -22,7 +21,7 @@ from segue.streams.settings import Settings
 from segue.topics import codec
 from segue.topics.errors import BadRecord
 from segue.topics.flow import Received
-from segue.topics.records import Status
+from segue.topics.records import ENDED, Status
 
 log = logging.getLogger(__name__)
 

@@ -27,12 +27,15 @@ from urllib.parse import quote, unquote
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic_core import from_json
 
 from segue.processors.payloads.blob import Blob, Kind, Source
-from segue.streams.engine.outbox import partition_of
+from segue.processors.payloads.values import adapter_for, jsonable, values_of
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.object_store.pieces import CHUNK_BYTES, pieces_of
 from segue.streams.security.encryption import Keys, keys_of
 from segue.streams.settings import Settings
+from segue.topics.codec import json_of
 from segue.topics.envelope import NONCE_BYTES, SALT_BYTES
 from segue.topics.errors import BadInput, Permanent, Retryable
 from segue.topics.flow import StoredObject
@@ -257,7 +260,7 @@ class Objects:
 
 
 class TaskShelf:
-    """Implements `segue.processors.payloads.blob.Shelf`: writes below the task, reads what belongs to the task's tenant.
+    """Implements `payloads.blob.Shelf`: writes below the task, reads what belongs to the task's tenant.
 
     A reference is data that anybody may have seen, or made up: it opens nothing of another tenant.
     """
@@ -282,6 +285,13 @@ class TaskShelf:
                 "a task reads objects of its own tenant only; upload it for that tenant"
             )
         return self._objects.chunks(blob)
+
+    def encode(self, value: Any) -> bytes:
+        return json_of(jsonable(value))
+
+    def decode(self, body: bytes, kind: type[T]) -> T:
+        value: T = values_of(adapter_for(kind)).read(from_json(body))
+        return value
 
 
 # ---------------------------------------------------------------- on their way

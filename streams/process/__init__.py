@@ -1,1 +1,4 @@
-"""TODO."""
+"""What concerns this process alone: its lock, its HTTP servers, garbage collection, exits of user code.
+
+Nothing here speaks to Kafka.
+"""

@@ -25,9 +25,9 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from segue.streams.client.history import LOG_TOPICS
 from segue.streams.settings import Settings
 from segue.topics import contracts
+from segue.topics.contracts import LOG_TOPICS
 
 Resource = Literal["topic", "group", "transactional-id"]
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]

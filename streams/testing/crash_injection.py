@@ -8,11 +8,10 @@ from pydantic_core import to_json
 
 from segue.processors.app.app import App
 from segue.processors.formatting import preview
-from segue.streams.client.history import ENDED
 from segue.streams.testing.environment import Rehearsal
 from segue.streams.testing.time_skipping import Call
 from segue.topics.errors import NotDurable
-from segue.topics.records import Status
+from segue.topics.records import ENDED, Status
 
 Scenario = Callable[[Rehearsal], object]
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Self
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import ValidationError
 
-from segue.processors.app.app import App, Workflow
+from segue.processors.app.app import App
+from segue.processors.definitions.workflow import Workflow
 from segue.processors.durations import EPOCH, rounded_up_ms
 from segue.processors.payloads.blob import is_value
 from segue.processors.payloads.values import jsonable, values_of
@@ -265,7 +266,7 @@ class Rehearsal:
         if self._app.agents:
             from segue.processors.agents.durable import ensure_not_overridden
 
-            ensure_not_overridden(self._app)
+            ensure_not_overridden(self._app.agents)
         return self._played
 
     def _the(self, task: str | None) -> str:

@@ -18,8 +18,10 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from segue.processors.app.app import OURS, App
-from segue.processors.routing.routes import ModelRoute, Tool, ToolCandidate, ToolRoute
+from segue.processors.app.app import App
+from segue.processors.definitions.workflow import OURS
+from segue.processors.routing.routes import ModelRoute, ToolCandidate, ToolRoute
+from segue.processors.routing.tools import Tool
 from segue.streams.executors.current import serve_as_current
 from segue.topics.errors import BadInput, SegueError
 from segue.topics.records import CallModel, CallTool

@@ -75,7 +75,7 @@ class Stages(ABC):
     """Seven stages, one partition each.
 
     `crashes` are acts (counted from 0) to crash in, with how many of the act's records were published before
-    (none under `exactly_once`). With `forgets` each event is decided twice: see `segue.streams.testing.determinism_check`.
+    (none under `exactly_once`). With `forgets` each event is decided twice: see `determinism_check`.
     """
 
     def __init__(

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from segue.processors.app.app import App
 from segue.processors.payloads.blob import Blob, is_value
 from segue.processors.workflow.completion import Ending
-from segue.processors.workflow.continue_as_new import run_of
-from segue.processors.workflow.execution import Performance
+from segue.processors.workflow.execution import WorkflowExecution
 from segue.topics import codec
 from segue.topics.errors import BadInput, UnknownName
 from segue.topics.flow import Publish, Received
@@ -29,6 +28,7 @@ from segue.topics.records import (
     Submitted,
     TimerFired,
 )
+from segue.topics.runs import run_of
 
 OUTCOMES = (StepSucceeded, StepFailed, TimerFired)
 
@@ -59,10 +59,10 @@ class Replay:
         self._following = begun.get(run_of(self._submitted) + 1)
         app.workflow(self._submitted.workflow, self._submitted.version)  # raises if it is not there
         self._app = app
-        self.performance: Performance | None = None
+        self.execution: WorkflowExecution | None = None
 
     def __iter__(self) -> Generator[Played]:
-        self.performance = performance = Performance(
+        self.execution = execution = WorkflowExecution(
             self._app,
             self._submitted,
             random.Random,
@@ -70,16 +70,17 @@ class Replay:
             replaying=True,
             references=_InPlace(),
         )
-        yield Played(self._submitted, performance.take())
+        execution.start()
+        yield Played(self._submitted, execution.take())
         for event in self._events:
-            if performance.ending or performance.knows(event):
+            if execution.ending or execution.knows(event):
                 continue
             if isinstance(event, OUTCOMES) and event.step == self._until:
                 return
             if not isinstance(event, Submitted | Rejected):
-                performance.apply(event)
-                yield Played(event, performance.take())
-            if performance.parked and not performance.at_bug:
+                execution.apply(event)
+                yield Played(event, execution.take())
+            if execution.parked and not execution.at_bug:
                 return
 
     def _is_its_end(self, record: Event | Result) -> bool:
@@ -91,12 +92,12 @@ class Replay:
     @property
     def parked(self) -> Problem | None:
         """Where the workflow as it is now differs from the log, or has a bug."""
-        return self.performance.parked if self.performance else None
+        return self.execution.parked if self.execution else None
 
     @property
     def different_ending(self) -> str | None:
         """What the recorded result and that of this run differ in; None if they agree, or one has no end."""
-        ending, was = self.performance.ending if self.performance else None, self._was
+        ending, was = self.execution.ending if self.execution else None, self._was
         if ending is None or was is None:
             return None
         now = self._told(ending)

@@ -10,14 +10,13 @@ from anyio.from_thread import BlockingPortal
 from segue.processors.app.app import App
 from segue.processors.payloads.blob import whole
 from segue.streams.calls.candidate_stats import Measured
-from segue.streams.client.history import ENDED
 from segue.streams.object_store.store import Objects
 from segue.streams.testing.fake_executors import RehearsedModels, RehearsedTools
 from segue.streams.testing.fakes import AnyCall, StandIns
 from segue.streams.testing.in_memory_calls import Effects
 from segue.streams.testing.in_memory_pipeline import Stages
 from segue.topics.flow import Decision, Publish, Received
-from segue.topics.records import CallModel, Delay, Result, Status, TimerFired
+from segue.topics.records import ENDED, CallModel, Delay, Result, Status, TimerFired
 
 
 @dataclass(frozen=True, slots=True)

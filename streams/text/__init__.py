@@ -1,1 +1,4 @@
-"""TODO."""
+"""What text may not carry: secrets, and characters that a terminal obeys.
+
+What text says is decided elsewhere.
+"""

@@ -12,10 +12,9 @@ from itertools import islice
 from sys import intern
 from typing import NamedTuple
 
-from segue.streams.client.history import STATES
 from segue.topics import codec
 from segue.topics.errors import BadRecord
-from segue.topics.records import Question, Status
+from segue.topics.records import STATES, Question, Status
 
 log = logging.getLogger(__name__)
 

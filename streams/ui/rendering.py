@@ -24,11 +24,10 @@ from segue.processors.views.descriptions import (
 from segue.processors.views.moments import DEADLINE, Step
 from segue.processors.views.steps import label_of
 from segue.processors.views.timeline import Timeline
-from segue.streams.client.history import ENDED
 from segue.streams.client.local_time import clock, moment_of
 from segue.streams.ui.forms import fields_of
 from segue.topics.parts import Spent
-from segue.topics.records import Question, Status
+from segue.topics.records import ENDED, Question, Status
 
 VALUE_CHARS_MAX = 6_000
 """Of a value on the page: `segue show -o json` has it whole."""

@@ -20,7 +20,6 @@ from starlette.staticfiles import StaticFiles
 
 from segue.processors.views.timeline import Timeline
 from segue.streams.client.answers import json_or_text
-from segue.streams.client.history import STATES
 from segue.streams.client.newest_records import Position
 from segue.streams.ui.answers import Outcome, answered, tried
 from segue.streams.ui.forms import form_of
@@ -29,7 +28,7 @@ from segue.streams.ui.live import Followed, Parts, Stream, following
 from segue.streams.ui.rendering import Refused, TaskView, environment, refused_here, task_url
 from segue.streams.ui.source import Source
 from segue.topics.errors import BadInput, Unavailable, UnknownName
-from segue.topics.records import Question
+from segue.topics.records import STATES, Question
 
 ROWS_MAX = 50
 QUESTIONS_MAX = 200

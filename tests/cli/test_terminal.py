@@ -27,6 +27,7 @@ from segue.streams.cli.render import Screen
 from segue.streams.cli.tables import cut, plain_table
 from segue.streams.cli.terminal import Terminal, say
 from segue.streams.client.client import Client
+from segue.streams.settings import Settings
 from segue.streams.text.control_characters import escaped, visible
 from segue.topics.flow import Received
 from segue.topics.records import Status
@@ -248,7 +249,10 @@ def test_emitted_json_and_sentences_are_shown(capsys: pytest.CaptureFixture[str]
 
 
 async def test_a_shell_completes_no_id_that_it_can_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_ids, "each_status", lambda settings: Stub(settings).each_status())
+    def statuses(settings: Settings) -> AsyncGenerator[Status]:
+        return Stub(settings).each_status()
+
+    monkeypatch.setattr(task_ids, "each_status", statuses)
     found = await task_ids._newest("")  # pyright: ignore[reportPrivateUsage]
     assert [each.value for each in found] == [MARKUP]
     assert not hidden_in(str(found[0].help))
@@ -261,7 +265,7 @@ def test_commands_print_by_no_other_door() -> None:
     other = re.compile("|".join((*doors_of_others, r"\WConsole\(")), re.MULTILINE)
     found = {
         path.name: other.findall(text)
-        for path in Path(cli.__file__).parent.glob("*.py")
+        for path in Path(cli.__file__).parent.rglob("*.py")
         if path.name not in doors and (text := path.read_text().replace("console.print(", ""))
         if other.search(text)
     }

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from segue.processors.routing.routes import McpServer
+from segue.processors.routing.mcp import McpServer
 from segue.streams.executors.mcp.client import Connection
 
 PAGE = Path(__file__).parents[2] / "docs/tools.md"

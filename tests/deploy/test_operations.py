@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from segue.streams.engine.worker import MODEL_CALLS_MAX, TOOL_CALLS_MAX
+from segue.streams.engine.stages import MODEL_CALLS_MAX, TOOL_CALLS_MAX
 from segue.streams.settings import ENV_PREFIX, Settings
 from segue.topics import contracts
 from segue.topics.contracts import DAY_MS, Topic

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from segue.processors.app.app import App, check
+from segue.processors.app.app import App
+from segue.processors.app.decorators import check
 from segue.processors.stages.attempt import current_attempt
 from segue.streams.executors import CheckExecutor
 from segue.topics.errors import Permanent, Refused

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from segue.processors.routing.mcp import McpServer
 from segue.processors.routing.openapi import OpenApi
-from segue.processors.routing.routes import McpServer
 from segue.streams.executors.mcp.client import Connection
 from segue.streams.executors.openapi.client import Service
 from segue.topics.errors import Permanent, Retryable

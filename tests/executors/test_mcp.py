@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from segue.processors.app.app import App
-from segue.processors.routing.routes import McpServer, ToolRoute
+from segue.processors.routing.mcp import McpServer
+from segue.processors.routing.routes import ToolRoute
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.failures import problem_of
 from segue.streams.executors import ToolExecutor

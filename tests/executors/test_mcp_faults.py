@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.processors.routing.routes import McpServer
+from segue.processors.routing.mcp import McpServer
 from segue.streams.executors.mcp import processes as mcp_processes
 from segue.streams.executors.mcp.client import Connection
 from segue.streams.executors.mcp.processes import WholeLines

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from segue.processors.routing.routes import McpServer
+from segue.processors.routing.mcp import McpServer
 from segue.streams.executors.mcp.client import Connection
 from segue.topics.errors import Permanent, Retryable
 

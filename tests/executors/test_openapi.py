@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from segue.processors.app.app import App
 from segue.processors.routing.openapi import OpenApi
-from segue.processors.routing.routes import Policy, ToolRoute
+from segue.processors.routing.policy import Policy
+from segue.processors.routing.routes import ToolRoute
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.failures import problem_of
 from segue.streams.executors import ToolExecutor

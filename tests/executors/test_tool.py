@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from segue.processors.app.app import App, workflow
-from segue.processors.routing.routes import Tool, ToolRoute, tool
+from segue.processors.app.app import App
+from segue.processors.app.decorators import workflow
+from segue.processors.routing.routes import ToolRoute
+from segue.processors.routing.tools import Tool, tool
 from segue.processors.stages.attempt import Attempt, current_attempt
 from segue.processors.stages.reply import Reply
 from segue.processors.workflow.task import Task

@@ -13,9 +13,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from segue.processors.app.app import App
-from segue.streams.engine.outbox import partition_of
 from segue.streams.engine.pure_runner import PureRunner, PureStage
 from segue.streams.engine.supervisor import Runner, SupervisedStage
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
 from segue.topics import codec

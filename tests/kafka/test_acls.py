@@ -45,7 +45,8 @@ from segue.streams.calls.circuit_breakers import known
 from segue.streams.cli import main
 from segue.streams.client.client import Client
 from segue.streams.client.topic_lag import survey
-from segue.streams.engine.worker import ALL_STAGES, Worker
+from segue.streams.engine.stages import ALL_STAGES
+from segue.streams.engine.worker import Worker
 from segue.streams.kafka.provisioning import provision
 from segue.streams.kafka.reader import Reader
 from segue.streams.local.broker import broker_status

@@ -45,8 +45,8 @@ def elsewhere(tmp_path: Path) -> Settings:
 async def command(settings: Settings) -> int:
     """Another process that needs the broker, and ends when it has it."""
     code = (
-        "import asyncio; from segue.streams.local.broker import *; from segue.streams.settings import Settings;"
-        + ("asyncio.run(ensure_broker(Settings()))")
+        "import asyncio; from segue.streams.local.broker import *; "
+        "from segue.streams.settings import Settings; asyncio.run(ensure_broker(Settings()))"
     )
     environment = {
         "SEGUE_STATE_DIR": str(settings.state_dir),

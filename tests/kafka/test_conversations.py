@@ -11,12 +11,11 @@ import httpx
 import pytest_asyncio
 
 from segue.streams.client.client import Client
-from segue.streams.client.history import LOG_TOPICS
 from segue.streams.client.redrive import Range, records_of
 from segue.streams.kafka.provisioning import provision
 from segue.streams.settings import Settings
 from segue.topics import codec
-from segue.topics.contracts import PAYLOAD_BYTES_MAX
+from segue.topics.contracts import LOG_TOPICS, PAYLOAD_BYTES_MAX
 from tests.kafka.conftest import free_port, worker_environment
 from tests.kafka.conversations.app import LETTER, LETTERS, PAUSED_AT
 from tests.streams.keyfiles import key_file

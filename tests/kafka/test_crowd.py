@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from segue.processors.views.timeline import Timeline
 from segue.streams.client.client import Client
-from segue.streams.engine.outbox import partition_of
 from segue.streams.engine.worker import Worker
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.kafka.provisioning import provision
 from segue.streams.kafka.reader import Reader
 from segue.streams.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from segue.processors.app.app import App
-from segue.processors.routing.routes import tool
+from segue.processors.routing.tools import tool
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.calls import RouteCalls
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage

@@ -11,12 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from segue import App, Task, tool, workflow
 from segue.streams.client.client import Client
-from segue.streams.client.history import LOG_TOPICS
 from segue.streams.engine.worker import Worker
 from segue.streams.kafka.reader import Reader
 from segue.streams.settings import Settings
 from segue.streams.testing.replay import Replay
 from segue.topics import codec
+from segue.topics.contracts import LOG_TOPICS
 from segue.topics.errors import UnknownName
 from tests.kafka.engine import until
 

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
-from segue.processors.app.app import App, workflow
-from segue.processors.routing.routes import tool
+from segue.processors.app.app import App
+from segue.processors.app.decorators import workflow
+from segue.processors.routing.tools import tool
 from segue.processors.stages.attempt import current_attempt
 from segue.processors.workflow.task import Task
 from segue.streams.client.client import Client

@@ -14,7 +14,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segue import App, Retryable, Task, tool, workflow
 from segue.streams.client.client import Client
-from segue.streams.engine.worker import ALL_STAGES, Worker
+from segue.streams.engine.stages import ALL_STAGES
+from segue.streams.engine.worker import Worker
 from segue.streams.kafka.provisioning import provision
 from segue.streams.settings import Settings
 

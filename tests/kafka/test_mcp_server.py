@@ -17,7 +17,7 @@ from mcp import MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, TextContent
 
-from segue.processors.routing.routes import McpServer
+from segue.processors.routing.mcp import McpServer
 from segue.streams.client.client import Client
 from segue.streams.executors.mcp.client import Connection
 from segue.streams.kafka.provisioning import provision

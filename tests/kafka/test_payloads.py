@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 
 from segue.processors.payloads.blob import Blob
 from segue.streams.client.client import Client
-from segue.streams.client.history import LOG_TOPICS
 from segue.streams.client.redrive import Copy, Range, back_to_its_topic, feed, records_of
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.provisioning import provision
@@ -22,7 +21,7 @@ from segue.streams.object_store.expiry import sweep
 from segue.streams.object_store.store import Objects
 from segue.streams.settings import Settings
 from segue.topics import codec
-from segue.topics.contracts import ALL
+from segue.topics.contracts import ALL, LOG_TOPICS
 from segue.topics.envelope import is_sealed, unpack
 from segue.topics.errors import UnknownName
 from segue.topics.flow import Received

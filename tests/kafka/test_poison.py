@@ -77,7 +77,7 @@ async def test_bad_records_are_processed_or_put_aside_and_good_ones_succeed(
         await _drained(settings)
     assert (await _results(settings))["last"].outcome == "succeeded"
     await _assert_dead_letters_are_what_came(settings)
-    of_this_test = "segue.streams.observability.watchdog"  # which says that drawing so much poison holds the loop, and is right
+    of_this_test = "segue.streams.observability.watchdog"  # drawing so much poison holds the loop
     said = [record for record in caplog.records if record.name.startswith("segue.streams")]
     said = [record for record in said if record.name != of_this_test]
     assert {record.name for record in said} == {"segue.streams.observability.failure_log"}

@@ -10,8 +10,10 @@ from pydantic_ai import Agent
 from pydantic_ai.models import infer_model
 
 from segue.processors.agents.durable import Durable
-from segue.processors.app.app import App, workflow
-from segue.processors.routing.routes import ModelRoute, Policy
+from segue.processors.app.app import App
+from segue.processors.app.decorators import workflow
+from segue.processors.routing.policy import Policy
+from segue.processors.routing.routes import ModelRoute
 from segue.processors.views.token_stream import Piece
 from segue.processors.workflow.task import Task
 from segue.streams.client.client import Client

@@ -27,21 +27,21 @@ from tests.mutants.judge import SIMULATION, judge
 from tests.mutants.mutations import Mutant, mutants
 
 ENGINE = (
-    "batches",
-    "effects",
-    "group",
-    "local",
-    "outbox",
-    "producer",
-    "progress",
-    "pure",
-    "restore",
-    "state",
-    "transactions",
+    "engine/effect_runner",
+    "engine/local_calls",
+    "kafka/offset_tracker",
+    "engine/outbox",
+    "engine/pure_runner",
+    "kafka/committer",
+    "kafka/consumer_group",
+    "kafka/producer",
+    "kafka/record_batches",
+    "state/restore",
+    "state/store",
 )
 FILES = {
     "streams": [Path(f"streams/{name}.py") for name in ENGINE],
-    "processors": sorted(Path("processors").glob("*.py")),
+    "processors": sorted(Path("processors").rglob("*.py")),
 }
 
 TESTS = {
@@ -72,7 +72,7 @@ class Covering(NamedTuple):
     def tests(self, mutant: Mutant) -> list[str]:
         """Return the tests that run the mutant's line, the most specific first."""
         lines = self.lines.get(str(mutant.path), {})
-        tests = next((lines[str(n)] for n in (mutant.line, mutant.statement) if lines.get(str(n))), [])
+        tests = lines.get(str(mutant.line)) or lines.get(str(mutant.statement)) or []
         breadth = self.breadth()
         tests = sorted(tests, key=lambda test: (breadth[test], test))
         ends_s = accumulate(self.seconds[test] for test in tests)
@@ -198,7 +198,7 @@ def _failing_unchanged(forks: Any, tests: dict[str, Covering], chosen: list[Muta
 
 
 def _passes(forks: Any, path: Path, source: str, checks: list[str]) -> bool:
-    module = ".".join(path.with_suffix("").parts)
+    module = ".".join(("segue", *path.with_suffix("").parts))
     process = forks.Process(target=judge, args=(module, source, checks))
     process.start()
     process.join(SECONDS_MAX)

@@ -61,7 +61,7 @@ def _tested(tests: list[str], contexts: Contexts) -> int:
 
 
 def _paths(covered: coverage.Coverage) -> set[str]:
-    return covered.get_data().measured_files()
+    return set(covered.get_data().measured_files())
 
 
 def _checks(covered: coverage.Coverage, path: str, contexts: Contexts) -> dict[int, list[str]]:

@@ -8,7 +8,7 @@ import httpx
 
 from segue.processors.views.token_stream import Piece
 from segue.streams.client.answers import check_answer, question_for
-from segue.streams.client.history import ENDED, LOG_TOPICS, ended_how
+from segue.streams.client.history import ended_how
 from segue.streams.client.ids import new_id
 from segue.streams.client.newest_records import Position
 from segue.streams.client.verdicts import has_counted
@@ -17,9 +17,10 @@ from segue.streams.ui import Guard, Page, Place
 from segue.streams.ui.dead_letters import Letters, letter_of, part
 from segue.streams.ui.index import Index
 from segue.topics import codec
+from segue.topics.contracts import LOG_TOPICS
 from segue.topics.errors import BadInput, UnknownName
 from segue.topics.flow import Received
-from segue.topics.records import Answer, Status
+from segue.topics.records import ENDED, Answer, Status
 from tests.driver import Driver
 from tests.page.app import app
 

@@ -175,9 +175,9 @@ def test_an_earlier_run_plays_again_and_is_told_up_to_how_the_next_begins() -> N
     replay = Replay(played.app, history, run=1)
     assert all(replay)
     assert (replay.parked, replay.different_ending) == (None, None)
-    assert replay.performance is not None
-    assert replay.performance.ending is not None
-    assert replay.performance.ending.again is not None
+    assert replay.execution is not None
+    assert replay.execution.ending is not None
+    assert replay.execution.ending.again is not None
     timeline = Timeline("t", only=1)
     for record in history:
         timeline.apply(record)
@@ -210,8 +210,8 @@ def begun_by(replay: Replay) -> Any:
     """The input of the run that plays, and agrees with the log."""
     assert all(replay)
     assert (replay.parked, replay.different_ending) == (None, None)
-    assert replay.performance is not None
-    return replay.performance.submitted.input
+    assert replay.execution is not None
+    return replay.execution.submitted.input
 
 
 def test_what_a_task_shows_stands_in_its_status_and_is_told_once() -> None:
@@ -242,5 +242,5 @@ def test_a_task_that_goes_on_anew_is_rebuilt_from_its_run_alone() -> None:
     fresh = Conduct(played.app, played.state["conduct"], random.Random)
     live = fresh._find("t", played.now_ms)  # pyright: ignore[reportPrivateUsage]
     assert live is not None
-    assert live.performance.submitted.run is not None
+    assert live.execution.submitted.run is not None
     fresh.close()

@@ -289,7 +289,7 @@ def test_a_task_that_can_not_be_played_is_parked_and_stops_no_other(monkeypatch:
     played = driver("waits")
     played.run()
     with monkeypatch.context() as bug:
-        bug.setattr("segue.processors.workflow.execution.Performance._signal", boom)
+        bug.setattr("segue.processors.workflow.execution.deliver", boom)
         played.produce("signals", {"kind": "signal", "task": "t", "name": "go", "id": "s"})
         played.run()
         assert stands(played).state == "parked"

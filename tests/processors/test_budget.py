@@ -157,6 +157,23 @@ def test_within_a_step_critiques_and_candidates_end_with_the_budget() -> None:
     assert driver.result().spent == Spent(calls=2, input_tokens=200, usd=0.5)
 
 
+def test_the_step_that_is_over_the_budget_counts_the_steps_of_earlier_runs() -> None:
+    @workflow(budget=Budget(usd=0.5))
+    async def goes_on(task: Task, run: int = 0) -> Any:
+        await task.model("rank", "?")
+        if run == 0:
+            task.again(1)
+        try:
+            await task.model("rank", "?")
+        except BudgetExceeded as error:
+            return error.step
+
+    driver = Driver(App("x", workflows=[goes_on], routes=[ROUTE]), {"rank": says})
+    driver.submit("goes_on", 0)
+    driver.run()
+    assert driver.result().result == 2
+
+
 @pytest.mark.parametrize("budget", [Budget(usd=0.75), Budget(tokens=300)])
 def test_a_child_may_use_what_its_parent_has_left(budget: Budget) -> None:
     @workflow(budget=budget)

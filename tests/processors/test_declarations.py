@@ -13,10 +13,13 @@ from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
 from segue.agents import Durable
-from segue.processors.app.app import App, check, workflow
+from segue.processors.app.app import App
+from segue.processors.app.decorators import check, workflow
 from segue.processors.app.schedules import Schedule
-from segue.processors.routing.routes import McpServer, ModelRoute, ToolRoute, tool
+from segue.processors.routing.mcp import McpServer
+from segue.processors.routing.routes import ModelRoute, ToolRoute
 from segue.processors.routing.selection import cheapest
+from segue.processors.routing.tools import tool
 from segue.topics.errors import BadInput
 from tests.driver import Driver
 

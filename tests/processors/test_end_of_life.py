@@ -8,7 +8,7 @@ from segue import App, Task, tool, workflow
 from segue.processors.tasks import tombstones as marks
 from segue.topics.contracts import DAY_MS
 from segue.topics.records import Status
-from tests.driver import Driver, watched_performances
+from tests.driver import Driver, watched_executions
 
 DAYS_MAX = 15
 """Marks are of whole weeks, and go when the next one is over; what is due is done with the next record."""
@@ -104,7 +104,7 @@ def test_more_marks_than_go_at_once_all_go() -> None:
 
 def test_the_memory_of_a_task_that_ended_is_free_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python looks for garbage in cycles seldom: what waits for that makes a worker grow with each burst."""
-    played = watched_performances(monkeypatch)
+    played = watched_executions(monkeypatch)
     driver = Driver(APP)
     gc.disable()
     try:

@@ -21,7 +21,7 @@ from segue import (
     tool,
     workflow,
 )
-from segue.processors.workflow.continue_as_new import Again, again_by
+from segue.processors.workflow.completion import Again, again_by
 from segue.streams.calls.failures import problem_of
 from segue.topics.records import CallModel
 from tests.driver import Driver

@@ -5,8 +5,10 @@ from math import inf
 import pytest
 
 from segue.processors.app.app import App
+from segue.processors.routing.mcp import McpServer
 from segue.processors.routing.rate_limits import Bucket, Limit, Share, places
-from segue.processors.routing.routes import AnyRoute, McpServer, ModelRoute, ToolRoute, names_of, tool
+from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute, names_of
+from segue.processors.routing.tools import tool
 from segue.topics.errors import BadInput
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue import App, Task, tool, workflow
-from segue.processors.routing.routes import AnyRoute, ModelRoute, Policy, ToolRoute
+from segue.processors.routing.policy import Policy
+from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute
 from segue.processors.stages.recover import Recover, backoff_s, decide
 from segue.topics.flow import Decision, Publish
 from segue.topics.parts import Refusal
@@ -72,13 +73,13 @@ def test_the_policy_decides(
         expected = "ask again" if model and critiques < 1 else last
     else:
         expected = "retry" if retryable and tries < 1 else last
-    assert decide(failed, Policy(retries=1, critiques=1), candidates=2) == expected
+    assert decide(failed, Policy(retries=1, critiques=1), candidates=2).action == expected
 
 
 @given(st.integers(0, 8), st.integers(0, 3), st.integers(1, 4))
 def test_every_chain_of_failures_comes_to_an_end(retries: int, critiques: int, candidates: int) -> None:
     policy, call, attempts = Policy(retries=retries, critiques=critiques), call_tool(), 1
-    while (action := decide(failure(call), policy, candidates)) != "give up":
+    while (action := decide(failure(call), policy, candidates).action) != "give up":
         changes = (
             {"tries": call.tries + 1} if action == "retry" else {"tries": 0, "candidate": call.candidate + 1}
         )

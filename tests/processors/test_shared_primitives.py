@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from segue import App, Task, Workflow, tool, workflow
-from segue.processors.workflow.parking import DEADLOCKED, SHARED
+from segue.processors.event_loop.sharing import SHARED
+from segue.processors.workflow.parking import DEADLOCKED
 from segue.topics.records import Result, Status
 from tests.driver import Driver
 

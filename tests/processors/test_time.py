@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from segue import App, StepError, Task, Workflow, tool, workflow
 from segue.processors.durations import EPOCH, rounded_up_ms
-from segue.processors.workflow.execution import PLAYING
+from segue.processors.workflow.context import CURRENT_CONTEXT
 from segue.topics.records import Delay, Question, Result
 from tests.driver import START_MS, Driver
 
@@ -72,7 +72,7 @@ def test_a_timer_finds_that_it_is_due_by_the_loops_clock(s: float) -> None:
     async def by_anyio(task: Task) -> int:
         with anyio.move_on_after(s):
             await anyio.Event().wait()
-        return len([step for step in PLAYING.get().steps if step.kind == "timer"])
+        return len([step for step in CURRENT_CONTEXT.get().steps if step.kind == "timer"])
 
     @workflow
     async def by_clock(task: Task) -> int:

@@ -10,8 +10,8 @@ from segue import App, Task, Workflow, workflow
 from segue.processors.views.descriptions import answer_line
 from segue.processors.views.moments import DEADLINE, Attempt, Moment
 from segue.processors.views.timeline import Timeline
-from segue.streams.client.history import LOG_TOPICS
 from segue.topics import codec
+from segue.topics.contracts import LOG_TOPICS
 from segue.topics.flow import Received
 from segue.topics.records import (
     Answered,
@@ -345,12 +345,22 @@ def test_a_yes_is_not_told_as_the_option_of_value_1() -> None:
 
 
 def test_the_deadline_of_a_question_is_no_moment_of_its_own() -> None:
-    fired = TimerFired(task="t", step=1, print="p", at_ms=5000)
+    fired = TimerFired(task="t", step=1, print="p", closes=0, at_ms=5000)
     delay = Delay(task="t", id="1", due_ms=5000, topic="events", record=fired)
     timeline = Timeline("t")
     told(at("questions", question(closes_at_ms=5000)), timeline=timeline)
     assert told(at("delays", delay), at("events", fired), timeline=timeline) == []
     assert timeline.steps[1].name == DEADLINE
+
+
+def test_a_timer_that_is_due_when_a_question_closes_is_told() -> None:
+    fired = TimerFired(task="t", step=1, print="p", at_ms=5000)
+    delay = Delay(task="t", id="1", due_ms=5000, topic="events", record=fired)
+    timeline = Timeline("t")
+    told(at("questions", question(closes_at_ms=5000)), timeline=timeline)
+    assert [m.what for m in told(at("delays", delay), at("events", fired), timeline=timeline)] == [
+        "timer"
+    ] * 2
 
 
 def test_a_child_and_a_timer_show_without_a_command() -> None:

@@ -215,6 +215,8 @@ class Group:
         self._joined: dict[str, asyncio.Future[None]] = {}
         self.instances: dict[str, str] = {}
         """The member that has each instance id."""
+        self.heard_s: dict[str, float] = {}
+        """When each member last sent a heartbeat of its own, besides those in the background."""
         self.rebalancing = False
 
     def join(self, member: str, consumer: Any, instance: str | None = None) -> "asyncio.Future[None]":

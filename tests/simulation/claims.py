@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from segue.streams.engine.effect_runner import REMEMBERED_S
 from segue.streams.kafka.offset_tracker import Progress
 from segue.streams.state.store import Mark
 from segue.topics import codec
@@ -33,6 +34,7 @@ class Execution:
 
     process: Process
     moves: int
+    begun_s: float
     cancelled: bool = False
 
 
@@ -67,16 +69,17 @@ class Claims:
         self._jobs[TopicPartition(record.topic, record.partition), record.offset] = job
 
     def begins(self, record: Received, job: str, process: Process) -> Execution:
-        """A call is made. Again only where its partition has moved since, or it was cancelled."""
+        """A call is made. Again only where its partition has moved since, it was cancelled, or much later."""
         tp = TopicPartition(record.topic, record.partition)
         group = self.broker.group(f"segue-{EFFECTS[record.topic]}")
         before = self.executions.setdefault(job, [])
-        execution = Execution(process, group.moves[tp])
+        execution = Execution(process, group.moves[tp], self.broker.world.loop.now_s)
         if group.owner(tp) not in (process, None):
             self.breaks(f"{job} was begun on {process.name}, which has lost {tp.topic}/{tp.partition}")
         for other in before:
             same = other.process is process and other.moves == execution.moves and not other.cancelled
-            if same and group.owner(tp) is process:
+            soon = execution.begun_s - other.begun_s < REMEMBERED_S
+            if same and soon and group.owner(tp) is process:
                 self.breaks(f"{job} was called again on {process.name}, where it had been called")
         before.append(execution)
         return execution

@@ -117,9 +117,15 @@ class Consumer:
         self._rejoin.set()
 
     def expire(self) -> None:
-        """Its session is over, unless it was heard of again."""
-        if self._group is not None and (self._process.dead or self._process.is_unheard):
-            self._group.remove(self._coordinator.member_id)
+        """Its session is over, unless it was heard of again, or asked by itself whether it is a member."""
+        group, member = self._group, self._coordinator.member_id
+        if group is None or not (self._process.dead or self._process.is_unheard):
+            return
+        left_s = group.heard_s.get(member, -SESSION_S) + SESSION_S - self._world.loop.now_s
+        if left_s > 0:
+            self._world.later(left_s, self.expire)
+        else:
+            group.remove(member)
 
     @property
     def process(self) -> Process:

@@ -17,17 +17,15 @@ from typing import Any, cast
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-import segue.streams.engine.effect_runner
-import segue.streams.engine.pure_runner
-import segue.streams.engine.worker
 from segue.processors.app.app import App
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.calls import Calls, CheckCalls, Job, RouteCalls
+from segue.streams.engine import effect_runner, pure_runner, stages
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage
 from segue.streams.engine.local_calls import PATIENCE_S, LocalCalls
 from segue.streams.engine.pure_runner import PureRunner, PureStage
+from segue.streams.engine.stages import ALL_STAGES, STAGES, Resources
 from segue.streams.engine.supervisor import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
-from segue.streams.engine.worker import ALL_STAGES, runner_of
 from segue.streams.executors.check import CheckExecutor
 from segue.streams.executors.tool import ToolExecutor
 from segue.streams.object_store.claim_check import Owned, at_once
@@ -58,7 +56,7 @@ ENDS_WITHIN_S = 6 * 3600
 QUIET_S = 4_500
 """After the last result: the latest timer is due by then."""
 
-LINGER_S = dict.fromkeys(segue.streams.engine.pure_runner.LINGER_S, 0.05)
+LINGER_S = dict.fromkeys(pure_runner.LINGER_S, 0.05)
 """Long enough that much may happen meanwhile, for a single record too."""
 
 CALL_S_MAX = 0.3
@@ -160,7 +158,7 @@ class Play:
 
     def _runner(self, stage: str, settings: Settings, worker: str) -> Runner:
         if stage not in CALLS:
-            runner = runner_of(stage, APP, settings, worker, metrics(), Objects(settings))
+            runner = STAGES[stage](Resources(APP, settings, worker, metrics(), Objects(settings)))
             assert isinstance(runner, PureRunner)
             return watched(runner, self.claims)
         calls = Watched(CALLS[stage](), self.claims)
@@ -387,12 +385,10 @@ class _Bugs(logging.Handler):
 
 
 def play(schedule: Schedule, traced: bool = False) -> Outcome:
-    segue.streams.engine.pure_runner.POLL_MS_MAX = segue.streams.engine.effect_runner.POLL_MS_MAX = (
-        IDLE_POLL_MS
-    )
-    segue.streams.engine.pure_runner.SOME, segue.streams.engine.pure_runner.LINGER_S = 1, LINGER_S
-    segue.streams.engine.pure_runner.OUTBOX_RECORDS_MAX = schedule.outbox_records_max
-    segue.streams.engine.worker.local_calls = local_calls
+    pure_runner.POLL_MS_MAX = effect_runner.POLL_MS_MAX = IDLE_POLL_MS
+    pure_runner.SOME, pure_runner.LINGER_S = 1, LINGER_S
+    pure_runner.OUTBOX_RECORDS_MAX = schedule.outbox_records_max
+    stages.local_calls = local_calls
     playing = Play(schedule, traced)
     log, bugs = logging.getLogger("segue.streams"), _Bugs(playing.claims)
     log.addHandler(bugs)

@@ -207,6 +207,7 @@ def _heartbeat(broker: Broker, process: Process, asked: Any) -> Any:
         _ensure_newest(group, asked.group_instance_id, asked.member_id)
         group.check(asked.member_id, asked.generation_id, in_transaction=False)
         code = protocol.REBALANCE_IN_PROGRESS if group.rebalancing else 0
+        group.heard_s[asked.member_id] = broker.world.loop.now_s
     except Refusal as refusal:
         code = refusal.code
     except (UnknownMemberIdError, IllegalGenerationError) as error:

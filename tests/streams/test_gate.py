@@ -9,16 +9,18 @@ import pytest
 from segue.processors.app.app import App
 from segue.processors.routing.circuit_breaker import Circuits
 from segue.processors.routing.rate_limits import Limit, places
-from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute, tool
+from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute
+from segue.processors.routing.tools import tool
 from segue.processors.stages.reply import Reply
 from segue.processors.stages.tool import failed, replied
 from segue.streams.calls.candidate_stats import Figures
 from segue.streams.calls.circuit_breakers import CircuitBoard
 from segue.streams.calls.throttle import Gate
-from segue.streams.engine.outbox import Outbox, partition_of
-from segue.streams.engine.worker import runner_of
+from segue.streams.engine.outbox import Outbox
+from segue.streams.engine.stages import STAGES, Resources
 from segue.streams.kafka.best_effort_producer import Announcer
 from segue.streams.kafka.broker_clock import now_ms
+from segue.streams.kafka.partitioner import partition_of
 from segue.streams.object_store.store import Objects
 from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
@@ -212,7 +214,7 @@ async def test_a_stage_s_metrics_tell_of_the_limits_that_its_calls_count_in(sett
     limited = App("a", workflows=[], routes=routes, limits=limits)
     metrics = Metrics(limited)
     for stage in ("tool", "model", "check"):
-        runner_of(stage, limited, settings, "one", metrics, Objects(settings))
+        STAGES[stage](Resources(limited, settings, "one", metrics, Objects(settings)))
     told = [
         sample.labels
         for family in metrics.registry.collect()

@@ -8,7 +8,8 @@ import pytest
 import segue.streams.engine.local_calls
 from segue.processors.app.app import App
 from segue.processors.routing.rate_limits import Limit
-from segue.processors.routing.routes import ToolRoute, tool
+from segue.processors.routing.routes import ToolRoute
+from segue.processors.routing.tools import tool
 from segue.streams.calls.calls import RouteCalls
 from segue.streams.engine.local_calls import LocalCalls
 from segue.streams.engine.outbox import Outbox

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.streams.kafka.offset_tracker import METADATA_BYTES_MAX, UNFINISHED_MAX, Progress, committed, is_own
+from segue.streams.kafka.offset_tracker import (
+    METADATA_BYTES_MAX,
+    UNFINISHED_MAX,
+    Progress,
+    committed,
+    is_own,
+)
 
 
 def delivered(*offsets: int, start: int = 0) -> Progress:

@@ -48,7 +48,7 @@ def test_a_replay_of_an_id_that_was_sent_twice_plays_the_request_that_began(
     replay = Replay(APP, played(*requests))
     for _ in replay:
         pass
-    assert replay.performance is not None
-    ending = replay.performance.ending
+    assert replay.execution is not None
+    ending = replay.execution.ending
     assert ending is not None
     assert (ending.result, replay.parked, replay.different_ending) == ("first on", None, None)

@@ -191,7 +191,7 @@ def test_a_stage_that_fails_at_an_event_puts_it_aside_for_the_tenant(
         raise RuntimeError(SECRET.decode())
 
     with monkeypatch.context() as broken:
-        broken.setattr("segue.processors.workflow.execution.Performance.apply", fail)
+        broken.setattr("segue.processors.workflow.execution.WorkflowExecution.apply", fail)
         said(driver)
         driver.run()
     assert driver.logs["dead-letters"]

@@ -2,8 +2,10 @@
 
 from typing import Any, Literal
 
-from segue.processors.app.app import App, workflow
-from segue.processors.routing.routes import McpServer, ModelRoute, ToolRoute
+from segue.processors.app.app import App
+from segue.processors.app.decorators import workflow
+from segue.processors.routing.mcp import McpServer
+from segue.processors.routing.routes import ModelRoute, ToolRoute
 from segue.processors.workflow.task import Task
 from segue.streams.observability.metrics import Metrics
 from segue.topics.flow import Publish, Received, dead_letter

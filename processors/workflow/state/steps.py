@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from segue.processors.event_loop.loop import forget
 from segue.processors.payloads.fingerprint import fingerprint_of, fits
-from segue.processors.workflow.continue_as_new import first_step_of
 from segue.processors.workflow.state.step import Kind, Step
 from segue.topics.contracts import PAYLOAD_BYTES_MAX
 from segue.topics.errors import StepError, TooManySteps
 from segue.topics.records import Problem, Submitted
+from segue.topics.runs import first_step_of
 
 CLEAN_UP_STEPS_MAX = 100
 """Steps that a task may still ask for, after it was told that it asked for too many."""
@@ -35,7 +36,8 @@ class Steps:
         self._steps: list[Step] = []
         self._open = 0
         self._children = 0
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: list[tuple[asyncio.TimerHandle, int | None]] = []
+        self._closes: int | None = None
         self._submitted = submitted
         self._most = submitted.steps_max
 
@@ -101,12 +103,21 @@ class Steps:
     def expect_timer(self, timer: asyncio.TimerHandle) -> None:
         """Called where the workflow sets it; it is a step only if it still wants it when it blocks."""
         self._ensure_room("timer")
-        self._timers.append(timer)
+        self._timers.append((timer, self._closes))
 
-    def timers(self) -> list[asyncio.TimerHandle]:
-        """Those that the workflow has set since, and still wants."""
+    @contextmanager
+    def closing(self, question: Step) -> Iterator[None]:
+        """A timer that is set within is the deadline of that question."""
+        self._closes = question.number
+        try:
+            yield
+        finally:
+            self._closes = None
+
+    def timers(self) -> list[tuple[asyncio.TimerHandle, int | None]]:
+        """Those that the workflow has set since, and still wants; with the question that each closes."""
         timers, self._timers = self._timers, []
-        return [timer for timer in timers if not timer.cancelled()]
+        return [(timer, closes) for timer, closes in timers if not timer.cancelled()]
 
     def make_room(self) -> None:
         """For one step more than the limit: what undoes a step was allowed with it."""
@@ -117,7 +128,7 @@ class Steps:
             forget(step.future)
             if step.timer is not None:
                 step.timer.cancel()  # it holds its callback, and that mostly what holds the timer
-        for timer in self._timers:
+        for timer, _ in self._timers:
             timer.cancel()
         self._steps.clear()
         self._timers.clear()

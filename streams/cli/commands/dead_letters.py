@@ -17,7 +17,6 @@ from segue.streams.client.dead_letters import (
     traceback_of,
     was_told,
 )
-from segue.streams.client.history import ENDED
 from segue.streams.client.local_time import moment_of
 from segue.streams.client.redrive import Copy, Range, back_to_its_topic, each_record, feed, records_of
 from segue.streams.client.status_table import each_status
@@ -25,6 +24,7 @@ from segue.streams.settings import Settings
 from segue.streams.text.control_characters import hanging, visible
 from segue.topics.errors import BadInput, UnknownName
 from segue.topics.flow import Received
+from segue.topics.records import ENDED
 
 LISTED_MAX = 50
 

@@ -19,12 +19,11 @@ from segue.streams.cli.render import Screen
 from segue.streams.cli.terminal import terminal
 from segue.streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from segue.streams.client.answers import json_or_text
-from segue.streams.client.history import ENDED
 from segue.streams.local.development import development
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput
 from segue.topics.parts import ABSENT
-from segue.topics.records import Status
+from segue.topics.records import ENDED, Status
 
 
 @click.command()

@@ -73,7 +73,7 @@ def _as_received(topic: str, record: Record, number: int, position: int, at_ms: 
 def _verdict(again: Replay, screen: Screen, output: str) -> int:
     """Says how it went, and gives the exit code."""
     parked, different = again.parked, again.different_ending
-    ending = again.performance.ending if again.performance else None
+    ending = again.execution.ending if again.execution else None
     if output == "json":
         emit({"ending": ending, "parked": parked, "different": different})
     elif parked is not None:

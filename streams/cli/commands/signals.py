@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from segue.processors.formatting import headline
+from segue.processors.payloads.options import option_with
 from segue.processors.workflow.parking import hears_at_once
-from segue.processors.workflow.questions import option_with
 from segue.streams.cli.output import asynchronous, command_name, emit, output_option
 from segue.streams.cli.task_ids import task_argument
 from segue.streams.cli.terminal import say

@@ -23,12 +23,11 @@ from segue.streams.cli.terminal import Text, say, terminal
 from segue.streams.cli.watching import at_the_terminal, candidates_of, emit_moment, how_to_answer, watch
 from segue.streams.client.answers import json_or_text
 from segue.streams.client.client import Client
-from segue.streams.client.history import STATES
 from segue.streams.client.local_time import moment_of
 from segue.streams.settings import Settings
 from segue.topics.errors import UnknownName
 from segue.topics.parts import ABSENT
-from segue.topics.records import PRIORITY_MAX, Status
+from segue.topics.records import PRIORITY_MAX, STATES, Status
 
 DAY_AND_MINUTE = slice(5, 16)
 """Of 2026-11-25 10:45:33."""

@@ -8,7 +8,8 @@ from segue.streams.calls.failures import Redacting
 from segue.streams.cli.apps import app_argument, find_app
 from segue.streams.cli.output import asynchronous
 from segue.streams.cli.terminal import say
-from segue.streams.engine.worker import ALL_STAGES, Worker
+from segue.streams.engine.stages import ALL_STAGES
+from segue.streams.engine.worker import Worker
 from segue.streams.local.broker import ensure_broker
 from segue.streams.process.garbage_collection import look_for_garbage_less_often
 from segue.streams.settings import Settings

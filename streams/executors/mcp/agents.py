@@ -15,10 +15,10 @@ from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, REQUEST_TIMEOUT
 from pydantic_ai.exceptions import ModelRetry
 from pydantic_ai.mcp import MCPToolset
 
+from segue.processors.routing.mcp import IDEMPOTENCY_KEY
 from segue.streams.executors.mcp import checked as mcp_checked
 from segue.streams.executors.mcp import listing as mcp_listing
 from segue.streams.executors.mcp import processes as mcp_processes
-from segue.streams.executors.mcp.client import IDEMPOTENCY_KEY
 from segue.streams.executors.mcp.session import SESSION_UNKNOWN
 from segue.topics.errors import Retryable
 

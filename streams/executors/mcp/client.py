@@ -21,7 +21,7 @@ from mcp import MCPError
 from mcp_types import RequestParamsMeta
 from pydantic import ValidationError
 
-from segue.processors.routing.routes import McpServer
+from segue.processors.routing.mcp import IDEMPOTENCY_KEY, McpServer
 from segue.streams.executors.mcp.result import value_of
 from segue.streams.executors.mcp.session import ALIVE_S_MAX, Session
 from segue.topics.codec import describe
@@ -29,9 +29,6 @@ from segue.topics.errors import Permanent, Retryable
 
 CONNECT_S_MAX = 30.0
 """A server that has not answered by then is taken to hang, whatever the policy of the call allows."""
-
-IDEMPOTENCY_KEY = "segue/idempotency-key"
-"""In the `_meta` of every call: the same for every attempt of a step."""
 
 
 class SessionUnknown(Exception):

@@ -5,10 +5,8 @@ from typing import Any
 
 from mcp_types import CallToolResult, TextContent, Tool
 
+from segue.processors.routing.mcp import RETRYABLE
 from segue.topics.errors import Permanent, Retryable
-
-RETRYABLE = "segue/retryable"
-"""In the `_meta` of a result: `false` says that trying again is useless."""
 
 
 def value_of(result: CallToolResult, tool: Tool) -> Any:

@@ -31,7 +31,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from referencing.exceptions import Unresolvable
 
-from segue.processors.routing.routes import McpServer
+from segue.processors.routing.mcp import McpServer
 from segue.streams.calls.failures import http_message, may_retry, problem_of
 from segue.streams.executors.mcp import checked as mcp_checked
 from segue.streams.executors.mcp import listing as mcp_listing

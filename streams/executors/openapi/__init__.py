@@ -1,1 +1,4 @@
-"""TODO."""
+"""Calls of HTTP services by their OpenAPI documents: reading, requests and security.
+
+How an app declares them is in `segue.processors.routing.openapi`.
+"""

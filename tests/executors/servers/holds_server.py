@@ -7,7 +7,7 @@ from pathlib import Path
 from fastmcp.client.transports import StdioTransport
 from pydantic_ai.mcp import MCPToolset
 
-from segue.processors.routing.routes import McpServer
+from segue.processors.routing.mcp import McpServer
 from segue.streams.executors.mcp.agents import served
 from segue.streams.executors.mcp.client import Connection
 

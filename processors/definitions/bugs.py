@@ -1,0 +1,50 @@
+"""The exceptions that count as bugs of a workflow: its task waits for mended code instead of failing."""
+
+from segue.topics.errors import BadInput, Permanent, StepError, UnknownName, leaves
+
+BUGS: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BadInput,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    UnknownName,
+)
+"""Exceptions that park a task where its workflow does not catch them; `@workflow(bugs=…)` takes others."""
+
+USAGE_ERROR = "pydantic_ai.exceptions.UserError"
+"""Pydantic AI's name for a mistake in how an agent is used: a bug where `BadInput` is one. Known by its name,
+for only apps with agents load Pydantic AI."""
+
+ON_PURPOSE = (StepError, Permanent)
+"""Never a bug: a step gave up and nobody caught it, or the workflow itself says that its task fails."""
+
+
+def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
+    """Of several at once, as a task group raises them, one is enough."""
+    return any(_is_bug(each, bugs) for each in leaves(error))
+
+
+def _is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
+    if _is_usage_error(error):
+        return BadInput in bugs
+    return issubclass(type(error), bugs) and not issubclass(type(error), ON_PURPOSE)
+
+
+def _is_usage_error(error: BaseException) -> bool:
+    return any(f"{each.__module__}.{each.__qualname__}" == USAGE_ERROR for each in type(error).__mro__)
+
+
+def check_bugs(workflow: str, bugs: tuple[object, ...]) -> None:
+    """Raises `BadInput` if they are not what `@workflow(bugs=…)` takes."""
+    given = f"workflow {workflow!r}: bugs={bugs!r}"
+    if type(bugs) is not tuple or not all(
+        isinstance(bug, type) and issubclass(bug, Exception) for bug in bugs
+    ):
+        raise BadInput(f"{given} is no tuple of exceptions, as (*BUGS, OSError) is")

@@ -1,0 +1,77 @@
+"""A check as it is declared, and as a call of a model refers to it."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from pydantic import TypeAdapter
+
+from segue.processors.payloads.blob import as_data
+from segue.processors.payloads.type_adapters import parameters_of
+from segue.processors.payloads.values import jsonable, values_of
+from segue.processors.routing.routes import ModelRoute
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+@dataclass(frozen=True)
+class BoundCheck(Generic[T_contra]):
+    """A check with the arguments that it gets beside the output; made by calling a `@check`, or by `judge`.
+
+    `judge` names the route of models that judge.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    judge: str | None = None
+
+
+@dataclass(frozen=True)
+class Check(Generic[T, P]):
+    """A function that accepts an output by returning, refuses it by raising `Refused`. Made by `@check`."""
+
+    function: Callable[..., Any]
+    name: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BoundCheck[T]:
+        """The check with its arguments, for `task.model(..., check=…)`."""
+        arguments = inspect.signature(self.function).bind_partial(None, *args, **kwargs).arguments
+        first, *_ = arguments
+        del arguments[first]
+        return BoundCheck(self.name, dict(arguments))
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
+        """What the output and each bound argument must be; the output is the first."""
+        return parameters_of(self.function)
+
+    def arguments(self, bound: Mapping[str, Any]) -> dict[str, Any]:
+        """The bound arguments as JSON; one that the function does not take is told of where it is called."""
+        known = self.parameters
+        return {
+            name: as_data(
+                values_of(known[name]).write_as_given(value) if name in known else jsonable(value), value
+            )
+            for name, value in bound.items()
+        }
+
+
+def judge(question: str, *, route: ModelRoute | str, **given: Any) -> BoundCheck[object]:
+    """Let a model of `route` judge the output: an answer that makes it say no goes back with its critique.
+
+    `question` is one whose yes means a good output; `given` are facts to judge by, under their names. The
+    judge also sees what was asked. It follows the policy of its own route; if it gives no verdict, the step
+    fails.
+    """
+    name = route if isinstance(route, str) else route.name
+    jsonable(given)  # what JSON can't hold is told here, where it is written
+    arguments: Mapping[str, Any] = {"question": question, "given": given}
+    return BoundCheck(name, arguments, judge=name)

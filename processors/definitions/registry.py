@@ -1,0 +1,72 @@
+"""The look-ups of what an app declares. The engine takes a registry, and never the app's constructor."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from segue.processors.definitions.checks import Check
+from segue.processors.definitions.workflow import OURS, Workflow
+from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.pricing import Price
+from segue.processors.routing.rate_limits import Limit
+from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute, names_of
+from segue.topics.errors import UnknownName
+
+
+class Registry:
+    """All that a worker can be asked for, by its names. An `App` is one with a constructor."""
+
+    name: str
+    workflows: dict[tuple[str, int], Workflow[Any, Any]]
+    routes: dict[str, AnyRoute]
+    checks: dict[str, Check[Any, ...]]
+    agent_names: frozenset[str]
+    local: frozenset[str]
+    """Names of the routes whose calls may be made where they are asked for."""
+    prices: dict[str, Price]
+    limits: dict[str, Limit]
+    circuits: Circuits | None
+
+    def limits_of(self, kind: str) -> dict[str, Limit]:
+        """Those that calls of this kind, `model` or `tool`, count in."""
+        counted = names_counted(route for route in self.routes.values() if route.kind == kind)
+        return {name: limit for name, limit in self.limits.items() if name in counted}
+
+    def workflow(self, name: str, version: int | None = None) -> Workflow[Any, Any]:
+        """The workflow of that name and version; without a version the newest. Raises `UnknownName`."""
+        if version is not None and (found := self.workflows.get((name, version))) is not None:
+            return found
+        versions = [v for n, v in self.workflows if n == name]
+        if not versions:
+            known = ", ".join(sorted({n for n, _ in self.workflows if not n.startswith(OURS)}))
+            raise UnknownName(f"no workflow {name!r} here; there are: {known}")
+        if version is not None:
+            raise UnknownName(
+                f"workflow {name!r} has no version {version} here; there are: {sorted(versions)}"
+            )
+        return self.workflows[name, max(versions)]
+
+    def model_route(self, name: str) -> ModelRoute:
+        route = self.routes.get(name)
+        if not isinstance(route, ModelRoute):
+            raise UnknownName(f"no model route {name!r} in app {self.name!r}: add a ModelRoute to its routes")
+        return route
+
+    def tool_route(self, name: str) -> ToolRoute[Any]:
+        route = self.routes.get(name)
+        if not isinstance(route, ToolRoute):
+            raise UnknownName(f"no tool route {name!r} in app {self.name!r}: add it to its tools or routes")
+        return route
+
+    def check(self, name: str) -> Check[Any, ...]:
+        if name not in self.checks:
+            raise UnknownName(f"no check {name!r} in app {self.name!r}: add it to its checks")
+        return self.checks[name]
+
+    def observed(self, is_silent: Callable[[], bool], workflow: Awaitable[Any]) -> Awaitable[Any]:
+        """The workflow, which reports what it does once, and nothing while `is_silent`."""
+        return workflow
+
+
+def names_counted(routes: Iterable[AnyRoute]) -> set[str]:
+    """All names that a limit may be given for."""
+    return {name for route in routes for i in range(len(route.names)) for name in names_of(route, i)}

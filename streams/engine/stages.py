@@ -1,0 +1,157 @@
+"""The stages of a worker, each with what makes its runner.
+
+A stage's code, and the libraries that it needs, are imported only by workers that run it.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from segue.processors.app.app import App
+from segue.streams.calls.calls import CheckCalls, RouteCalls
+from segue.streams.calls.circuit_breakers import CircuitBoard
+from segue.streams.calls.throttle import Gate
+from segue.streams.engine.effect_runner import EffectRunner, EffectStage
+from segue.streams.engine.local_calls import LocalCalls
+from segue.streams.engine.pure_runner import PureRunner, PureStage
+from segue.streams.engine.supervisor import Runner
+from segue.streams.kafka.best_effort_producer import Announcer
+from segue.streams.object_store.store import Objects
+from segue.streams.observability.metrics import Metrics
+from segue.streams.settings import Settings
+
+MODEL_CALLS_MAX = 64
+"""At once in a worker: each holds a connection and perhaps megabytes; providers limit rates anyway."""
+
+TOOL_CALLS_MAX = 512
+"""Tools are light, and what they call is limited by their routes, not by this."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the stages of a worker share.
+
+    `announcer` is the way out for what may be lost, `board` the circuits; None where no stage needs them.
+    """
+
+    app: App
+    settings: Settings
+    worker: str
+    metrics: Metrics
+    objects: Objects
+    announcer: Announcer | None = None
+    board: CircuitBoard | None = None
+
+
+def _intake(shared: Resources) -> Runner:
+    from segue.processors.stages.intake import Intake
+
+    stage = PureStage("intake", lambda _: Intake(shared.app, shared.settings.limits))
+    return PureRunner(stage, shared.settings, shared.worker, shared.metrics)
+
+
+def _conduct(shared: Resources) -> Runner:
+    """Old logs are handled again without limits of tenants: a task that waited for its turn does so again."""
+    from segue.processors.stages.conduct import Conduct
+
+    app, limits, objects = shared.app, shared.settings.limits, shared.objects
+    unlimited = replace(limits, open_tasks_per_tenant_max=None, waiting_tasks_per_tenant_max=None)
+    stage = PureStage(
+        "conduct",
+        lambda state: Conduct(app, state, random.Random, limits, references=objects),
+        lingers=True,
+        make_again=lambda state, waited: Conduct(
+            app, state, random.Random, unlimited, references=objects, silent=True, waited=waited
+        ),
+    )
+    local = local_calls(app, shared.metrics, objects) if app.local else None
+    return PureRunner(stage, shared.settings, shared.worker, shared.metrics, local, objects)
+
+
+def _model(shared: Resources) -> Runner:
+    from segue.streams.executors.model import ModelExecutor
+
+    gate = _gate("model", shared)
+    calls = RouteCalls(
+        "model",
+        shared.app,
+        ModelExecutor(shared.app),
+        shared.metrics,
+        shared.objects,
+        shared.board,
+        gate,
+        shared.announcer,
+    )
+    return _effects(EffectStage("model", calls, MODEL_CALLS_MAX, gate), shared)
+
+
+def _tool(shared: Resources) -> Runner:
+    from segue.streams.executors.tool import ToolExecutor
+
+    gate = _gate("tool", shared)
+    executor = ToolExecutor(shared.app)
+    calls = RouteCalls("tool", shared.app, executor, shared.metrics, shared.objects, shared.board, gate)
+    return _effects(EffectStage("tool", calls, TOOL_CALLS_MAX, gate), shared)
+
+
+def _check(shared: Resources) -> Runner:
+    """Checks are code of the app's own: they have no candidates, and so no circuits or limits."""
+    from segue.streams.executors.check import CheckExecutor
+
+    calls = CheckCalls("check", shared.app, CheckExecutor(shared.app), shared.metrics, shared.objects)
+    return _effects(EffectStage("check", calls, TOOL_CALLS_MAX), shared)
+
+
+def _recover(shared: Resources) -> Runner:
+    from segue.processors.stages.recover import Recover
+
+    stage = PureStage("recover", lambda _: Recover(shared.app))
+    return PureRunner(stage, shared.settings, shared.worker, shared.metrics)
+
+
+def _delay(shared: Resources) -> Runner:
+    from segue.processors.stages.delay import Delays
+
+    return PureRunner(PureStage("delay", Delays), shared.settings, shared.worker, shared.metrics)
+
+
+def _health(shared: Resources) -> Runner:
+    from segue.streams.engine.health_stage import HealthRunner
+
+    assert shared.app.circuits is not None
+    return HealthRunner(shared.app.circuits, shared.settings, shared.worker, shared.metrics)
+
+
+STAGES: Mapping[str, Callable[[Resources], Runner]] = {
+    "intake": _intake,
+    "conduct": _conduct,
+    "model": _model,
+    "tool": _tool,
+    "check": _check,
+    "recover": _recover,
+    "delay": _delay,
+    "health": _health,
+}
+
+ALL_STAGES = tuple(STAGES)
+
+
+def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:
+    """The calls of tools that are made where their workflow runs."""
+    from segue.streams.executors.tool import ToolExecutor
+
+    return LocalCalls(app, RouteCalls("tool", app, ToolExecutor(app), metrics, objects))
+
+
+def _effects(stage: EffectStage, shared: Resources) -> Runner:
+    return EffectRunner(stage, shared.settings, shared.worker, shared.metrics)
+
+
+def _gate(name: str, shared: Resources) -> Gate | None:
+    if not (shared.app.limits or shared.board):
+        return None
+    gate = Gate(name, shared.app, shared.settings, shared.board)
+    for limit in gate.limits:
+        shared.metrics.limit_wait(name, limit, partial(gate.waited_s, limit))
+    return gate
