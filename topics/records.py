@@ -8,7 +8,7 @@ same record always asks for the same thing.
 Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in ms (`took_ms`).
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -45,8 +45,16 @@ STEPS_MAX = 50_000
 OPEN_STEPS_MAX = 10_000
 """Calls and children that a task may have open at once. All that it asks for at once is one transaction."""
 
+OpenState = Literal["queued", "running", "waiting", "parked"]
+"""Where a task that has not ended stands."""
+
 Outcome = Literal["succeeded", "failed", "cancelled", "rejected"]
 """How a task ended. `rejected` never began: its workflow is unknown or its input does not validate."""
+
+OPEN: tuple[OpenState, ...] = get_args(OpenState)
+ENDED: tuple[Outcome, ...] = get_args(Outcome)
+STATES: tuple[str, ...] = (*OPEN, *ENDED)
+"""All states of a task, as its status names them."""
 
 
 class Record(BaseModel):
@@ -564,7 +572,7 @@ class Status(Record):
     task: TaskId
     workflow: str
     version: int
-    state: Literal["queued", "running", "waiting", "parked"] | Outcome
+    state: OpenState | Outcome
     tenant: Tenant | None = None
     questions: tuple[Question, ...] = ()
     problem: Problem | None = None
@@ -607,8 +615,3 @@ Event = (
 
 SignalRecord = Answer | Signal | Cancel
 """All that may stand on `signals`."""
-
-
-ENDED = ("succeeded", "failed", "cancelled", "rejected")
-STATES = ("queued", "running", "waiting", "parked", *ENDED)
-"""The states of a task, as its status names them."""

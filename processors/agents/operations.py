@@ -165,16 +165,8 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
         return step
 
     def _facts(self, context: ExecutionContext, step: Step, name: str, body: Body) -> dict[str, Any]:
-        return {
-            "task": context.task_id,
-            "step": step.number,
-            "print": step.print,
-            "workflow": context.submitted.workflow,
-            "route": step.name,
-            "budget": context.purse.left,
-            "agent": AgentOperation(agent=self._agent, operation=self._name, name=name, body=body),
-            "at_ms": context.now_ms,
-        }
+        asked = AgentOperation(agent=self._agent, operation=self._name, name=name, body=body)
+        return context.facts_of(step) | {"agent": asked}
 
 
 def _place(of: DurableOperationId) -> str | None:

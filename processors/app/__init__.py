@@ -1,4 +1,4 @@
-"""What a team declares: the `App`, its decorators, schedules, and the checks when an app is made.
+"""The declarations of a team: the `App`, its decorators and schedules, and the checks when it is made.
 
 The engine imports the look-ups (`definitions`), never this.
 """

@@ -1,4 +1,4 @@
-"""What a team declares: workflows, tools, routes, checks and the services that its example needs.
+"""The `App`: the workflows, tools, routes, checks and services that a team declares.
 
 Nothing registers itself by being imported; an `App` lists what it consists of, so that a worker knows all
 that it can be asked for, and says so at start when a name is there twice.
@@ -6,13 +6,7 @@ that it can be asked for, and says so at start when a name is there twice.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Protocol,
-    TypeVar,
-    cast,
-)
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from segue.processors.app.declarations import check_app, check_clashes, check_name
 from segue.processors.app.schedules import Schedule, clock, keeper
@@ -53,7 +47,7 @@ class NamedAgent(Protocol):
 
 
 class App(Registry):
-    """All that a worker can be asked for. `segue worker travel` finds the module's one `App`.
+    """Everything that a worker serves. `segue worker travel` finds the one `App` of the module.
 
     `notice` is a sentence that `segue dev` shows at start: what an example does without a key, say.
     `sample` is the workflow and input that `segue dev` runs when none is given. `prices` are of models, by
@@ -127,7 +121,7 @@ class App(Registry):
 
 
 def _durable(agent: NamedAgent) -> "Durable[Any]":
-    """Imported here, for Pydantic AI is large; whoever has an agent has loaded it already."""
+    """Return the capability of an agent. The import is late, because Pydantic AI is large."""
     from segue.processors.agents.durable import durable_of  # noqa: PLC0415
 
     return durable_of(agent)

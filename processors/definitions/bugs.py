@@ -23,11 +23,11 @@ USAGE_ERROR = "pydantic_ai.exceptions.UserError"
 for only apps with agents load Pydantic AI."""
 
 ON_PURPOSE = (StepError, Permanent)
-"""Never a bug: a step gave up and nobody caught it, or the workflow itself says that its task fails."""
+"""Exceptions that are never bugs: a step gave up, or the workflow itself fails its task."""
 
 
 def is_bug(error: BaseException, bugs: tuple[type[Exception], ...]) -> bool:
-    """Of several at once, as a task group raises them, one is enough."""
+    """Return whether the error counts as a bug. One bug among the errors of a group is enough."""
     return any(_is_bug(each, bugs) for each in leaves(error))
 
 

@@ -50,11 +50,11 @@ class Check(Generic[T, P]):
 
     @cached_property
     def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
-        """What the output and each bound argument must be; the output is the first."""
+        """The types of the output, which is the first, and of the bound arguments."""
         return parameters_of(self.function)
 
     def arguments(self, bound: Mapping[str, Any]) -> dict[str, Any]:
-        """The bound arguments as JSON; one that the function does not take is told of where it is called."""
+        """Return the bound arguments as JSON. An unknown one is refused where the check runs."""
         known = self.parameters
         return {
             name: as_data(
@@ -72,6 +72,6 @@ def judge(question: str, *, route: ModelRoute | str, **given: Any) -> BoundCheck
     fails.
     """
     name = route if isinstance(route, str) else route.name
-    jsonable(given)  # what JSON can't hold is told here, where it is written
+    jsonable(given)  # raises here, where the value was written
     arguments: Mapping[str, Any] = {"question": question, "given": given}
     return BoundCheck(name, arguments, judge=name)

@@ -13,7 +13,7 @@ from segue.topics.errors import UnknownName
 
 
 class Registry:
-    """All that a worker can be asked for, by its names. An `App` is one with a constructor."""
+    """Everything that a worker serves, by name. An `App` is a registry with a constructor."""
 
     name: str
     workflows: dict[tuple[str, int], Workflow[Any, Any]]
@@ -27,7 +27,7 @@ class Registry:
     circuits: Circuits | None
 
     def limits_of(self, kind: str) -> dict[str, Limit]:
-        """Those that calls of this kind, `model` or `tool`, count in."""
+        """Return the limits that hold for calls of this kind, `model` or `tool`."""
         counted = names_counted(route for route in self.routes.values() if route.kind == kind)
         return {name: limit for name, limit in self.limits.items() if name in counted}
 

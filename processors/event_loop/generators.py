@@ -8,10 +8,11 @@ workflow ends, since the collector runs at other times in a replay. Reference co
 """
 
 import asyncio
+import collections.abc
 import gc
 from _thread import get_ident
 from asyncio import events
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import contextmanager
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -35,7 +36,7 @@ gc.callbacks.append(_watch)
 
 
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
+def collector_at_rest() -> collections.abc.Generator[None]:
     """Keep the collector from running by itself: it would at other times in a replay.
 
     A cycle that it takes apart may hold the last reference but one to a generator that is in use: that would

@@ -120,7 +120,7 @@ class Blob:
 
     async def read(self) -> bytes:
         """All of the bytes."""
-        return b"".join([chunk async for chunk in self.chunks()])
+        return await bytes_of(self, _shelf())
 
     async def load(self, kind: type[T]) -> T:
         """The value that was kept with `dump`. Raises `ValidationError` if it is no `kind`."""

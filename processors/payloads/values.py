@@ -224,7 +224,7 @@ def _is_alike(read: Any, value: Any) -> bool:
     """Return whether it is the same, but for what has no annotation: that is read in JSON's types."""
     if type(read) is type(value):
         if isinstance(value, dict):
-            entries: dict[Any, Any] = value
+            entries = cast("Any", value)
             return read.keys() == entries.keys() and all(
                 _is_alike(read[key], entries[key]) for key in entries
             )

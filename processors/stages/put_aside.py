@@ -120,8 +120,9 @@ def _told(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Pu
     problem = problem_of(stage, reason)
     step = _step(record) if record.topic in CALLS else None
     if step is not None and step.kind != TIMER and not step.is_newer:
-        failed = step.model_dump(exclude={"kind", "v"}) | {"problem": problem_of(stage, reason, BEGIN_AGAIN)}
-        yield Publish("events", step.task, StepFailed(**failed, by=stage, at_ms=now_ms))
+        facts = step.model_dump(exclude={"kind", "v"})
+        failed = problem_of(stage, reason, BEGIN_AGAIN)
+        yield Publish("events", step.task, StepFailed(**facts, problem=failed, by=stage, at_ms=now_ms))
     elif (task := _waiting(record, step)) is not None:
         known_as = f"{record.topic}/{record.partition}/{record.offset}"
         yield Publish("events", task, PutAside(task=task, id=known_as, problem=problem, at_ms=now_ms))

@@ -82,15 +82,19 @@ class Recover(Stage):
         call, spent, refusals = failure.call, _spent(failure), _refusals(failure)
         policy, candidates = self._policy(call)
         action, problem = decide(failure, policy, candidates)
-        candidate = following(call, candidates)
-        if action == "ask again" and failure.critique is not None:
-            return _call(call.criticised(failure.critique, now_ms, spent, refusals))
-        if action == "retry":
-            due_ms = _due_ms(failure, policy, now_ms)
-            return _later(call.next_attempt(due_ms, spent, refusals, tries=call.tries + 1))
-        if action == "reroute" and candidate is not None:
-            return _call(call.next_candidate(candidate, now_ms, spent, refusals))
-        return _gave_up(failure, problem, now_ms)
+        match action:
+            case "ask again":
+                assert failure.critique is not None
+                return _call(call.criticised(failure.critique, now_ms, spent, refusals))
+            case "retry":
+                due_ms = _due_ms(failure, policy, now_ms)
+                return _later(call.next_attempt(due_ms, spent, refusals, tries=call.tries + 1))
+            case "reroute":
+                candidate = following(call, candidates)
+                assert candidate is not None
+                return _call(call.next_candidate(candidate, now_ms, spent, refusals))
+            case "give up":
+                return _gave_up(failure, problem, now_ms)
 
     def _policy(self, call: CallModel | CallTool) -> tuple[Policy, int]:
         """A route that this worker does not know (it is older, say) gives up: it knows no other candidate."""

@@ -15,9 +15,7 @@ from segue.processors.tasks.tombstones import CHILD, ENDED, REJECTED, mark
 from segue.topics import codec
 from segue.topics.errors import BadRecord
 from segue.topics.flow import Decision, Publish, Received, Write
-from segue.topics.records import Admitted, Problem, Result, Status, Submitted
-
-OPEN = frozenset({"queued", "running", "waiting", "parked"})
+from segue.topics.records import OPEN, Admitted, Problem, Result, Status, Submitted
 
 STATE_LOST = Problem(
     type="StateLost",

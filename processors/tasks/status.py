@@ -6,6 +6,7 @@ from typing import Any, Literal
 from segue.processors.workflow.execution import WorkflowExecution
 from segue.processors.workflow.phases import Ended, Parked, Queued, Running
 from segue.topics.records import (
+    OpenState,
     Outcome,
     Parent,
     Problem,
@@ -22,7 +23,7 @@ from segue.topics.records import (
 class Stands:
     """What a status says that can change: while it is the same, none is published."""
 
-    state: Literal["queued", "running", "waiting", "parked"] | Outcome
+    state: OpenState | Outcome
     questions: tuple[int, ...] = ()
     view: Any = None
 

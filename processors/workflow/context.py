@@ -125,6 +125,18 @@ class ExecutionContext:
             raise Suspended
         return self.steps.ask(kind, name, asked, self.loop.create_future())
 
+    def facts_of(self, step: Step) -> dict[str, Any]:
+        """The fields that the calls of models and tools have in common."""
+        return {
+            "task": self.task_id,
+            "step": step.number,
+            "print": step.print,
+            "workflow": self.submitted.workflow,
+            "route": step.name,
+            "budget": self.purse.left,
+            "at_ms": self.now_ms,
+        }
+
     def publish(self, topic: str, record: Record, key: str | None = None, objects: Objects = ()) -> None:
         if not self.closed:
             self.commands.append(Publish(topic, key or self.task_id, record, objects=objects))

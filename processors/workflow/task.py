@@ -141,7 +141,7 @@ class Task:
         route = self._context.registry.tool_route(name)
         step = self._context.step("tool", route.name, arguments)
         step.accept = route.accept
-        call = trusted(CallTool, **self._call(step, ()), arguments=arguments, undoes=undoes)
+        call = trusted(CallTool, **self._context.facts_of(step), arguments=arguments, undoes=undoes)
         self._context.command("tool-calls", step, call)
         return step
 
@@ -196,8 +196,14 @@ class Task:
         def asked() -> Step:
             step = self._context.step("model", name, [prompt, instructions, bound])
             step.accept = accept
-            facts = self._call(step, bound)
-            call = CallModel(**facts, prompt=prompt, instructions=instructions, output=schema, stream=stream)
+            call = CallModel(
+                **self._context.facts_of(step),
+                checks=bound,
+                prompt=prompt,
+                instructions=instructions,
+                output=schema,
+                stream=stream,
+            )
             step.call = self._context.command("model-calls", step, call)
             return step
 
@@ -214,18 +220,6 @@ class Task:
             return CheckCall(name=check.name, arguments=jsonable(dict(check.arguments)), judge=judge)
         declared = app.check(check.name)
         return CheckCall(name=declared.name, arguments=declared.arguments(check.arguments))
-
-    def _call(self, step: Step, checks: tuple[CheckCall, ...]) -> dict[str, Any]:
-        return {
-            "task": self.id,
-            "step": step.number,
-            "print": step.print,
-            "workflow": self._context.submitted.workflow,
-            "route": step.name,
-            "checks": checks,
-            "budget": self._context.purse.left,
-            "at_ms": self._context.now_ms,
-        }
 
     # ------------------------------------------------------------ what is shown, and going on anew
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from heapq import heappush, heappushpop
 
 import click
 from click.shell_completion import CompletionItem
 
+from segue.streams.client.newest_records import NewestItems
 from segue.streams.client.status_table import each_status
 from segue.streams.settings import Settings
 from segue.streams.text.control_characters import visible
@@ -25,12 +25,11 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 async def _newest(incomplete: str) -> list[CompletionItem]:
-    newest: list[tuple[int, str, str]] = []
+    newest = NewestItems[tuple[int, str], str](COMPLETED_MAX)
     async for s in each_status(Settings.load()):
         if s.task.startswith(incomplete) and visible(s.task) == s.task:
-            told = (s.started_ms, s.task, visible(f"{s.workflow}, {s.state}"))
-            (heappush if len(newest) < COMPLETED_MAX else heappushpop)(newest, told)
-    return [CompletionItem(task, help=state) for _, task, state in sorted(newest, reverse=True)]
+            newest.add((s.started_ms, s.task), visible(f"{s.workflow}, {s.state}"))
+    return [CompletionItem(task, help=state) for (_, task), state in newest.found]
 
 
 task_argument = click.argument("task", shell_complete=_complete)

@@ -1,6 +1,5 @@
 """What a dead letter says: why and where its record failed, and the record's bytes as text."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -78,14 +77,6 @@ class Newest:
     def letters(self) -> list[Received]:
         """The newest first."""
         return sorted(self._held.values(), key=_age, reverse=True)
-
-
-def newest_of_each(letters: Sequence[Received]) -> list[Received]:
-    """Leave out letters of a record that was sent again since, and failed again: it has a newer letter."""
-    newest = NewestOfEach()
-    for letter in letters:
-        newest.add(letter)
-    return [letter for letter in letters if letter in newest]
 
 
 def _age(letter: Received) -> Age:

@@ -6,8 +6,7 @@ enough is found. Of each record only what `keep` returns stays in memory.
 
 from collections.abc import Callable, Iterable
 from heapq import heappush, heappushpop
-from itertools import count as counting
-from typing import NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from aiokafka import TopicPartition
 
@@ -43,35 +42,56 @@ class Position(NamedTuple):
         return ":".join(map(str, self))
 
 
+A = TypeVar("A")
+
 Found = list[tuple[Position, T]]
+
+
+class NewestItems(Generic[A, T]):
+    """Holds the items of the greatest ages, `most` of them; `count` is of all that were added."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: list[tuple[A, int, T]] = []
+        self.count = 0
+
+    @property
+    def oldest(self) -> A | None:
+        """The least age that is held; None as long as there is room."""
+        return self._heap[0][0] if self._heap and len(self._heap) >= self._most else None
+
+    def add(self, age: A, item: T) -> None:
+        """Of two items of one age the later is the newer."""
+        self.count += 1
+        push = heappush if len(self._heap) < self._most else heappushpop
+        push(self._heap, (age, self.count, item))
+
+    @property
+    def found(self) -> list[tuple[A, T]]:
+        """The newest first."""
+        return [(age, item) for age, _, item in sorted(self._heap, reverse=True)]
 
 
 async def newest(
     reader: Reader, starts: Offsets, ends: Offsets, count: int, keep: Callable[[Received], T]
 ) -> Found[T]:
     """Return what `keep` makes of the newest `count` records between the bounds, the newest first."""
-    heap: list[tuple[Position, int, T]] = []
-    tie, size = counting(), max(WINDOW_MIN, 2 * count // max(1, len(starts)))
+    held, size = NewestItems[Position, T](count), max(WINDOW_MIN, 2 * count // max(1, len(starts)))
     while left := {place: end for place, end in ends.items() if starts[place] < end}:
         begins = {place: max(starts[place], end - size) for place, end in left.items()}
         oldest: dict[int, Position] = {}
         async for record in reader.read(begins, left):
             position = Position.of(record)
             oldest.setdefault(record.partition, position)
-            if len(heap) < count:
-                heappush(heap, (position, next(tie), keep(record)))
-            elif position > heap[0][0]:
-                heappushpop(heap, (position, next(tie), keep(record)))
-        full = len(heap) >= count
-        ends = {
-            p: b for p, b in begins.items() if not (full and _is_older(oldest.get(p.partition), heap[0][0]))
-        }
+            if held.oldest is None or position > held.oldest:
+                held.add(position, keep(record))
+        ends = {p: b for p, b in begins.items() if not _is_older(oldest.get(p.partition), held.oldest)}
         size *= 2
-    return [(position, kept) for position, _, kept in sorted(heap, reverse=True)]
+    return held.found
 
 
-def _is_older(oldest: Position | None, than: Position) -> bool:
-    return oldest is not None and oldest <= than
+def _is_older(oldest: Position | None, than: Position | None) -> bool:
+    return oldest is not None and than is not None and oldest <= than
 
 
 async def ends_before(

@@ -106,11 +106,6 @@ def _within(offsets: Offsets, first: Offsets, last: Offsets) -> Offsets:
     return {place: min(max(offset, first[place]), last[place]) for place, offset in offsets.items()}
 
 
-def once_each(records: Iterable[Received]) -> list[Received]:
-    """Leave out copies that were sent by an earlier replay."""
-    return list(filter(Once(), records))
-
-
 class Once:
     """Says of each record of a topic, in the order of each partition, whether it is the first of its copies.
 

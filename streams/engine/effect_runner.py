@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +35,7 @@ from segue.streams.kafka.positions import Committed, Loss
 from segue.streams.kafka.static_member import static_member
 from segue.streams.observability.failure_log import FailureLog
 from segue.streams.observability.metrics import Metrics
+from segue.streams.process.recent_names import RecentNames
 from segue.streams.process.user_code import raise_if_ours
 from segue.streams.settings import Settings
 from segue.streams.text.redaction import redact
@@ -114,8 +114,7 @@ class EffectRunner:
         self._calls: dict[str, Begun] = {}
         self._running = 0
         self._finished: list[Begun] = []
-        self._remembered: OrderedDict[str, float] = OrderedDict()
-        """When each was answered, the oldest first."""
+        self._answered = RecentNames(REMEMBERED_MAX, REMEMBERED_S)
         self._some_finished = asyncio.Event()
         self._room = asyncio.Event()
         self._published = asyncio.Event()
@@ -213,15 +212,11 @@ class EffectRunner:
         running = self._calls.get(job.id)
         if running is not None and running.at == tp and running.record.offset == record.offset:
             self._resume(running)
-        elif running is not None or self._remembers(job.id):
+        elif running is not None or job.id in self._answered:
             self._finish(Begun(tp, record, decision=Decision()))
         else:
             call.job, self._calls[job.id] = job, call
             call.task = asyncio.create_task(self._call(call, job))
-
-    def _remembers(self, job: str) -> bool:
-        answered_s = self._remembered.get(job)
-        return answered_s is not None and time.monotonic() - answered_s < REMEMBERED_S
 
     def _resume(self, call: Begun) -> None:
         call.delivered = True
@@ -302,10 +297,7 @@ class EffectRunner:
         for begun in finished:
             if begun.job is not None:
                 self._calls.pop(begun.job.id, None)
-                self._remembered[begun.job.id] = time.monotonic()
-                self._remembered.move_to_end(begun.job.id)
-        while len(self._remembered) > REMEMBERED_MAX:
-            self._remembered.popitem(last=False)
+                self._answered.add(begun.job.id)
 
     # ------------------------------------------------------------ partitions: `group.Owner`
 

@@ -1,5 +1,8 @@
 """The partition of a key, as Kafka's own clients choose it."""
 
+# aiokafka is annotated only in part.
+# pyright: reportUnknownVariableType=false
+
 from functools import lru_cache
 
 from aiokafka.partitioner import murmur2

@@ -7,9 +7,9 @@ A store that does not answer holds up the tasks that need it, and no others: wha
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 
 from segue.streams.object_store.store import Objects
+from segue.streams.process.recent_names import RecentNames
 from segue.topics.descriptions import text_of
 from segue.topics.errors import SegueError
 from segue.topics.flow import Decision, StoredObject
@@ -38,7 +38,7 @@ class Storing:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._stored: OrderedDict[str, float] = OrderedDict()
+        self._stored = RecentNames(REMEMBERED_MAX, min(REMEMBERED_S_MAX, objects.kept_s / 2))
         self._failed = ""
         self._rests_until_s = 0.0
         self._refused = False
@@ -57,16 +57,13 @@ class Storing:
         return True
 
     async def _store(self, stored: StoredObject) -> None:
-        now_s, known_s = time.monotonic(), self._stored.get(stored.object)
-        if known_s is not None and now_s - known_s < min(REMEMBERED_S_MAX, self._objects.kept_s / 2):
+        if stored.object in self._stored:
             return
-        if now_s < self._rests_until_s:
+        if time.monotonic() < self._rests_until_s:
             self._refused = True
             raise NotStored(self._failed)
         await self._put(stored)
-        self._stored[stored.object] = now_s
-        if len(self._stored) > REMEMBERED_MAX:
-            self._stored.popitem(last=False)
+        self._stored.add(stored.object)
 
     async def _put(self, stored: StoredObject) -> None:
         try:

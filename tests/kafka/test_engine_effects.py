@@ -134,11 +134,11 @@ async def test_a_command_that_comes_again_much_later_is_called_again(
     topics: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its outcome was lost, say, and `conduct` asks again: skipped, its task would wait for ever."""
+    monkeypatch.setattr("segue.streams.engine.effect_runner.REMEMBERED_S", 0)
     executor = Executor(at_once)
     async with running(tools(topics, executor)):
         await feed(topics, "tool-calls", calls(0))
         assert await steps(topics, 1) == [0]
-        monkeypatch.setattr("segue.streams.engine.effect_runner.REMEMBERED_S", 0)
         await feed(topics, "tool-calls", calls(0))
         assert await steps(topics, 2) == [0, 0]
     assert executor.asked == [0, 0]

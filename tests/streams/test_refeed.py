@@ -7,8 +7,8 @@ from pydantic_core import to_json
 
 from segue import App, Task, workflow
 from segue.processors.stages.put_aside import put_aside
-from segue.streams.client.dead_letters import Newest, newest_of_each, was_told
-from segue.streams.client.redrive import Copy, Once, again, back_to_its_topic, once_each
+from segue.streams.client.dead_letters import Newest, NewestOfEach, was_told
+from segue.streams.client.redrive import Copy, Once, again, back_to_its_topic
 from segue.topics.flow import Received, dead_letter
 from segue.topics.records import PutAside, StepFailed
 from tests.driver import Driver
@@ -27,6 +27,17 @@ async def listens(task: Task) -> None:
 
 
 APP = App("again", workflows=[waits, listens])
+
+
+def once_each(records: list[Received]) -> list[Received]:
+    return list(filter(Once(), records))
+
+
+def newest_of_each(letters: list[Received]) -> list[Received]:
+    newest = NewestOfEach()
+    for each in letters:
+        newest.add(each)
+    return [each for each in letters if each in newest]
 
 
 def send(driver: Driver, copies: list[Copy]) -> None:

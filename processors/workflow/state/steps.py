@@ -1,7 +1,7 @@
 """The steps of a run: numbered in the order of asking, counted while they are open, and limited."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,7 +106,7 @@ class Steps:
         self._timers.append((timer, self._closes))
 
     @contextmanager
-    def closing(self, question: Step) -> Iterator[None]:
+    def closing(self, question: Step) -> Generator[None]:
         """A timer that is set within is the deadline of that question."""
         self._closes = question.number
         try:

@@ -100,7 +100,7 @@ async def add_schedule(
 @output_option
 @asynchronous
 async def pause(name: str, output: str) -> None:
-    """Let no time of NAME come until it is resumed. Times that pass meanwhile are not made up for."""
+    """Pause schedule NAME. Runs that are missed while it is paused are skipped."""
     await _tell(name, Told(paused=True), output, f"asked {name} to rest")
 
 
@@ -109,7 +109,7 @@ async def pause(name: str, output: str) -> None:
 @output_option
 @asynchronous
 async def resume(name: str, output: str) -> None:
-    """Let the times of NAME come again."""
+    """Resume schedule NAME."""
     await _tell(name, Told(paused=False), output, f"asked {name} to go on")
 
 
@@ -118,7 +118,7 @@ async def resume(name: str, output: str) -> None:
 @output_option
 @asynchronous
 async def remove(name: str, output: str) -> None:
-    """End the schedule NAME. A worker whose app declares it brings it back when it starts."""
+    """Remove schedule NAME. A worker whose app declares it adds it again when it starts."""
     await _tell(name, Told(removed=True), output, f"asked {name} to end")
 
 

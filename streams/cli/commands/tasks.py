@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import suppress
-from heapq import heappop, heappush
 from typing import Any
 
 import click
@@ -24,6 +23,7 @@ from segue.streams.cli.watching import at_the_terminal, candidates_of, emit_mome
 from segue.streams.client.answers import json_or_text
 from segue.streams.client.client import Client
 from segue.streams.client.local_time import moment_of
+from segue.streams.client.newest_records import NewestItems
 from segue.streams.settings import Settings
 from segue.topics.errors import UnknownName
 from segue.topics.parts import ABSENT
@@ -110,13 +110,13 @@ async def _state_of(client: Client, task: str) -> str | None:
 @asynchronous
 async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output: str) -> None:
     """List tasks, the newest first."""
-    every, newest = 0, NewestTasks(limit)
+    every, newest = 0, NewestItems[int, Status](limit)
     async with Client(Settings.load()) as client:
         async for status in client.each_status():
             every += 1
             if (not state or status.state in state) and workflow in (None, status.workflow):
-                newest.add(status)
-    found = newest.statuses
+                newest.add(status.started_ms, status)
+    found = [status for _, status in newest.found]
     if output == "json":
         emit_document(found)
         return
@@ -126,26 +126,6 @@ async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output
     print_table(_table(found, narrow=terminal().width < WIDE))
     if newest.count > limit:
         say(f"and {newest.count - limit} older: --limit {newest.count}", err=True)
-
-
-class NewestTasks:
-    """The statuses of the tasks that were started last, `most` of them; `count` is of all that were added."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._heap: list[tuple[int, int, Status]] = []
-        self.count = 0
-
-    def add(self, status: Status) -> None:
-        self.count += 1
-        heappush(self._heap, (status.started_ms, self.count, status))
-        if len(self._heap) > self._most:
-            heappop(self._heap)
-
-    @property
-    def statuses(self) -> list[Status]:
-        """The newest first."""
-        return [status for *_, status in sorted(self._heap, reverse=True)]
 
 
 @click.command()
