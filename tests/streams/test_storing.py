@@ -127,7 +127,7 @@ async def test_an_object_that_was_stored_is_not_stored_again_for_a_while(tmp_pat
     await keeping.store(decision)
     assert objects.given == [stored.object]
     objects.kept_s = 0
-    await keeping.store(decision)
+    await Storing(objects).store(decision)
     assert len(objects.given) == 3  # it may have been removed since
 
 
