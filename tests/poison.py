@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from segue.streams.kafka.header_decoding import given_values
+from segue.streams.kafka.aiokafka_internals import given_values
 from segue.topics import codec
 from segue.topics.flow import Received
 from segue.topics.parts import Usage

@@ -16,7 +16,6 @@ instance id: all stages of a worker hold the partitions of the same numbers.
 
 # aiokafka is annotated only in part.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportPrivateUsage=false
 
 import asyncio
 import contextlib
@@ -32,8 +31,13 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, for_code
 from aiokafka.structs import TopicPartition
 
+from segue.streams.kafka.aiokafka_internals import (
+    GroupMember,
+    client_of,
+    given_values,
+    read_any_header_name,
+)
 from segue.streams.kafka.committer import Committer, committer
-from segue.streams.kafka.header_decoding import given_values, read_any_header_name
 from segue.streams.kafka.positions import Committed, Positions
 from segue.streams.kafka.protocol import (
     FENCED_INSTANCE_ID,
@@ -114,6 +118,7 @@ class Group(ConsumerRebalanceListener):
             rebalance_timeout_ms=max(settings.session_timeout_ms, 30_000),
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
         )
+        self._member = GroupMember(self.consumer)
         self.positions = Positions(self.consumer, self._names, stage, self._name)
         self.membership = Membership(self._name, -1, "")
         self._prepare: Callable[[], Awaitable[None]] | None = None
@@ -131,22 +136,18 @@ class Group(ConsumerRebalanceListener):
         """
         self._prepare = prepare
         await self.consumer.start()
-        coordinator: Any = self.consumer._coordinator
         await self._static.ensure_free(self._send)
-        self._beat = coordinator._do_heartbeat
-        coordinator._do_heartbeat = self._heartbeat
-        self._rejoin = coordinator._do_rejoin_group
-        coordinator._do_rejoin_group = self._join_if_free
-        coordinator._maybe_leave_group = self._leave_group
+        self._beat = self._member.replace_heartbeat(self._heartbeat)
+        self._rejoin = self._member.replace_rejoin(self._join_if_free)
+        self._member.replace_leave(self._leave_group)
         self.consumer.subscribe(list(self._names), listener=self)
 
     async def leave(self, error: BaseException | None = None, lasted_s: float = 0.0) -> None:
         """The session is over, by `error` if there is one."""
         self._leaving = True
         self._gives_up = self._static.ended(error, lasted_s)
-        coordinator: Any = self.consumer._coordinator
-        if coordinator is not None:  # it is made at the start
-            self._static.joined(coordinator.member_id)
+        if self._member.has_started:
+            self._static.joined(self._member.id)
         self.ready.clear()
         await self._stop_taking()
         with contextlib.suppress(TimeoutError, KafkaError):
@@ -186,7 +187,7 @@ class Group(ConsumerRebalanceListener):
     @property
     def client(self) -> Any:
         """The consumer's `AIOKafkaClient`."""
-        return self.consumer._client
+        return client_of(self.consumer)
 
     # ------------------------------------------------------------ the lease
 
@@ -252,24 +253,22 @@ class Group(ConsumerRebalanceListener):
 
     async def _join_if_free(self, subscription: Any) -> bool:
         """In place of aiokafka's, which would take the name back from a worker that has it by now."""
-        coordinator: Any = self.consumer._coordinator
-        if self.membership.member and not coordinator.member_id:
+        if self.membership.member and not self._member.id:
             await self._static.ensure_free(self._send, always=True)
         return bool(await self._rejoin(subscription))
 
     async def _leave_group(self) -> None:
         """In place of aiokafka's, by which a static member never leaves."""
-        coordinator: Any = self.consumer._coordinator
-        if coordinator.generation > 0 and self._gives_up:
-            me = Membership(self._name, coordinator.generation, coordinator.member_id, self._static.instance)
-            await self._send(leave_group(me))
-        coordinator.reset_generation()
+        if self._member.generation > 0 and self._gives_up:
+            await self._send(leave_group(self._membership_now()))
+        self._member.forget()
 
     async def _send(self, request: Exactly) -> Any:
         """To the group's coordinator."""
-        coordinator: Any = self.consumer._coordinator
-        await coordinator.ensure_coordinator_known()
-        return await self.client.send(coordinator.coordinator_id, request, group=ConnectionGroup.COORDINATION)
+        return await self.client.send(await self._member.node(), request, group=ConnectionGroup.COORDINATION)
+
+    def _membership_now(self) -> Membership:
+        return Membership(self._name, self._member.generation, self._member.id, self._static.instance)
 
     # ------------------------------------------------------------ rebalances, called by aiokafka
 
@@ -286,11 +285,8 @@ class Group(ConsumerRebalanceListener):
             self.consumer.seek(
                 tp, 0
             )  # until it is served; without a position the consumer would look for one
-        coordinator: Any = self.consumer._coordinator
-        self.membership = Membership(
-            self._name, coordinator.generation, coordinator.member_id, self._static.instance
-        )
-        self._static.joined(coordinator.member_id)
+        self.membership = self._membership_now()
+        self._static.joined(self.membership.member)
         self._lease.end()
         self.positions.losses.clear()
         numbers = sorted({tp.partition for tp in assigned})

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import DefaultPartitioner
 
-from segue.streams.kafka.header_decoding import given_values, read_any_header_name
+from segue.streams.kafka.aiokafka_internals import client_of, given_values, read_any_header_name
 from segue.streams.security.encryption import keys_of
 from segue.streams.settings import Settings
 from segue.topics import contracts
@@ -86,7 +86,7 @@ class Reader:
                 # aiokafka's background tasks begin here: `stop` would fail on one that has not.
                 await asyncio.sleep(0)
                 # The public `topics()` has names alone, and asking by name makes Kafka create the topic.
-                self._cluster = await self._consumer._client.fetch_all_metadata()
+                self._cluster = await client_of(self._consumer).fetch_all_metadata()
             except BaseException:
                 await self._consumer.stop()
                 raise

@@ -9,7 +9,6 @@ first.
 
 # aiokafka is annotated only in part.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging
@@ -24,6 +23,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from segue.processors.formatting import duration
+from segue.streams.kafka.aiokafka_internals import client_of
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.topic_ids import topic_id
 from segue.streams.security.encryption import CLEAR_ENTRY, keys_of
@@ -208,7 +208,7 @@ async def _changelogs(settings: Settings, changelog: str, paths: Mapping[int, Pa
     name = settings.topic(changelog)
     places = [TopicPartition(name, number) for number in paths]
     async with _reader(settings, "read_uncommitted") as reader:
-        topic = await topic_id(reader._client, name)
+        topic = await topic_id(client_of(reader), name)
         starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
     return {place.partition: Changelog(topic, starts[place], ends[place]) for place in places}
 

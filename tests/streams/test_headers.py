@@ -4,7 +4,7 @@ from typing import Any
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from segue.streams.kafka.header_decoding import _Records, given_values  # pyright: ignore[reportPrivateUsage]
+from segue.streams.kafka.aiokafka_internals import _Records, given_values  # pyright: ignore[reportPrivateUsage]
 
 
 def batch(*names: bytes) -> bytes:
