@@ -122,11 +122,14 @@ mutants: $(VENV)/mutants ## change single lines of the engine, and list the chan
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
+# What the demo and the tests need: all but S3 and the providers that they do not ask.
+EXTRAS = --extra local --extra agents --extra mcp --extra openapi --extra anthropic --extra openai
+
 .PHONY: lock
 lock: $(VENV)/dev ## resolve anew what pyproject.toml permits, and Kafka's jars
 	@echo 'uv~=0.13.9' | $(COMPILE) - --output-file locks/uv.txt
-	@$(COMPILE) pyproject.toml --group dev --constraint locks/constraints.txt --output-file locks/dev.txt
-	@$(COMPILE) pyproject.toml --group install --group examples --constraint locks/constraints.txt \
+	@$(COMPILE) pyproject.toml $(EXTRAS) --group dev --constraint locks/constraints.txt --output-file locks/dev.txt
+	@$(COMPILE) pyproject.toml $(EXTRAS) --group install --group examples --constraint locks/constraints.txt \
 		--constraint locks/dev.txt --output-file locks/run.txt
 	@$(COMPILE) locks/mutants.in --constraint locks/dev.txt --output-file locks/mutants.txt
 	@$(COMPILE) benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt

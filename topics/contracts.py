@@ -30,6 +30,9 @@ from segue.topics.records import (
 )
 from segue.topics.tokens import Tokens
 
+STAGES = ("intake", "conduct", "model", "tool", "check", "recover", "delay", "health")
+"""The stages of a worker, in the order of the pipeline."""
+
 DAY_MS = 24 * 60 * 60 * 1000
 FOREVER = -1
 

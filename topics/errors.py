@@ -7,6 +7,7 @@
         │   ├── BadOutput             what a workflow returned is not of its type, or can't travel
         │   ├── Stuck                 a workflow waits for what never comes, or never waits
         │   └── TooLate               an answer: its question was closed by then, by another answer, say
+        ├── MissingExtra              a package that is not installed; the message says which extra has it
         ├── UnknownName               a workflow, route, tool, check or task that does not exist here
         ├── Unavailable               a broker, worker or service can't be reached
         │   └── NotAllowed            the broker does not allow it to this principal
@@ -55,6 +56,10 @@ class TooLate(BadInput):
 
 class Stuck(BadInput):
     """A workflow waits for something that none of its steps brings, or runs on without waiting."""
+
+
+class MissingExtra(SegueError, ImportError):
+    """This part of Segue needs a package that is not installed; the message says what to install."""
 
 
 class UnknownName(SegueError):

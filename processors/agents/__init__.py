@@ -2,3 +2,7 @@
 
 Calls of models and tools are made in `segue.streams.executors`; here they are asked for.
 """
+
+from segue.topics.extras import require
+
+require("agents")

@@ -10,7 +10,6 @@ old, and calls are made as if there were no circuits.
 import asyncio
 import logging
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -176,16 +175,3 @@ class CircuitBoard(Service):
         was = "closed" if before is None else before.state
         if was != health.state and now_ms() < health.good_until_ms:
             log.info("the circuit of %s is %s", health.candidate, health.state.replace("_", " "))
-
-
-async def known(settings: Settings) -> list[Health]:
-    """What is published of each candidate, by name, with its circuit as calls go by it now."""
-    found: dict[str, Health] = {}
-    async with Reader(settings) as reader:
-        places = reader.partitions("health")
-        async for record in reader.read(await reader.beginnings(places), await reader.ends(places)):
-            with suppress(BadRecord):
-                health: Health = codec.decode(record.topic, record.value)
-                found[health.candidate] = health
-    at_ms = now_ms()
-    return [found[name].model_copy(update={"state": believed(found[name], at_ms)}) for name in sorted(found)]

@@ -29,7 +29,17 @@ from segue.streams.text.redaction import redact
 from segue.topics import records
 from segue.topics.codec import describe
 from segue.topics.descriptions import attribute_of, guarded, kind_of, shortened, text_of, traceback_of
-from segue.topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName, in_words, leaves, sole
+from segue.topics.errors import (
+    BadInput,
+    MissingExtra,
+    Permanent,
+    Refused,
+    Retryable,
+    UnknownName,
+    in_words,
+    leaves,
+    sole,
+)
 from segue.topics.parts import Usage
 from segue.topics.records import Critique, Problem
 
@@ -113,7 +123,9 @@ def _foreseen(error: BaseException) -> Problem | None:
             return _to_retry(error)
         case Permanent() | BadInput():
             return _problem(error, retryable=False)
-        case Refused() | UnknownName():  # a name unknown here may be known to a newer worker
+        case (
+            Refused() | UnknownName() | MissingExtra()
+        ):  # another worker may know the name, or have the extra
             return _problem(error)
         case TimeoutError():
             return _problem(error, text_of(error) or "timed out")

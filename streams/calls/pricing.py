@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from segue.processors.routing.pricing import Price
+from segue.topics.extras import require
 from segue.topics.parts import Usage
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def _counted(usage: Any) -> Any:
 
 @cache
 def _list() -> Any:
+    require("agents")
     import genai_prices.data
     from genai_prices import calc_price
 

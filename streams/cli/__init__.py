@@ -45,7 +45,7 @@ EPILOG = """\b
 Exit codes:
   0  done
   1  the task failed (run --wait, watch, dev --once)
-  2  usage, or input that does not fit
+  2  usage, input that does not fit, or an extra that is not installed
   3  no such task, workflow or name
   4  the broker or a service can't be reached
   130  interrupted
@@ -74,10 +74,10 @@ class Failure(click.ClickException):
 
 def _exit_code(error: Exception) -> int | None:
     """None for what is no expected error. Imported here, as pydantic would take half the time of `--help`."""
-    from segue.topics.errors import BadInput, SegueError, Unavailable, UnknownName
+    from segue.topics.errors import BadInput, MissingExtra, SegueError, Unavailable, UnknownName
 
     match error:
-        case BadInput():
+        case BadInput() | MissingExtra():
             return 2
         case UnknownName():
             return 3

@@ -2,3 +2,7 @@
 
 What Kafka is asked is in `kafka`; what a stage decides is in `segue.processors`.
 """
+
+from segue.topics.extras import require
+
+require("worker")

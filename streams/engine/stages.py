@@ -4,11 +4,14 @@ A stage's code, and the libraries that it needs, are imported only by workers th
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from segue.processors.app.app import App
+from segue.processors.routing.mcp import McpTool
+from segue.processors.routing.openapi import OpenApiTool
 from segue.streams.calls.calls import CheckCalls, RouteCalls
 from segue.streams.calls.circuit_breakers import CircuitBoard
 from segue.streams.calls.throttle import Gate
@@ -20,6 +23,7 @@ from segue.streams.kafka.best_effort_producer import Announcer
 from segue.streams.object_store.store import Objects
 from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
+from segue.topics.extras import extra_of_model
 
 MODEL_CALLS_MAX = 64
 """At once in a worker: each holds a connection and perhaps megabytes; providers limit rates anyway."""
@@ -135,6 +139,25 @@ STAGES: Mapping[str, Callable[[Resources], Runner]] = {
 }
 
 ALL_STAGES = tuple(STAGES)
+
+
+def extras_of(app: App, stages: Collection[str]) -> set[str]:
+    """Return the extras that calls of these stages need. A worker without them would fail tasks."""
+    routes = (route for route in app.routes.values() if route.kind in stages)
+    candidates: Iterator[Any] = (candidate for route in routes for candidate in route.candidates)
+    return {extra for candidate in candidates if (extra := _extra_of(candidate)) is not None}
+
+
+def _extra_of(candidate: Any) -> str | None:
+    match candidate:
+        case str():
+            return extra_of_model(candidate)
+        case McpTool():
+            return "mcp"
+        case OpenApiTool():
+            return "openapi"
+        case _:
+            return None
 
 
 def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:

@@ -18,18 +18,19 @@ from segue.processors.app.app import App
 from segue.streams.calls.circuit_breakers import CircuitBoard
 from segue.streams.client.schedules import declare
 from segue.streams.engine.pure_runner import PureRunner
-from segue.streams.engine.stages import ALL_STAGES, STAGES, Resources
+from segue.streams.engine.stages import ALL_STAGES, STAGES, Resources, extras_of
 from segue.streams.engine.supervisor import SupervisedStage
 from segue.streams.kafka.best_effort_producer import Announcer
 from segue.streams.kafka.provisioning import provision
 from segue.streams.object_store.expiry import Sweeper
-from segue.streams.object_store.store import Objects
+from segue.streams.object_store.store import Objects, ensure_library
 from segue.streams.observability.log_throttle import quiet_aiokafka
 from segue.streams.observability.metrics import Metrics
 from segue.streams.observability.watchdog import Watchdog
 from segue.streams.process.worker_lock import Slot
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput
+from segue.topics.extras import require
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Worker(Service):
         self.stages = tuple(stage for stage in stages if stage != "health" or app.circuits is not None)
         if not self.stages:
             raise BadInput(f"app {app.name!r} has no circuits: give it some, App(…, circuits=Circuits())")
+        require(*sorted(extras_of(app, self.stages)))
+        ensure_library(settings)
         self.slot = Slot(settings, app.name)
         self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
         self.objects = Objects(settings)

@@ -13,6 +13,7 @@ from segue.processors.routing.routes import ModelCandidate, ModelRoute
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.pricing import Prices
 from segue.topics.errors import UnknownName
+from segue.topics.extras import extra_of_model, require
 from segue.topics.records import CallModel
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class ModelExecutor:
         return await client.ask(route, call)
 
     async def _of_agent(self, call: CallModel) -> Reply:
+        require("agents")
         from segue.streams.executors.agent import request
 
         return await request(self._app, call, self.candidate(call), self._prices)
@@ -73,6 +75,7 @@ def _candidate(route: ModelRoute, call: CallModel) -> ModelCandidate:
 
 
 def _made(candidate: ModelCandidate, name: str, prices: Prices) -> "ModelClient":
+    require(extra_of_model(candidate) if isinstance(candidate, str) else "agents")
     from segue.streams.executors.provider import ModelClient
 
     return ModelClient(candidate, name, prices)

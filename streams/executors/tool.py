@@ -23,6 +23,7 @@ from segue.streams.executors.threads import in_thread
 from segue.streams.text.redaction import keep_secret
 from segue.topics.codec import explain, json_of
 from segue.topics.errors import BadInput, Permanent, UnknownName
+from segue.topics.extras import require
 from segue.topics.records import CallTool
 
 
@@ -83,6 +84,7 @@ class ToolExecutor:
 
 
 async def _of_agent(app: App, call: CallTool) -> Any:
+    require("agents")
     from segue.streams.executors.agent import perform
 
     return await perform(app, call)

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 VISIBLE_S_MAX = 15.0
 POLL_S = 0.03
+ANSWER_S_MAX = 10.0
 
 HEADROOM_BYTES = 48_588
 """For key, headers and frame: Kafka's limit counts a whole batch. With 1,000,000 it makes its default."""
@@ -206,3 +207,36 @@ def _mismatch(settings: Settings, name: str, found: Mapping[str, str], changes: 
         f"  kafka-configs.sh --bootstrap-server {settings.bootstrap} --alter "
         f"--entity-type topics --entity-name {name} --add-config {config}"
     )
+
+
+# ---------------------------------------------------------------- reach
+
+
+async def reach(settings: Settings) -> None:
+    """Return when Kafka answers. Raises `Unavailable`, which says what to do."""
+    problem = await problem_of(settings)
+    if problem is not None:
+        raise Unavailable(
+            f"no Kafka answers at SEGUE_KAFKA={settings.kafka} ({settings.security_protocol}): {problem}. "
+            "Check the address and the SEGUE_SECURITY_PROTOCOL, SEGUE_SASL_… and SEGUE_SSL_… settings, "
+            "or unset SEGUE_KAFKA to use a local broker"
+        )
+
+
+async def problem_of(settings: Settings) -> str | None:
+    """Why Kafka does not answer a request for its metadata; None if it does."""
+    client = AIOKafkaAdminClient(**settings.client_options())
+    quiet = logging.getLogger("aiokafka")
+    level, quiet.disabled = quiet.disabled, True  # what it would log is what is returned here
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX):
+            await client.start()
+            await client.describe_cluster()
+    except TimeoutError:
+        return f"no answer in {ANSWER_S_MAX:.0f} s"
+    except (KafkaError, OSError) as error:
+        return str(error) or type(error).__name__
+    finally:
+        quiet.disabled = level
+        await client.close()
+    return None

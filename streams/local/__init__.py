@@ -2,3 +2,7 @@
 
 A worker on a cluster needs none of it.
 """
+
+from segue.topics.extras import require
+
+require("local")

@@ -14,7 +14,6 @@ With `SEGUE_KAFKA` set none of this happens: the cluster is somebody else's, and
 import asyncio
 import errno
 import fcntl
-import logging
 import os
 import shutil
 import socket
@@ -26,9 +25,8 @@ from time import monotonic, sleep
 from typing import IO, NamedTuple, cast
 
 import psutil
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
+from segue.streams.kafka.provisioning import problem_of, reach
 from segue.streams.local.jars import KAFKA_VERSION, classpath
 from segue.streams.local.kraft import Node
 from segue.streams.settings import Settings
@@ -38,7 +36,6 @@ START_S_MAX = 60.0
 """A cold start takes 2 to 4 s on two cores; recovery of a large log after a crash takes longer."""
 
 STOP_S_MAX = 30.0
-ANSWER_S_MAX = 10.0
 POLL_S = 0.03
 
 RELEASE_S_MAX = 1.0
@@ -80,7 +77,7 @@ async def ensure_broker(settings: Settings, say: Say = _silent) -> None:
     Raises `Unavailable`, which says what to do.
     """
     if settings.kafka is not None:
-        await _reach(settings)
+        await reach(settings)
         return
     node = _node(settings)
     async with _locked(node.root):
@@ -113,7 +110,7 @@ async def stop_broker(settings: Settings) -> bool:
 
 
 async def broker_status(settings: Settings) -> BrokerStatus:
-    answers = await _problem(settings) is None
+    answers = await problem_of(settings) is None
     if settings.kafka is not None:
         return BrokerStatus(settings.bootstrap, answers, local=False)
     node = _node(settings)
@@ -276,7 +273,7 @@ def _free_port() -> int:
 async def _ended_before_it_answered(node: Node, running: LocalBroker, settings: Settings) -> int | None:
     """None as soon as it answers, or its exit code: it failed to start, or was ending when it was found."""
     deadline = monotonic() + START_S_MAX
-    while not await _listens(running.port) or await _problem(settings) is not None:
+    while not await _listens(running.port) or await problem_of(settings) is not None:
         code = await _ended(running.process, POLL_S)
         if code is not None:
             return code
@@ -288,16 +285,6 @@ async def _ended_before_it_answered(node: Node, running: LocalBroker, settings: 
     return None
 
 
-async def _reach(settings: Settings) -> None:
-    problem = await _problem(settings)
-    if problem is not None:
-        raise Unavailable(
-            f"no Kafka answers at SEGUE_KAFKA={settings.kafka} ({settings.security_protocol}): {problem}. "
-            "Check the address and the SEGUE_SECURITY_PROTOCOL, SEGUE_SASL_… and SEGUE_SSL_… settings, "
-            "or unset SEGUE_KAFKA to use a local broker"
-        )
-
-
 async def _listens(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -307,25 +294,6 @@ async def _listens(port: int) -> bool:
     with suppress(OSError):
         await writer.wait_closed()
     return True
-
-
-async def _problem(settings: Settings) -> str | None:
-    """Why Kafka does not answer a request for its metadata; None if it does."""
-    client = AIOKafkaAdminClient(**settings.client_options())
-    quiet = logging.getLogger("aiokafka")
-    level, quiet.disabled = quiet.disabled, True  # what it would log is what is returned here
-    try:
-        async with asyncio.timeout(ANSWER_S_MAX):
-            await client.start()
-            await client.describe_cluster()
-    except TimeoutError:
-        return f"no answer in {ANSWER_S_MAX:.0f} s"
-    except (KafkaError, OSError) as error:
-        return str(error) or type(error).__name__
-    finally:
-        quiet.disabled = level
-        await client.close()
-    return None
 
 
 # ---------------------------------------------------------------- ends

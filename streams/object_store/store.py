@@ -37,7 +37,8 @@ from segue.streams.security.encryption import Keys, keys_of
 from segue.streams.settings import Settings
 from segue.topics.codec import json_of
 from segue.topics.envelope import NONCE_BYTES, SALT_BYTES
-from segue.topics.errors import BadInput, Permanent, Retryable
+from segue.topics.errors import BadInput, MissingExtra, Permanent, Retryable
+from segue.topics.extras import require
 from segue.topics.flow import StoredObject
 
 P = ParamSpec("P")
@@ -225,6 +226,7 @@ class Objects:
 
     def _store(self) -> tuple[Any, str]:
         if self._opened is None:
+            ensure_library(self._settings)
             from fsspec import core
 
             url = f"{self._settings.objects_root.rstrip('/')}/{self._settings.prefix}objects"
@@ -248,7 +250,7 @@ class Objects:
         root = self._settings.objects_root
         try:
             yield
-        except (BadInput, Permanent, Retryable):
+        except (BadInput, MissingExtra, Permanent, Retryable):
             raise
         except FileNotFoundError as error:
             why = "it has expired, or was written to a store that is not the SEGUE_OBJECTS of this worker"
@@ -389,6 +391,12 @@ def _is_folder(fs: Any) -> bool:
     from fsspec.implementations.local import LocalFileSystem
 
     return isinstance(fs, LocalFileSystem)
+
+
+def ensure_library(settings: Settings) -> None:
+    """Raise `MissingExtra` if objects are kept in S3 and its library is not installed."""
+    if settings.objects_root.startswith(("s3://", "s3a://")):
+        require("s3")
 
 
 def _bound(folder: str) -> bytes:

@@ -5,3 +5,7 @@ rehearsal   what a test sees ─▶ played   when the clock leaps, who makes the
 stand_ins, models, agents, executors      what answers in place of models and tools
 twice, crashes                            what makes each test one of durability
 """
+
+from segue.topics.extras import require
+
+require("worker")

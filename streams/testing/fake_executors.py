@@ -7,6 +7,7 @@ from segue.processors.payloads.values import jsonable
 from segue.processors.stages.reply import Reply
 from segue.streams.executors import ModelExecutor, ToolExecutor
 from segue.streams.testing.fakes import StandIns
+from segue.topics.extras import require
 from segue.topics.records import CallModel, CallTool
 
 
@@ -20,6 +21,7 @@ class RehearsedTools(ToolExecutor):
     async def __call__(self, call: CallTool) -> Reply:
         if call.agent is None:
             return await super().__call__(call)
+        require("agents")
         from segue.streams.testing.fake_agents import performed
 
         return Reply(await performed(self._app, call, self._stand_ins), self.candidate(call))
@@ -48,6 +50,7 @@ class RehearsedModels(ModelExecutor):
 
     async def __call__(self, call: CallModel) -> Reply:
         """Pydantic AI is loaded by the first call."""
+        require("agents")
         from pydantic_ai.models import override_allow_model_requests
 
         from segue.streams.testing.fake_models import shadow_models

@@ -41,7 +41,7 @@ from segue import (
     tool,
     workflow,
 )
-from segue.streams.calls.circuit_breakers import known
+from segue.streams.calls.published_health import known
 from segue.streams.cli import main
 from segue.streams.client.client import Client
 from segue.streams.client.topic_lag import survey

@@ -3,7 +3,7 @@
 import click
 
 from segue.processors.formatting import duration
-from segue.streams.calls.circuit_breakers import known
+from segue.streams.calls.published_health import known
 from segue.streams.cli.output import asynchronous, emit_document, output_option
 from segue.streams.cli.tables import plain_table, print_table
 from segue.streams.cli.terminal import Text, say

@@ -6,12 +6,13 @@ import click
 
 from segue.streams.calls.failures import Redacting
 from segue.streams.cli.apps import app_argument, find_app
+from segue.streams.cli.cluster import ensure_cluster
 from segue.streams.cli.output import asynchronous
 from segue.streams.cli.terminal import say
 from segue.streams.client.client import Client
-from segue.streams.local.broker import ensure_broker
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput
+from segue.topics.extras import require
 
 
 @click.command()
@@ -34,6 +35,7 @@ async def mcp(
     segue mcp examples/travel
     segue mcp examples/travel --http 127.0.0.1:8000 --ask customer
     """
+    require("mcp")
     found, settings = find_app(app), Settings.load()
     handler = logging.StreamHandler()  # stderr: stdout is the protocol's
     handler.setFormatter(Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
@@ -44,7 +46,7 @@ async def mcp(
     token = settings.mcp_token.get_secret_value() if settings.mcp_token else None
     host, port = _address(http) if http else ("", 0)
     listening = listening_at(host, port, token) if http else None
-    await ensure_broker(settings, lambda line: say(line, err=True))
+    await ensure_cluster(settings, lambda line: say(line, err=True))
     async with Client(settings) as client:
         server = server_of(found, client, terms)
         if listening is None:

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from segue.processors.formatting import duration
-from segue.streams.cli.commands.worker import stages_of
+from segue.streams.cli.inputs import stages_of
 from segue.streams.cli.output import asynchronous, emit, emit_document, output_option
 from segue.streams.cli.tables import plain_table, print_table
 from segue.streams.cli.terminal import Text, say

@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 
 import click
 
-from segue.processors.app.app import Service
 from segue.streams.calls.failures import Redacting
 from segue.streams.cli.output import asynchronous
 from segue.streams.cli.terminal import say
-from segue.streams.local.services import Services
 from segue.streams.settings import Settings
 from segue.topics.errors import Unavailable
+from segue.topics.extras import require
 
 HOST = "127.0.0.1"
 
@@ -32,6 +31,7 @@ async def page(
 
     It has no login: whoever reaches its address may do what it can.
     """
+    require("ui")
     handler = logging.StreamHandler()
     handler.setFormatter(Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -57,6 +57,8 @@ async def page_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGe
     In a process of its own: a worker with many calls in flight keeps its event loop busy, and with it whoever
     would read there.
     """
+    from segue.processors.app.app import Service
+    from segue.streams.local.services import Services
     from segue.streams.ui import opened
 
     try:

@@ -6,19 +6,19 @@ import click
 
 from segue.streams.calls.failures import Redacting
 from segue.streams.cli.apps import app_argument, find_app
+from segue.streams.cli.cluster import ensure_cluster
+from segue.streams.cli.inputs import stages_of
 from segue.streams.cli.output import asynchronous
 from segue.streams.cli.terminal import say
-from segue.streams.engine.stages import ALL_STAGES
 from segue.streams.engine.worker import Worker
-from segue.streams.local.broker import ensure_broker
 from segue.streams.process.garbage_collection import look_for_garbage_less_often
 from segue.streams.settings import Settings
-from segue.topics.errors import UnknownName
+from segue.topics.contracts import STAGES
 
 
 @click.command()
 @app_argument
-@click.option("--stages", help=f"Only these, with commas between: {','.join(ALL_STAGES)}. All if not given.")
+@click.option("--stages", help=f"Only these, with commas between: {','.join(STAGES)}. All if not given.")
 @asynchronous
 async def worker(app: str | None, stages: str | None) -> None:
     """Run the stages of APP until Ctrl-C or SIGTERM; as many workers as you like share the work.
@@ -29,7 +29,7 @@ async def worker(app: str | None, stages: str | None) -> None:
     """
     found, wanted, settings = find_app(app), stages_of(stages), Settings.load()
     logging.basicConfig(level=logging.INFO, handlers=[_to_stderr()])
-    await ensure_broker(settings, lambda line: say(line, err=True))
+    await ensure_cluster(settings, lambda line: say(line, err=True))
     running = Worker(found, settings, wanted)
     asked_to_stop = running.stop_on_signals()
     await running.start()
@@ -44,11 +44,3 @@ def _to_stderr() -> logging.Handler:
     handler = logging.StreamHandler()
     handler.setFormatter(Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     return handler
-
-
-def stages_of(given: str | None) -> tuple[str, ...]:
-    """The stages that were named, all if none were. Raises `UnknownName`."""
-    names = tuple(name.strip() for name in given.split(",")) if given else ALL_STAGES
-    if unknown := [name for name in names if name not in ALL_STAGES]:
-        raise UnknownName(f"no stage {unknown[0]!r}: there are {', '.join(ALL_STAGES)}")
-    return names

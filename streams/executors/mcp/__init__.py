@@ -2,3 +2,7 @@
 
 Workflows as tools of an MCP server of ours are in `segue.streams.mcp_server`.
 """
+
+from segue.topics.extras import require
+
+require("mcp")

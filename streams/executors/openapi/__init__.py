@@ -2,3 +2,7 @@
 
 How an app declares them is in `segue.processors.routing.openapi`.
 """
+
+from segue.topics.extras import require
+
+require("openapi")

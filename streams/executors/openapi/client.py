@@ -165,15 +165,13 @@ def _of_file(path: str) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """JSON, or YAML where there is a library for it."""
+    """JSON or YAML."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
-    try:
-        from segue.streams.executors.openapi.yaml import parsed
-    except ImportError:
-        raise Permanent("its document is no JSON; to read YAML, install pyyaml") from None
+    from segue.streams.executors.openapi.yaml import parsed  # loaded when a document needs it
+
     return parsed(text)
 
 

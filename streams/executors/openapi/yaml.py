@@ -1,4 +1,4 @@
-"""Read an OpenAPI document in YAML, within bounds. Importing this needs pyyaml."""
+"""Read an OpenAPI document in YAML, within bounds."""
 
 from typing import Any
 
