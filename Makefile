@@ -81,6 +81,10 @@ benchmark-restore: $(VENV)/run ## measure how fast a worker takes over 100,000 o
 benchmark-churn: $(VENV)/run ## measure that what ended tasks leave on disk does not grow
 	@$(BIN)/python -m benchmarks.churn
 
+.PHONY: benchmark-slow
+benchmark-slow: $(VENV)/dev ## measure 2,000 and 10,000 calls of 2 s in flight on one worker, beside what is possible
+	@$(BIN)/python -m benchmarks.slow
+
 .PHONY: benchmark-page
 benchmark-page: $(VENV)/run ## measure the page while 1,500 tasks run, and beside 500 MB of dead letters
 	@$(BIN)/python -m benchmarks.page

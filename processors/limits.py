@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from segue.topics.parts import Budget
 from segue.topics.records import OPEN_STEPS_MAX, STEPS_MAX
 
-BUSY_TASKS_MAX = 256
-"""In each partition. Enough that the calls in flight of a worker (512 of tools) never lack tasks, with the 4
-partitions that are the default; few enough that what is urgent waits behind no more than that."""
+BUSY_TASKS_MAX = 4_000
+"""In each partition. With the 4 partitions that are the default a worker keeps more than 10,000 calls in
+flight."""
 
-LIVE_TASKS_MAX = 2_000
+LIVE_TASKS_MAX = 5_000
 """Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
 
 EARLY_SIGNALS_MAX = 1_000

@@ -34,6 +34,9 @@ ENV_PREFIX = "SEGUE_"
 SIMILAR = 0.8
 """Of `difflib`: a letter or two. `SEGUE_KAFKA_PORT`, as Kubernetes sets it for a service, is another name."""
 
+CALLS_MAX = 20_000
+"""More than the tasks with calls in flight of 4 partitions: so urgent calls queue behind no others."""
+
 Prefix = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]*$")]
 """Characters that Kafka allows in a topic's name; its 249 leave room for the longest name of ours."""
 
@@ -85,6 +88,12 @@ class Settings(BaseSettings):
 
     busy_tasks_max: int = Field(default=BUSY_TASKS_MAX, ge=1)
     """Tasks of each partition with calls in flight; others wait for their turn."""
+
+    model_calls_max: int = Field(default=CALLS_MAX, ge=1)
+    """Model calls of a worker at once. Providers are protected by the limits of routes, not by this."""
+
+    tool_calls_max: int = Field(default=CALLS_MAX, ge=1)
+    """Tool calls of a worker at once, and checks of outputs as many."""
 
     live_tasks_max: int = Field(default=LIVE_TASKS_MAX, ge=1)
     """Tasks of each partition in memory, about 10 KB each; others are read again when something happens."""

@@ -1,15 +1,16 @@
-"""Thousands of calls of 2 s in flight on one worker: steps per second beside what is possible, CPU and memory of a call.
+"""Thousands of calls of 2 s in flight on one worker: steps per second, and CPU and memory of a call.
 
-A worker of its own (`segue worker`) is kept at so many tasks of three calls each, one after the other. Possible is one
-step every 2 s for each task in flight. The tasks begin evenly over the time that one takes. Kinds of calls:
+A worker of its own (`segue worker`) is kept at so many tasks of three calls each, one after the other.
+Possible is one step every 2 s for each task in flight. The tasks begin evenly over the time that one takes.
+Kinds of calls:
 
     tools       functions that sleep            models     a model in the process that sleeps
     provider    a model over HTTP               streamed   the same, its answer in pieces
     openapi     a service over HTTP             blocking   functions that block their thread
 
-The provider is a server on this machine (`benchmarks/slow/provider.py`). Memory of a call in flight is what the
-worker's resident memory grew by, over the calls, with the task that waits for it. `fast` steps are those of a task that
-makes 20 no-op calls, on the worker while it is idle and while it is loaded.
+The provider is a server on this machine (`benchmarks/slow/provider.py`). Memory of a call in flight is what
+the worker's resident memory grew by, over the calls, with the task that waits for it. `fast` steps are those
+of a task that makes 20 no-op calls, on the worker while it is idle and while it is loaded.
 
     python -m benchmarks.slow [--kinds tools models …] [--in-flight 2000 10000] [--seconds 18] [--rounds 1]
 """

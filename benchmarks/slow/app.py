@@ -54,7 +54,7 @@ def _note(key: str) -> None:
 
 function = ModelRoute("function", [FunctionModel(_answer, model_name="slow")])
 provider = ModelRoute("provider", ["openai-chat:slow"])
-openapi = ToolRoute("openapi", [OpenApi(f"{PROVIDER}/openapi.json").tool("work")])
+openapi: ToolRoute[Any] = ToolRoute("openapi", [OpenApi(f"{PROVIDER}/openapi.json").tool("work")])
 
 CALLS: dict[str, Callable[[Task, int], Awaitable[Any]]] = {
     "tools": lambda task, n: task.tool(sleeping, n=n),

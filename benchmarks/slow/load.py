@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -83,7 +84,7 @@ class Load:
         while task not in self.results:
             await self.read()
         at: Any = self.results.pop(task).result
-        return [(after - before) * 1000 for before, after in zip(at, at[1:], strict=False)]
+        return [(after - before) * 1000 for before, after in pairwise(at)]
 
 
 @asynccontextmanager

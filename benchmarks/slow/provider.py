@@ -1,9 +1,9 @@
-"""A provider on this machine whose answers take 2 s: OpenAI's chat completions, whole or streamed, and a service.
+"""A server on this machine whose answers take 2 s: OpenAI's chat completions, whole or streamed, and a service.
 
     python -m benchmarks.slow.provider PORT
 
-It speaks just enough HTTP for its clients, so that it takes little of the CPU that is measured. A streamed answer
-begins at once and comes in `PIECES`. `GET /open` tells how many requests were open at once at most.
+It speaks just enough HTTP for its clients, so that it takes little of the CPU that is measured. A streamed
+answer begins at once and comes in `PIECES`. `GET /open` tells how many requests were open at once at most.
 """
 
 import asyncio
@@ -28,7 +28,9 @@ DOCUMENT = {
                         }
                     }
                 },
-                "responses": {"200": {"description": "done", "content": {"application/json": {"schema": {}}}}},
+                "responses": {
+                    "200": {"description": "done", "content": {"application/json": {"schema": {}}}}
+                },
             }
         }
     },
@@ -77,7 +79,8 @@ def _length(head: bytes) -> int:
 def _send(writer: asyncio.StreamWriter, value: object) -> None:
     body = json.dumps(value).encode()
     writer.write(
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+        % (len(body), body)
     )
 
 
@@ -90,9 +93,7 @@ def _completion() -> dict[str, Any]:
 
 
 async def _stream(writer: asyncio.StreamWriter) -> None:
-    writer.write(
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    )
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
     for piece in range(PIECES):
         _send_piece(writer, {"role": "assistant", "content": f"piece {piece} "}, None)
         await asyncio.sleep(ANSWER_S / PIECES)

@@ -20,18 +20,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from aiokafka.errors import OffsetMetadataTooLargeError
 from aiokafka.structs import TopicPartition
 
 from segue.processors.stages.put_aside import put_aside
 from segue.streams.calls.calls import Calls, Job
 from segue.streams.calls.throttle import Gate
+from segue.streams.engine.call_offsets import CallOffsets
 from segue.streams.engine.losses import told
 from segue.streams.engine.outbox import Outbox
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.committer import Committer
 from segue.streams.kafka.consumer_group import Batch, Group, session
-from segue.streams.kafka.offset_tracker import UNFINISHED_MAX, Progress
 from segue.streams.kafka.positions import Committed, Loss
+from segue.streams.kafka.producer import Offsets
 from segue.streams.kafka.static_member import static_member
 from segue.streams.observability.failure_log import FailureLog
 from segue.streams.observability.metrics import Metrics
@@ -59,6 +61,9 @@ PUBLISH_S_MAX = 10.0
 
 OWNED_POLL_S = 0.05
 
+WAITING_MAX = 10_000
+"""Calls that wait for the limits of their candidates; each holds its record in memory."""
+
 REMEMBERED_MAX = 10_000
 """Ids of calls that were answered here: a command that was published twice comes soon after the first."""
 
@@ -74,9 +79,6 @@ class EffectStage:
     calls: Calls
     in_flight_max: int
     gate: Gate | None = None
-
-    def __post_init__(self) -> None:
-        assert self.in_flight_max <= UNFINISHED_MAX
 
     @property
     def topics(self) -> list[str]:
@@ -110,9 +112,9 @@ class EffectRunner:
         self._metrics = metrics
         self._failures = FailureLog(sealed=settings.encryption_keys is not None)
         self._group: Group | None = None
-        self._progress: dict[TopicPartition, Progress] = {}
+        self._offsets = CallOffsets(stage.name, metrics)
         self._calls: dict[str, Begun] = {}
-        self._running = 0
+        self._running = self._delivered = 0
         self._finished: list[Begun] = []
         self._answered = RecentNames(REMEMBERED_MAX, REMEMBERED_S)
         self._some_finished = asyncio.Event()
@@ -162,20 +164,19 @@ class EffectRunner:
                 await group.ensure_held()
                 continue
             batch = await group.poll(POLL_MS_MAX, room)
-            for loss in group.positions.take_losses(self._progress):
+            for loss in group.positions.take_losses(self._offsets.progress):
                 self._tell_of(loss)
-            self._receive(batch)
+            self._receive(group, batch)
             await self._report_lag(group)
 
     def _room_left(self) -> int:
         """A call that waits for its record takes none: only when that is read again can it be published."""
-        delivered = sum(call.delivered for call in self._calls.values())
-        return self._stage.in_flight_max + self._waiting() - delivered - len(self._finished)
+        return self._stage.in_flight_max + self._waiting() - self._delivered - len(self._finished)
 
     def _waiting(self) -> int:
-        """Calls that wait for their limits are not in flight, but each is one that a commit tells of."""
+        """Calls that wait for their limits are not in flight, but each holds its record in memory."""
         gate = self._stage.gate
-        return 0 if gate is None else min(gate.waiting, UNFINISHED_MAX - self._stage.in_flight_max)
+        return 0 if gate is None else min(gate.waiting, WAITING_MAX)
 
     async def _wait_for_room(self) -> None:
         """The consumer heartbeats by itself meanwhile; what it has fetched waits in its buffer."""
@@ -184,17 +185,19 @@ class EffectRunner:
             async with asyncio.timeout(POLL_MS_MAX / 1000):
                 await self._room.wait()
 
-    def _receive(self, batch: Batch) -> None:
+    def _receive(self, group: Group, batch: Batch) -> None:
         for tp, records in batch.items():
-            if (progress := self._progress.get(tp)) is None:
+            if (progress := self._offsets.progress.get(tp)) is None:
                 continue  # revoked since it was fetched
             for record in records:
+                if not self._offsets.has_room(group, tp, record.offset):
+                    break
                 if progress.deliver(record.offset):
                     self._begin(tp, record)
 
     def _tell_of(self, loss: Loss) -> None:
         """With the commit that goes on behind what was lost."""
-        self._progress[loss.at].pass_over(loss.end)
+        self._offsets.progress[loss.at].pass_over(loss.end)
         record = Received(loss.topic, loss.at.partition, loss.start, None, None, (), loss.before_ms)
         self._finish(Begun(loss.at, record, decision=told(loss, self.name, self._metrics, now_ms())))
 
@@ -216,9 +219,11 @@ class EffectRunner:
             self._finish(Begun(tp, record, decision=Decision()))
         else:
             call.job, self._calls[job.id] = job, call
+            self._delivered += 1
             call.task = asyncio.create_task(self._call(call, job))
 
     def _resume(self, call: Begun) -> None:
+        self._delivered += not call.delivered
         call.delivered = True
         if call.decision is not None:
             self._finish(call)
@@ -263,7 +268,11 @@ class EffectRunner:
         assert call.job is not None
         assert call.task is not None
         call.task.cancel()
-        del self._calls[call.job.id]
+        self._pop(call.job.id)
+
+    def _pop(self, id_: str) -> None:
+        if (call := self._calls.pop(id_, None)) is not None:
+            self._delivered -= call.delivered
 
     # ------------------------------------------------------------ decisions out
 
@@ -271,14 +280,20 @@ class EffectRunner:
         while True:
             await self._some_finished.wait()
             self._some_finished.clear()
+            offsets = self._offsets.finished((each.at, each.record.offset) for each in self._finished)
+            if offsets is None:
+                continue
             finished, self._finished = self._finished, []
-            await self._publish(group, commits, finished)
+            await self._publish(group, commits, finished, offsets)
             self._count_published(finished)
+            self._offsets.committed(group)
             self._room.set()
             if not self._finished:
                 self._published.set()
 
-    async def _publish(self, group: Group, commits: Committer, finished: list[Begun]) -> None:
+    async def _publish(
+        self, group: Group, commits: Committer, finished: list[Begun], offsets: Offsets
+    ) -> None:
         started_s, at_ms = time.perf_counter(), now_ms()
         await group.ensure_held()
         outbox = Outbox(self._settings)
@@ -286,9 +301,11 @@ class EffectRunner:
             assert begun.decision is not None
             instead = begun.job.instead if begun.job is not None else None
             outbox.add_outcome(begun.decision, begun.record, instead, self.name, at_ms, put_aside)
-            self._progress[begun.at].finish(begun.record.offset)
-        offsets = {tp: self._progress[tp].commit() for tp in {begun.at for begun in finished}}
-        await commits.commit(outbox.records, offsets, group.membership, at_ms)
+        try:
+            await commits.commit(outbox.records, offsets, group.membership, at_ms)
+        except OffsetMetadataTooLargeError:
+            self._offsets.refused(offsets)
+            raise
         self._metrics.published(self.name, outbox.published)
         self._failures.published(self.name, outbox.published)
         self._metrics.batch(self.name, len(finished), time.perf_counter() - started_s)
@@ -296,7 +313,7 @@ class EffectRunner:
     def _count_published(self, finished: list[Begun]) -> None:
         for begun in finished:
             if begun.job is not None:
-                self._calls.pop(begun.job.id, None)
+                self._pop(begun.job.id)
                 self._answered.add(begun.job.id)
 
     # ------------------------------------------------------------ partitions: `group.Owner`
@@ -304,12 +321,9 @@ class EffectRunner:
     async def take(self, partitions: Mapping[TopicPartition, Committed]) -> None:
         assert self._group is not None
         starts = await self._group.positions.starts(partitions, stateless=True)
-        self._progress = {
-            tp: Progress(starts[tp] if at.offset is None else at.offset, at.metadata)
-            for tp, at in partitions.items()
-        }
+        await self._offsets.take(self._group, partitions, starts)
         for call in list(self._calls.values()):
-            progress = self._progress.get(call.at)
+            progress = self._offsets.progress.get(call.at)
             if progress is None or progress.done(call.record.offset):
                 self._forget(call)
         self._room.set()
@@ -338,19 +352,20 @@ class EffectRunner:
         """Calls go on; what comes of them waits until their records are delivered again."""
         for call in self._calls.values():
             call.delivered = False
+        self._delivered = 0
         self._finished.clear()
         self._some_finished.clear()
         self._published.set()
-        for tp in self._progress:
+        for tp in self._offsets.progress:
             self._metrics.revoked(self.name, tp.partition)
         self._metrics.serves(self.name, ())
-        self._progress.clear()
+        self._offsets.clear()
 
     async def _report_lag(self, group: Group) -> None:
         if time.monotonic() < self._lag_due_s:
             return
         self._lag_due_s = time.monotonic() + LAG_EVERY_S
-        in_hand = {tp: progress.unfinished for tp, progress in self._progress.items()}
+        in_hand = {tp: progress.unfinished for tp, progress in self._offsets.progress.items()}
         for topic, number, records in await group.lags(in_hand):
             self._metrics.lag(self.name, topic, number, records)
-        self._metrics.serves(self.name, {tp.partition for tp in self._progress})
+        self._metrics.serves(self.name, {tp.partition for tp in self._offsets.progress})

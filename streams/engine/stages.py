@@ -25,12 +25,6 @@ from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
 from segue.topics.extras import extra_of_model
 
-MODEL_CALLS_MAX = 64
-"""At once in a worker: each holds a connection and perhaps megabytes; providers limit rates anyway."""
-
-TOOL_CALLS_MAX = 512
-"""Tools are light, and what they call is limited by their routes, not by this."""
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -87,7 +81,7 @@ def _model(shared: Resources) -> Runner:
         gate,
         shared.announcer,
     )
-    return _effects(EffectStage("model", calls, MODEL_CALLS_MAX, gate), shared)
+    return _effects(EffectStage("model", calls, shared.settings.model_calls_max, gate), shared)
 
 
 def _tool(shared: Resources) -> Runner:
@@ -96,7 +90,7 @@ def _tool(shared: Resources) -> Runner:
     gate = _gate("tool", shared)
     executor = ToolExecutor(shared.app)
     calls = RouteCalls("tool", shared.app, executor, shared.metrics, shared.objects, shared.board, gate)
-    return _effects(EffectStage("tool", calls, TOOL_CALLS_MAX, gate), shared)
+    return _effects(EffectStage("tool", calls, shared.settings.tool_calls_max, gate), shared)
 
 
 def _check(shared: Resources) -> Runner:
@@ -104,7 +98,7 @@ def _check(shared: Resources) -> Runner:
     from segue.streams.executors.check import CheckExecutor
 
     calls = CheckCalls("check", shared.app, CheckExecutor(shared.app), shared.metrics, shared.objects)
-    return _effects(EffectStage("check", calls, TOOL_CALLS_MAX), shared)
+    return _effects(EffectStage("check", calls, shared.settings.tool_calls_max), shared)
 
 
 def _recover(shared: Resources) -> Runner:

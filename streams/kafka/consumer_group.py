@@ -37,6 +37,7 @@ from segue.streams.kafka.aiokafka_internals import (
     given_values,
     read_any_header_name,
 )
+from segue.streams.kafka.broker_limits import metadata_bytes_max
 from segue.streams.kafka.committer import Committer, committer
 from segue.streams.kafka.positions import Committed, Positions
 from segue.streams.kafka.protocol import (
@@ -183,6 +184,18 @@ class Group(ConsumerRebalanceListener):
         """Read from `offset` on."""
         self.consumer.seek(partition, offset)
         self.consumer.resume(partition)
+
+    def hold(self, partition: TopicPartition, offset: int) -> None:
+        """Read nothing of the partition until it is resumed; then from `offset` on."""
+        self.consumer.pause(partition)
+        self.consumer.seek(partition, offset)
+
+    def resume(self, partition: TopicPartition) -> None:
+        self.consumer.resume(partition)
+
+    async def metadata_bytes_max(self) -> int | None:
+        """How much metadata the group's coordinator takes with an offset; None if it does not say."""
+        return await metadata_bytes_max(self.client, await self._member.node())
 
     @property
     def client(self) -> Any:

@@ -6,41 +6,55 @@
 The group commits the lowest unfinished offset, and in the commit's metadata the other unfinished ones: all
 else below `high` is done, offsets that never held a record (markers of transactions) included. The unfinished
 are what to encode, not the finished: their number is limited by the calls in flight, the other grows without
-limit while one slow call runs.
+limit while one slow call runs. `offset_encoding` makes them small.
 
-    metadata = base64(varint(offset), varint(high - offset), varint of each gap between unfinished offsets)
+A broker takes only so much metadata (`offset.metadata.max.bytes`). A record has room if the commit fits with
+it, whichever of the unfinished end first; without room the partition takes no new records until some have
+ended.
 
 Every commit of Segue names its own offset in its metadata, those of the other stages too. An offset whose
 metadata does not name it was set by somebody else, by `kafka-consumer-groups --reset-offsets` for example.
 """
 
-import base64
-import binascii
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Sequence
 
 from aiokafka.structs import OffsetAndMetadata
 
-METADATA_BYTES_MAX = 4096
-"""The broker's `offset.metadata.max.bytes`."""
-
-UNFINISHED_MAX = 600
-"""On one partition. A gap takes at most 5 bytes (35 bits), and base64 makes 4 bytes of 3."""
-
-OFFSET_BYTES_MAX = 9
-"""An offset has at most 63 bits."""
-
-assert (OFFSET_BYTES_MAX + (UNFINISHED_MAX + 1) * 5) * 4 // 3 + 4 < METADATA_BYTES_MAX
+from segue.streams.kafka.offset_encoding import (
+    METADATA_BYTES_MAX,
+    Unfinished,
+    bits_for,
+    bits_max_of,
+    decoded,
+    encoded,
+)
 
 
 class Progress:
     """Offsets of one partition: delivered, finished, and what to commit."""
 
-    def __init__(self, offset: int, metadata: str = "") -> None:
+    def __init__(self, offset: int, metadata: str = "", chars_max: int = METADATA_BYTES_MAX) -> None:
         """As committed. Metadata that Segue did not write for this offset counts as none."""
-        self.high, self._unfinished = _decoded(offset, metadata) or (offset, dict[int, None]())
+        known = decoded(offset, metadata) or Unfinished(offset, [])
+        self.high, self._unfinished = known.high, dict.fromkeys(known.offsets)
         self._awaited = sorted(self._unfinished, reverse=True)
         """Unfinished when they were committed, and not delivered again yet; the lowest last."""
+        self._last: int | None = None
+        """The last offset that `_bits` counts."""
+        self._chars_max, self._bits_max = chars_max, bits_for(chars_max)
+        self._encode()
+
+    def has_room(self, offset: int) -> bool:
+        """Whether the record at `offset` may be delivered: a commit can name it beside the unfinished."""
+        if offset < self.high or self._bits + self._bits_of(offset) <= self._bits_max:
+            return True
+        self._encode()  # offsets have finished since, or another order suits these better
+        return self._bits + self._bits_of(offset) <= self._bits_max
+
+    @property
+    def has_ample_room(self) -> bool:
+        """Whether a quarter of the metadata is free: less would be full again at once."""
+        return self._bits <= self._bits_max * 3 // 4
 
     def deliver(self, offset: int) -> bool:
         """The record at `offset` was read. False if it is already done."""
@@ -49,6 +63,8 @@ class Progress:
         if self._awaited and self._awaited[-1] == offset:
             self._awaited.pop()
         if offset >= self.high:
+            self._bits += self._bits_of(offset)
+            self._last = offset
             self.high = offset + 1
             self._unfinished[offset] = None
             return True
@@ -73,45 +89,26 @@ class Progress:
 
     def commit(self) -> OffsetAndMetadata:
         """What to commit now."""
-        return committed(self.high, list(self._unfinished))
+        unfinished, text = self._encode()
+        return OffsetAndMetadata(unfinished[0] if unfinished else self.high, text)
+
+    def _encode(self) -> tuple[list[int], str]:
+        """From now on `_bits` is what the unfinished offsets take at most, and any that are left of them."""
+        unfinished = list(self._unfinished)
+        text, self._order, self._bits = encoded(self.high, unfinished, self._chars_max)
+        self._last = unfinished[-1] if unfinished else None
+        return unfinished, text
+
+    def _bits_of(self, offset: int) -> int:
+        """What one more offset, behind all others, takes at most."""
+        return 0 if self._last is None else bits_max_of(offset - self._last, self._order)
 
 
 def committed(high: int, unfinished: Sequence[int] = ()) -> OffsetAndMetadata:
     """Return the commit that says: all below `high` is done but the `unfinished` offsets, which ascend."""
-    offset = unfinished[0] if unfinished else high
-    gaps = (after - before for before, after in pairwise(unfinished))
-    numbers = (offset, high - offset, *gaps)
-    return OffsetAndMetadata(offset, base64.b64encode(b"".join(map(_varint, numbers))).decode())
+    return OffsetAndMetadata(unfinished[0] if unfinished else high, encoded(high, unfinished).text)
 
 
 def is_own(offset: int, metadata: str) -> bool:
     """Return whether Segue committed this offset itself."""
-    return _decoded(offset, metadata) is not None
-
-
-def _decoded(offset: int, metadata: str) -> tuple[int, dict[int, None]] | None:
-    """Return `high` and the unfinished offsets; None if Segue did not write the metadata for this offset."""
-    try:
-        named, distance, *gaps = _varints(base64.b64decode(metadata, validate=True))
-    except (binascii.Error, ValueError):
-        return None
-    if named != offset:
-        return None
-    unfinished = dict.fromkeys(accumulate((offset, *gaps))) if distance else {}
-    return offset + distance, unfinished
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first, the top bit set on all but the last (LEB128)."""
-    low, rest = number & 0x7F, number >> 7
-    return bytes([low]) if rest == 0 else bytes([low | 0x80]) + _varint(rest)
-
-
-def _varints(data: bytes) -> Iterator[int]:
-    number = shift = 0
-    for byte in data:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            yield number
-            number = shift = 0
+    return decoded(offset, metadata) is not None

@@ -100,6 +100,9 @@ class Families:
             "consumer_lag_records", "Records not yet committed.", "stage", "topic", "partition"
         )
         self._served = new.gauge("served_partitions", "Partitions served by this worker.", "stage")
+        self._full = new.gauge(
+            "full_partitions", "Partitions that take no new calls: a commit can name no more.", "stage"
+        )
         self._handed_on = new.counter("handed_on", "Records published for a stage.", "stage")
         self._restoring = new.gauge(
             "restore_remaining_records", "Changelog records to read.", "stage", "partition"

@@ -85,6 +85,8 @@ class Metrics(Families):
         for stage in set(STAGE_OF.values()):
             self._served[(stage,)].set(0)
             self._handed_on[(stage,)].inc(0)
+        for stage in ("model", "tool", "check"):
+            self._full[(stage,)].set(0)
         for workflow in self._workflows:
             self._tasks_submitted[(workflow,)].inc(0)
             self._tasks_parked[(workflow,)].inc(0)
@@ -252,6 +254,10 @@ class Metrics(Families):
 
     def serves(self, stage: str, partitions: Collection[int]) -> None:
         self._served[(stage,)].set(len(partitions))
+
+    def full_partitions(self, stage: str, partitions: int) -> None:
+        """So many take no new calls: their unfinished ones fill a commit's metadata."""
+        self._full[(stage,)].set(partitions)
 
     def parked(self, partition: int, tasks: int) -> None:
         self._parked_now[(str(partition),)].set(tasks)

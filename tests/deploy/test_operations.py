@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from segue.streams.engine.stages import MODEL_CALLS_MAX, TOOL_CALLS_MAX
 from segue.streams.settings import ENV_PREFIX, Settings
 from segue.topics import contracts
 from segue.topics.contracts import DAY_MS, Topic
@@ -69,5 +68,11 @@ def test_the_defaults_that_are_told_are_the_settings_own() -> None:
         assert told[name] == str(Settings.model_fields[name].default)
 
 
-def test_the_limits_of_calls_in_flight_are_the_workers() -> None:
-    assert f"({MODEL_CALLS_MAX} calls of models, {TOOL_CALLS_MAX} of tools or checks" in TEXT
+def test_the_limits_that_are_told_are_the_settings_own() -> None:
+    for variable, default, *_ in rows("Limits"):
+        field = Settings.model_fields[variable.strip("`").removeprefix(ENV_PREFIX).lower()]
+        assert (
+            field.default == int(default)
+            if default != "none"
+            else not field.get_default(call_default_factory=True)
+        )

@@ -15,6 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segue.streams.kafka import protocol
+from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
 from tests.simulation.broker import BROKER, Broker, Entry, Producing
 from tests.simulation.world import PROCESS, Process
 
@@ -252,6 +253,11 @@ def _versions(broker: Broker, process: Process, asked: Any) -> Any:
     return SimpleNamespace(tags={protocol.FINALIZED_FEATURES: features} if features else {})
 
 
+def _describe_broker(broker: Broker, process: Process, asked: Any) -> Any:
+    ((kind, name, (config,)),) = asked.resources
+    return SimpleNamespace(resources=[(0, None, kind, name, [(config, str(METADATA_BYTES_MAX))])])
+
+
 def _topic_ids(broker: Broker, process: Process, asked: Any) -> Any:
     return SimpleNamespace(topics=[(0, name, name.encode()) for _, name, _ in asked.topics])
 
@@ -286,5 +292,6 @@ ANSWERS: dict[int, tuple[Answer, Callable[[Any], str]]] = {
     25: (_add_group, lambda asked: f"adds {asked.group_id}"),
     26: (_end, lambda asked: f"commits {asked.transactional_id}"),
     28: (_commit_offsets, _told_offsets),
+    32: (_describe_broker, lambda asked: "asks how a broker is configured"),
 }
 """By the key of the request."""

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from segue.streams.kafka.consumer_group import Batch
+from segue.streams.kafka.consumer_group import Batch, Owner
 from segue.streams.kafka.positions import Committed, Loss
 from segue.streams.kafka.protocol import Membership, Replaced
 from segue.streams.kafka.record_batches import Outgoing
 from segue.topics.flow import Received
+
+NOTHING = OffsetAndMetadata(0, "")
 
 WAITS_S_MAX = 20
 """For what happens at once, on a machine that is busy."""
@@ -30,6 +32,11 @@ class Seat:
         self.ready = asyncio.Event()
         self.is_held = True
         self.served: dict[TopicPartition, int] = {}
+        self.held: dict[TopicPartition, int] = {}
+        """Partitions that are held back, and where they go on."""
+        self.metadata_bytes: int | None = None
+        self.refuses: BaseException | None = None
+        """What commits raise."""
         self.losses: list[Loss] = []
         self.commits: list[Commit] = []
         self.polls: list[int] = []
@@ -39,6 +46,15 @@ class Seat:
         self._batches: asyncio.Queue[Batch | BaseException] = asyncio.Queue()
         self._committed = asyncio.Event()
 
+    async def metadata_bytes_max(self) -> int | None:
+        return self.metadata_bytes
+
+    def hold(self, partition: TopicPartition, offset: int) -> None:
+        self.held[partition] = offset
+
+    def resume(self, partition: TopicPartition) -> None:
+        self.held.pop(partition)
+
     async def commit(
         self,
         records: Iterable[Outgoing],
@@ -46,11 +62,18 @@ class Seat:
         membership: Membership,
         now_ms: int,
     ) -> dict[TopicPartition, int]:
+        if self.refuses is not None:
+            raise self.refuses
         self.commits.append(Commit(list(records), {tp: at.offset for tp, at in offsets.items()}))
         self._committed.set()
         return {}
 
     # ------------------------------------------------------------ what tests do
+
+    async def takes(self, owner: Owner, metadata_bytes: int, at: OffsetAndMetadata = NOTHING) -> None:
+        """The partition is assigned anew, by a broker that takes so much metadata."""
+        self.metadata_bytes = metadata_bytes
+        await owner.take({TopicPartition("tool-calls", 0): Committed(at.offset, at.metadata)})
 
     def give(self, *records: Received) -> None:
         """Let a poll return them, all of one partition."""

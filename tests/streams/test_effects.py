@@ -1,28 +1,35 @@
 """What an effect stage's runner does with its calls while sessions begin and end."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetMetadataTooLargeError
 from aiokafka.structs import TopicPartition
 
 import segue.streams.engine.effect_runner
 from segue.processors.app.app import App
 from segue.streams.calls.calls import Job
-from segue.streams.engine.effect_runner import EffectRunner, EffectStage
-from segue.streams.kafka.offset_tracker import UNFINISHED_MAX
+from segue.streams.engine.call_offsets import METADATA_BYTES_MIN
+from segue.streams.engine.effect_runner import WAITING_MAX, EffectRunner, EffectStage
+from segue.streams.kafka.offset_tracker import committed
 from segue.streams.kafka.positions import Committed, Loss
 from segue.streams.kafka.protocol import Replaced
 from segue.streams.object_store.claim_check import Owned
 from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
+from segue.topics.errors import Unavailable
 from segue.topics.flow import Decision, Received
 from tests.streams.seat import WAITS_S_MAX, Seat, seated
 
 PLACE = TopicPartition("tool-calls", 0)
+
+OFFSETS = list(accumulate(random.Random(7).choices(range(1, 2_000), k=150), initial=0))
+"""Too far from each other, and too irregular, to be told of in little."""
 
 
 def record(offset: int, id_: str | None = None) -> Received:
@@ -247,10 +254,85 @@ async def test_limits_let_calls_pass_while_their_partitions_are_served(seat: Cal
 
 
 @pytest.mark.asyncio
-async def test_calls_that_wait_for_limits_leave_room_for_as_many_as_a_commit_can_tell_of(
+async def test_calls_that_wait_for_limits_leave_room_for_so_many_others(
     seat: Callable[[], Seat],
 ) -> None:
-    stage = Stage(seat, in_flight_max=3, gate=Limits(waiting=10 * UNFINISHED_MAX))
+    stage = Stage(seat, in_flight_max=3, gate=Limits(waiting=10 * WAITING_MAX))
     async with stage.session() as its:
         await passes()
-    assert set(its.polls) == {UNFINISHED_MAX}
+    assert set(its.polls) == {3 + WAITING_MAX}
+
+
+@pytest.mark.asyncio
+async def test_a_partition_whose_unfinished_calls_fill_a_commit_takes_no_more_for_the_moment(
+    seat: Callable[[], Seat], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A record that does not fit is read again once others have ended, and none is left out."""
+    stage, left, rounds = Stage(seat, in_flight_max=1_000), list(range(0, 300_000, 1_000)), 0
+    async with stage.session() as its:
+        await its.takes(stage.runner, METADATA_BYTES_MIN)
+        while left:
+            its.give(*map(record, left))
+            await passes()
+            goes_on = its.held.get(PLACE, left[-1] + 1)
+            begun = [offset for offset in left if offset < goes_on]
+            await stage.until_begun(*map(str, begun))
+            for offset in begun:
+                stage.calls.end(str(offset)).set()
+            await passes()
+            assert PLACE not in its.held
+            left, rounds = left[len(begun) :], rounds + 1
+    assert rounds > 3
+    assert its.commits[-1].offsets == {PLACE: 299_001}
+    assert len(stage.calls.begun) == len(set(stage.calls.begun)) == 300
+    assert "takes no new calls for the moment" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_where_a_broker_takes_less_metadata_than_before_results_wait_until_it_fits(
+    seat: Callable[[], Seat], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = committed(OFFSETS[-1] + 1, OFFSETS)
+    stage = Stage(seat, in_flight_max=1_000)
+    async with stage.session() as its:
+        await its.takes(stage.runner, METADATA_BYTES_MIN, before)
+        its.give(*map(record, OFFSETS))
+        await stage.until_begun(*map(str, OFFSETS))
+        stage.calls.end("0").set()
+        await passes()
+        assert its.commits == []
+        assert "results wait until more calls have ended" in caplog.text
+        for offset in OFFSETS[:-3]:
+            stage.calls.end(str(offset)).set()
+        await passes()
+        assert its.commits[-1].offsets == {PLACE: OFFSETS[-3]}
+    await stage.runner.close()
+
+
+@pytest.mark.asyncio
+async def test_after_a_commit_was_refused_for_its_metadata_commits_take_less(
+    seat: Callable[[], Seat], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the worker has no right to read how the broker is configured."""
+    stage = Stage(seat, in_flight_max=1_000)
+    async with stage.session() as its:
+        its.refuses = OffsetMetadataTooLargeError()
+        its.give(*map(record, OFFSETS))
+        await stage.until_begun(*map(str, OFFSETS))
+        stage.calls.end("0").set()
+        await passes()
+    assert "its offset.metadata.max.bytes is lower" in caplog.text
+    async with stage.session() as its:
+        its.give(*map(record, OFFSETS))
+        await passes()
+    await stage.runner.close()
+    assert "commits take at most 150" in caplog.text
+    assert "fill the metadata of a commit (150 bytes" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_with_too_little_metadata_a_stage_does_not_begin(seat: Callable[[], Seat]) -> None:
+    stage = Stage(seat)
+    async with stage.session() as its:
+        with pytest.raises(Unavailable, match=r"set their offset\.metadata\.max\.bytes to 4096"):
+            await its.takes(stage.runner, METADATA_BYTES_MIN - 1)
