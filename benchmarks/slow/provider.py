@@ -1,4 +1,4 @@
-"""A server on this machine whose answers take 2 s: OpenAI's chat completions, whole or streamed, and a service.
+"""A server on this machine whose answers take 2 s: chat completions, whole or streamed, and a service.
 
     python -m benchmarks.slow.provider PORT
 
