@@ -22,7 +22,7 @@ A task that must wait for its turn has a journal and no coroutine. What comes fo
 its turn is an event too, `Admitted`, so that it begins at the same time whenever it is played.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -34,6 +34,7 @@ from segue.processors.tasks.admission import Admission
 from segue.processors.tasks.conclusion import Conclusion
 from segue.processors.tasks.journal import journal_key, verdicts_at
 from segue.processors.tasks.losses import Losses
+from segue.processors.tasks.resumption import Resumed, resumed
 from segue.processors.tasks.status import queued, rejection, result_of, stands_at, status_of, taken, told
 from segue.processors.tasks.task_cache import QUEUED, Live, LiveTasks, parked_since, unplayed_status
 from segue.processors.tasks.tenants import on_behalf_of_its_tenant
@@ -334,6 +335,10 @@ class Conduct(Stage):
         """Whether an open task waits for a person or a signal: for what may never come."""
         live = self._find(task, now_ms)
         return live is not None and live.execution.context.steps.awaits_somebody
+
+    def resumed(self, now_ms: int) -> Iterator[Resumed]:
+        """Yield where the first open tasks resume."""
+        return resumed(self._state, lambda task: self._find(task, now_ms))
 
     # ------------------------------------------------------------ what follows
 

@@ -83,6 +83,8 @@ class PureStage:
     """Whether batches wait a moment for more."""
     make_again: Callable[[State, Container[str]], Stage] | None = None
     """Builds the stage that handles old logs again if the state is lost, given who waited for its turn."""
+    on_taken: Callable[[Stage, int], None] | None = None
+    """Called with the stage's object of each partition that was taken, and the time."""
 
     @property
     def topics(self) -> list[str]:
@@ -390,6 +392,8 @@ class PureRunner:
                 start = await self._group.positions.resumed(tp, starts[tp], handled)
                 self._partitions[tp], self._positions[tp] = partition, start
                 self._group.serve(tp, start)
+                if self._stage.on_taken is not None:
+                    self._stage.on_taken(partition.object, clock_ms())
         self._topics_due_s = 0.0
 
     async def _make_up_for(self, group: Group, tp: TopicPartition, partition: Partition, end: int) -> None:

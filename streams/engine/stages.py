@@ -18,6 +18,7 @@ from segue.streams.calls.throttle import Gate
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage
 from segue.streams.engine.local_calls import LocalCalls
 from segue.streams.engine.pure_runner import PureRunner, PureStage
+from segue.streams.engine.resumption import Report, log_resumed, report_resumed
 from segue.streams.engine.supervisor import Runner
 from segue.streams.kafka.best_effort_producer import Announcer
 from segue.streams.object_store.store import Objects
@@ -31,6 +32,7 @@ class Resources:
     """What the stages of a worker share.
 
     `announcer` is the way out for what may be lost, `board` the circuits; None where no stage needs them.
+    `resumed` is called for each open task that this worker takes, up to some of each partition.
     """
 
     app: App
@@ -40,6 +42,7 @@ class Resources:
     objects: Objects
     announcer: Announcer | None = None
     board: CircuitBoard | None = None
+    resumed: Report = log_resumed
 
 
 def _intake(shared: Resources) -> Runner:
@@ -62,6 +65,7 @@ def _conduct(shared: Resources) -> Runner:
         make_again=lambda state, waited: Conduct(
             app, state, random.Random, unlimited, references=objects, silent=True, waited=waited
         ),
+        on_taken=partial(report_resumed, shared.resumed),
     )
     local = local_calls(app, shared.metrics, objects) if app.local else None
     return PureRunner(stage, shared.settings, shared.worker, shared.metrics, local, objects)

@@ -18,6 +18,7 @@ from segue.processors.app.app import App
 from segue.streams.calls.circuit_breakers import CircuitBoard
 from segue.streams.client.schedules import declare
 from segue.streams.engine.pure_runner import PureRunner
+from segue.streams.engine.resumption import Report, log_resumed
 from segue.streams.engine.stages import ALL_STAGES, STAGES, Resources, extras_of
 from segue.streams.engine.supervisor import SupervisedStage
 from segue.streams.kafka.best_effort_producer import Announcer
@@ -47,7 +48,9 @@ class Worker(Service):
         settings: Settings,
         stages: Sequence[str] = ALL_STAGES,
         metrics: Metrics | None = None,
+        resumed: Report = log_resumed,
     ) -> None:
+        """`resumed` is called for open tasks that this worker takes: see `engine.resumption`."""
         unknown = sorted(set(stages) - set(ALL_STAGES))
         if unknown:
             raise BadInput(f"no stage {', '.join(unknown)}; there are: {', '.join(ALL_STAGES)}")
@@ -61,6 +64,7 @@ class Worker(Service):
         self.slot = Slot(settings, app.name)
         self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
         self.objects = Objects(settings)
+        self._resumed = resumed
         self.running: list[SupervisedStage] = []
         self._announcing: asyncio.Task[None] | None = None
         super().__init__()  # pyright: ignore[reportUnknownMemberType] # mode annotates in part
@@ -96,7 +100,9 @@ class Worker(Service):
 
     async def _resources(self, settings: Settings) -> Resources:
         """Whatever goes wrong in the announcer and the board, calls go on."""
-        alone = Resources(self.app, settings, self.slot.name, self.metrics, self.objects)
+        alone = Resources(
+            self.app, settings, self.slot.name, self.metrics, self.objects, resumed=self._resumed
+        )
         if not {"model", "tool"} & set(self.stages):
             return alone
         announcer = Announcer(settings)

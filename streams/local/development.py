@@ -12,6 +12,7 @@ from pathlib import Path
 from segue.processors.app.app import App
 from segue.streams.calls.failures import Redacting
 from segue.streams.client.client import Client
+from segue.streams.engine.resumption import Report, log_resumed
 from segue.streams.engine.worker import Worker
 from segue.streams.local.broker import ensure_broker
 from segue.streams.local.services import Services
@@ -25,18 +26,21 @@ def _silent(_: str) -> None:
 
 @asynccontextmanager
 async def development(
-    app: App, settings: Settings, say: Callable[[str], None] = _silent
+    app: App,
+    settings: Settings,
+    say: Callable[[str], None] = _silent,
+    resumed: Report = log_resumed,
 ) -> AsyncGenerator[Client]:
     """A client to the running app. The broker goes on when the block ends; the rest is stopped.
 
-    `say` gets a line for people about what takes long. Logs go to `dev.log` in the state folder. Raises
-    `Unavailable` or `BadInput` with what to do.
+    `say` gets a line for people about what takes long, `resumed` each task that goes on. Logs go to
+    `dev.log` in the state folder. Raises `Unavailable` or `BadInput` with what to do.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(_log_to(settings.state_dir / "dev.log"))
         services = Services(app.services, settings.state_dir / "services")
         stack.push_async_callback(services.stop)
-        worker = Worker(app, settings)
+        worker = Worker(app, settings, resumed=resumed)
         stack.push_async_callback(worker.stop)
         if (intruded := worker.slot.intruded()) is not None:
             raise BadInput(intruded)

@@ -8,7 +8,7 @@ the product is imported (see `__main__`).
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,11 +19,13 @@ from aiokafka.structs import TopicPartition
 
 from segue.processors.app.app import App
 from segue.processors.stages.reply import Reply
+from segue.processors.tasks.resumption import Resumed
 from segue.streams.calls.calls import Calls, CheckCalls, Job, RouteCalls
 from segue.streams.engine import effect_runner, pure_runner, stages
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage
 from segue.streams.engine.local_calls import PATIENCE_S, LocalCalls
 from segue.streams.engine.pure_runner import PureRunner, PureStage
+from segue.streams.engine.resumption import Resumes
 from segue.streams.engine.stages import ALL_STAGES, STAGES, Resources
 from segue.streams.engine.supervisor import BACKOFF_S_MAX, BACKOFF_S_MIN, STOP_S_MAX, Runner
 from segue.streams.executors.check import CheckExecutor
@@ -336,6 +338,11 @@ class InOrder:
 
     def close(self) -> None:
         self._stage.close()
+
+    def resumed(self, now_ms: int) -> Iterable[Resumed]:
+        """Of `conduct` alone: no other stage is asked."""
+        assert isinstance(self._stage, Resumes)
+        return self._stage.resumed(now_ms)
 
 
 class TakesTime(RouteCalls):

@@ -3,14 +3,15 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from segue.processors.app.app import App
 from segue.processors.app.schedules import KEEPER
+from segue.processors.tasks.resumption import Resumed
 from segue.streams.cli.apps import app_argument, find_app
 from segue.streams.cli.commands.ui import page_beside
 from segue.streams.cli.inputs import ensure_fits
@@ -19,11 +20,16 @@ from segue.streams.cli.render import Screen
 from segue.streams.cli.terminal import terminal
 from segue.streams.cli.watching import at_the_terminal, emit_moment, picking, watch
 from segue.streams.client.answers import json_or_text
+from segue.streams.client.client import Client
+from segue.streams.engine.resumption import Report, in_words
 from segue.streams.local.development import development
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput
 from segue.topics.parts import ABSENT
 from segue.topics.records import ENDED, Status
+
+RESUMED_MAX = 5
+"""Tasks of which it is said where they resume; of more there is only the number."""
 
 
 @click.command()
@@ -50,31 +56,34 @@ async def dev(
 ) -> None:
     """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
 
-    Without INPUT the app's sample is run, if it has one. With --once and no terminal to ask at, the first
-    option of a question is picked, and said so; exit code 1 if the task fails.
+    Without INPUT the app's sample is run, if it has one; a sample that was interrupted goes on where it
+    was. With --once the sample begins anew, and if there is no terminal to ask at, the first option of a
+    question is picked, and said so; exit code 1 if the task fails.
 
     \b
     segue dev examples/travel
     segue dev examples/travel "a quiet beach hotel near Porto" --once
     """
     found, settings, succeeded, segue = find_app(app), Settings.load(), True, command_name()
+    text = request if request is not None else given
+    sample = sample_of(found, workflow, text)
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
-    sample = sample_of(found, workflow, request if request is not None else given)
     if sample is not None:
         ensure_fits(found.workflow(sample[0]), sample[1])
     elif once:
         raise BadInput("nothing to run: give INPUT, or with --workflow the name of one that takes none")
-    async with development(found, settings, screen.note) as client, AsyncExitStack() as beside:
+    resumed = first_resumed(screen.note)
+    async with development(found, settings, screen.note, resumed) as client, AsyncExitStack() as beside:
         if settings.page_port and not once:
             await beside.enter_async_context(page_beside(settings, screen.note))
         if found.notice:
             screen.note(found.notice)
-        if left := await left_open(client.each_status()):
-            screen.note(left)
+        asked_anew = once or workflow is not None or text is not None
+        left = await left_open(client.each_status(), None if asked_anew or sample is None else sample[0])
+        if left.number:
+            screen.note(left.in_words)
         if sample is not None:
-            task = await client.start(*sample)
-            screen.note(f"task {task}")
-            listener = emit_moment if output == "json" else None
+            task = left.sample or await _started(client, screen, *sample)
             answerer = picking(screen, pick) if pick else at_the_terminal(screen)
             if once and answerer is None:
                 answerer = picking(screen, 1)
@@ -84,7 +93,7 @@ async def dev(
                 screen,
                 app=found,
                 answerer=answerer,
-                listener=listener,
+                listener=emit_moment if output == "json" else None,
                 leave_parked=once,
                 not_begun="the task is not taken up yet: a worker that was killed here keeps its partitions "
                 f"for {settings.session_timeout_ms / 1000:.0f} s",
@@ -98,6 +107,12 @@ async def dev(
             await _until_stopped()
     if once and not succeeded:
         sys.exit(TASK_FAILED)
+
+
+async def _started(client: Client, screen: Screen, workflow: str, value: Any) -> str:
+    task = await client.start(workflow, value)
+    screen.note(f"task {task}")
+    return task
 
 
 def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:
@@ -115,15 +130,45 @@ def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, An
     return names[0], value
 
 
-async def left_open(statuses: AsyncIterable[Status]) -> str | None:
-    """Tasks go on when a worker is there again: without a word of it nobody who killed one would know."""
-    count, last = 0, ""
+class LeftOpen(NamedTuple):
+    """Tasks that an earlier worker left open: how many, the newest, and the newest that is a sample."""
+
+    number: int
+    newest: str
+    sample: str | None
+
+    @property
+    def in_words(self) -> str:
+        segue = command_name()
+        if self.sample is not None:
+            others = f", and {self.number - 1} others (`{segue} tasks`)" if self.number > 1 else ""
+            return f"task {self.sample} goes on{others}; `{segue} dev APP INPUT` starts another"
+        if self.number == 1:
+            return f"task {self.newest} goes on: {segue} watch {self.newest}"
+        return f"{self.number} tasks go on: `{segue} tasks` lists them"
+
+
+async def left_open(statuses: AsyncIterable[Status], sample: str | None) -> LeftOpen:
+    """Return which tasks go on now that there is a worker again; `sample` names the sample's workflow."""
+    count, newest, newest_sample = 0, (0, ""), (0, "")
     async for s in statuses:
         if s.state not in ENDED and s.parent is None and s.workflow != KEEPER:
-            count, last = count + 1, s.task
-    if count == 1:
-        return f"task {last} goes on: {command_name()} watch {last}"
-    return f"{count} tasks go on: `{command_name()} tasks` lists them" if count else None
+            count, newest = count + 1, max(newest, (s.started_ms, s.task))
+            if s.workflow == sample:
+                newest_sample = max(newest_sample, (s.started_ms, s.task))
+    return LeftOpen(count, newest[1], newest_sample[1] or None)
+
+
+def first_resumed(note: Callable[[str], None]) -> Report:
+    """Return a report that notes where each task resumes, up to `RESUMED_MAX` tasks."""
+    noted = set[str]()
+
+    def report(task: Resumed) -> None:
+        if task.workflow != KEEPER and task.task not in noted and len(noted) < RESUMED_MAX:
+            noted.add(task.task)
+            note(in_words(task))
+
+    return report
 
 
 async def _until_stopped() -> None:
