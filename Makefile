@@ -30,12 +30,25 @@ test: $(VENV)/dev ## run all tests, those on a real Kafka included; ARGS="-k nam
 	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: check
-check: $(VENV)/dev ## format, lint, types (mypy and pyright, strict), layers
+check: $(VENV)/dev ## format, lint, types (mypy and pyright, strict), layers, the documentation's site
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 	@$(BIN)/pyright
+	@$(BIN)/python -m mkdocs build --quiet
+
+# The site's theme says at each build that it is maintained until May 2027: see decision 45.
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: docs
+docs: $(VENV)/dev ## build the documentation as a site in .site
+	@$(BIN)/python -m mkdocs build --quiet
+	@echo "open .site/index.html"
+
+.PHONY: docs-serve
+docs-serve: $(VENV)/dev ## show the documentation's site while you write, at 127.0.0.1:8000
+	@$(BIN)/python -m mkdocs serve --no-strict
 
 .PHONY: format
 format: $(VENV)/dev ## format the code, and mend what lint can
@@ -149,7 +162,7 @@ compatibility-models: $(VENV)/dev ## ask models by the clients of many providers
 
 .PHONY: clean
 clean: ## remove the environment and caches; the state of the demo stays in .segue
-	@rm -rf $(VENV) benchmarks/peers/.venv benchmarks/peers/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) benchmarks/peers/.venv benchmarks/peers/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .site
 
 # ---------------------------------------------------------------- the environment
 

@@ -32,15 +32,16 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 class Series(dict[tuple[str, ...], M], Generic[M]):
     """The children of one metric by their label values, made when first asked for."""
 
-    def __init__(self, metric: M, labels: int) -> None:
+    def __init__(self, metric: M, labels: tuple[str, ...]) -> None:
         super().__init__()
-        self._metric: M = metric
-        self._other = ("other",) * labels
+        self.metric: M = metric
+        self.labels = labels
+        self._other = ("other",) * len(labels)
 
     def __missing__(self, values: tuple[str, ...]) -> M:
         if len(self) >= SERIES_MAX:
-            return self._metric.labels(*self._other)
-        child: M = self._metric.labels(*values)
+            return self.metric.labels(*self._other)
+        child: M = self.metric.labels(*values)
         self[values] = child
         return child
 
@@ -48,7 +49,7 @@ class Series(dict[tuple[str, ...], M], Generic[M]):
         """Take away the children whose label values are `gone`."""
         for values in [values for values in self if gone(values)]:
             del self[values]
-            self._metric.remove(*values)
+            self.metric.remove(*values)
 
 
 class Declare:
@@ -58,11 +59,11 @@ class Declare:
         self._registry = registry
 
     def counter(self, name: str, holds: str, *labels: str) -> Series[Counter]:
-        return Series(Counter(f"segue_{name}", holds, labels, registry=self._registry), len(labels))
+        return Series(Counter(f"segue_{name}", holds, labels, registry=self._registry), labels)
 
     def gauge(self, name: str, holds: str, *labels: str) -> Series[Gauge]:
-        return Series(Gauge(f"segue_{name}", holds, labels, registry=self._registry), len(labels))
+        return Series(Gauge(f"segue_{name}", holds, labels, registry=self._registry), labels)
 
     def histogram(self, name: str, holds: str, buckets: tuple[float, ...], *labels: str) -> Series[Histogram]:
         metric = Histogram(f"segue_{name}", holds, labels, buckets=buckets, registry=self._registry)
-        return Series(metric, len(labels))
+        return Series(metric, labels)
