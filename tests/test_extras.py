@@ -1,10 +1,12 @@
 """What the core and each extra install, and that code imports no more than its extra has."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
@@ -165,6 +167,107 @@ def test_each_package_behind_an_extra_is_in_the_table_that_errors_are_told_by() 
 
 def test_the_stages_that_commands_know_are_those_of_a_worker() -> None:
     assert tuple(STAGES) == contracts.STAGES
+
+
+# ---------------------------------------------------------------- an extra suffices for what is behind it
+
+ALONE = """\
+import sys
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None
+"""
+"""Hides the modules of other extras, as if they were not installed."""
+
+IMPORTS = """\
+from importlib import import_module
+for name in sys.argv[2].split(","):
+    import_module(name)
+"""
+
+COMMAND = """\
+from segue.streams.cli import main
+main(sys.argv[2].split(","))
+"""
+
+GREETINGS = """\
+from segue import App, Task, tool, workflow
+
+
+@tool
+async def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+@workflow
+async def greeting(task: Task, name: str) -> str:
+    return await task.tool(greet, name)
+
+
+app = App("greetings", workflows=[greeting], tools=[greet])
+"""
+
+REHEARSAL = """\
+sys.path.append(sys.argv[2])
+from greetings import app, greeting
+from segue.testing import Rehearsal
+with Rehearsal(app) as play:
+    play.start(greeting, "Ada")
+    play.run()
+    print(play.result())
+"""
+
+
+def _run_with(wanted: Iterable[str], code: str, argument: str, **environment: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the code, where of all extras these alone are installed."""
+    known, installed = _distributions(), _of_extras(set(wanted))
+    of_extras = {module for modules in MODULES.values() for module in modules}
+    hidden = {module for module in of_extras if not known.get(module, set()) & installed}
+    ran = subprocess.run(
+        [sys.executable, "-c", ALONE + code, ",".join(sorted(hidden)), argument],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def _modules_behind(wanted: set[str]) -> list[str]:
+    sources = (source for source in _sources() if _behind(source) == wanted)
+    parts = (source.relative_to(ROOT).with_suffix("").parts for source in sources)
+    return [".".join(("segue", *(part for part in each if part != "__init__"))) for each in parts]
+
+
+@pytest.mark.parametrize(
+    "wanted", [set(each) for each in sorted({tuple(sorted(e)) for e in BEHIND.values()})]
+)
+def test_all_modules_behind_an_extra_import_with_that_extra_alone(wanted: set[str]) -> None:
+    assert _run_with(wanted, IMPORTS, ",".join(_modules_behind(wanted))) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("extra", "command"),
+    [("worker", "worker,{app}"), ("mcp", "mcp,{app}"), ("ui", "page"), ("local", "dev,{app},Ada")],
+)
+def test_a_command_needs_no_other_extra_where_the_cluster_is_elsewhere(
+    extra: str, command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "greetings.py").write_text(GREETINGS)
+    code, _, told = _run_with(
+        [extra],
+        COMMAND,
+        command.format(app=tmp_path / "greetings.py"),
+        SEGUE_KAFKA="127.0.0.1:1",
+        SEGUE_STATE_DIR=str(tmp_path / "state"),
+    )
+    assert code == 4, told
+    assert "127.0.0.1:1" in told
+
+
+def test_a_rehearsal_of_tools_needs_the_worker_alone(tmp_path: Path) -> None:
+    (tmp_path / "greetings.py").write_text(GREETINGS)
+    assert _run_with(["worker"], REHEARSAL, str(tmp_path)) == (0, "hello Ada\n", "")
 
 
 # ---------------------------------------------------------------- what is said
