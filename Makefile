@@ -44,7 +44,7 @@ export NO_MKDOCS_2_WARNING := 1
 .PHONY: docs
 docs: $(VENV)/dev ## build the documentation as a site in .site
 	@$(BIN)/python -m mkdocs build --quiet
-	@echo "open .site/index.html"
+	@echo "built: open .site/index.html; for its search take make docs-serve, as browsers let no file search files"
 
 .PHONY: docs-serve
 docs-serve: $(VENV)/dev ## show the documentation's site while you write, at 127.0.0.1:8000

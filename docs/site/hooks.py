@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 LINK = re.compile(r"\]\((?P<path>(?:\.\./)+[^)#\s]+)(?P<anchor>#[^)]*)?\)")
 MARK = re.compile(r"^<!-- reference: (?P<kind>\w+)(?P<names>[^>]*) -->$", re.MULTILINE)
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}
 
 
@@ -81,9 +82,9 @@ def _shown(target: Path) -> str:
     """Return a page with the file, or with the code files of the folder."""
     files = sorted(target.glob("*.py")) if target.is_dir() else [target]
     name = target.relative_to(ROOT)
-    return f"# {name}\n\n" + "\n\n".join(_code(file) for file in files)
+    return f"{UNSEARCHED}# {name}\n\n" + "\n\n".join(_code(file) for file in files)
 
 
 def _code(file: Path) -> str:
-    heading = f"## {file.name}\n\n"
+    heading = f"## `{file.name}`\n\n"
     return f"{heading}`````{LANGUAGES.get(file.suffix, 'text')}\n{file.read_text()}\n`````\n"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 
 import click
 import griffe
@@ -14,6 +15,8 @@ from segue.streams.observability.metric_families import Families
 from segue.streams.observability.metric_series import Series
 from segue.streams.settings import ENV_PREFIX, Settings
 from segue.topics import contracts
+
+ROOT = Path(__file__).parents[2]
 
 WIDTH = 100
 
@@ -103,7 +106,17 @@ def _topics(_: list[str]) -> Iterator[str]:
         yield f"| `{topic.name}` | {topic.holds} | {written} | {read} | {kept} |"
 
 
+def _readme(words: list[str]) -> Iterator[str]:
+    """Yield the section of README that has this heading."""
+    text = (ROOT / "README.md").read_text()
+    _, found, rest = text.partition(f"## {' '.join(words)}\n")
+    if not found:
+        raise PluginError(f"README has no section {' '.join(words)!r}")
+    yield found + rest.partition("\n## ")[0]
+
+
 KINDS: dict[str, Callable[[list[str]], Iterator[str]]] = {
+    "readme": _readme,
     "api": _api,
     "module": _module,
     "commands": _commands,
