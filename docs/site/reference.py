@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import griffe
 from mkdocs.exceptions import PluginError
+from prometheus_client import Metric
 from pydantic_core import PydanticUndefined
 
 import segue
@@ -91,11 +93,17 @@ def _default(value: object) -> str:
 
 def _metrics(_: list[str]) -> Iterator[str]:
     yield "| metric | type | labels | |\n|---|---|---|---|"
-    found = [each for each in vars(Families(None)).values() if isinstance(each, Series)]
-    rows = [(metric, series.labels) for series in found for metric in series.metric.describe()]
-    for metric, labels in sorted(rows, key=lambda row: row[0].name):
+    found: list[Series[Any]] = [each for each in vars(Families(None)).values() if isinstance(each, Series)]
+    rows: list[tuple[Metric, tuple[str, ...]]] = [
+        (metric, series.labels) for series in found for metric in series.metric.describe()
+    ]
+    for metric, labels in sorted(rows, key=_name):
         name = metric.name + ("_total" if metric.type == "counter" else "")
         yield f"| `{name}` | {metric.type} | {', '.join(labels)} | {metric.documentation} |"
+
+
+def _name(row: tuple[Metric, tuple[str, ...]]) -> str:
+    return row[0].name
 
 
 def _topics(_: list[str]) -> Iterator[str]:

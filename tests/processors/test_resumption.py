@@ -116,7 +116,8 @@ def test_what_was_looked_at_goes_on_as_without_a_look() -> None:
         driver.submit("both")
         driver.hear()
         driver.restart()
-    assert list(looked._conduct.resumed(looked.now_ms)) == [Resumed("t", "both", 0, "tool double")]
+    conduct: Any = looked
+    assert list(conduct._conduct.resumed(looked.now_ms)) == [Resumed("t", "both", 0, "tool double")]
     for driver in (looked, plain):
         driver.run()
     assert looked.written() == plain.written()
