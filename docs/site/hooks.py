@@ -30,8 +30,8 @@ LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}
 def on_config(config: MkDocsConfig) -> None:
     """List the decisions; a new one needs no change of the navigation."""
     decisions = sorted(path.name for path in Path(config.docs_dir, "decisions").glob("0*.md"))
-    nav: Any = config["nav"]
-    nav[-1]["Decisions"] += [f"decisions/{name}" for name in decisions]
+    settings: Any = config
+    settings.nav[-1]["Decisions"] += [f"decisions/{name}" for name in decisions]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
