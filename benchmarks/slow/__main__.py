@@ -39,7 +39,7 @@ from segue.streams.local.broker import ensure_broker
 from segue.streams.settings import Settings
 from segue.topics import contracts
 
-APP = "benchmarks/slow/app.py"
+APP = os.environ.get("SLOW_APP", "benchmarks/slow/app.py")
 WARM_UP_TASKS = 50
 FAST_STEPS = 20
 FAST_TASKS = 10

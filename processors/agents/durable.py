@@ -110,6 +110,11 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         own = self._models_by_id.get("default")
         return self.default_model_id or (own.model_id if own is not None else "default")
 
+    @property
+    def models(self) -> list[Model | str | None]:
+        """The models that it may ask, as far as they are made before a request."""
+        return [self.agent.model if self.agent else None, *self._models_by_id.values()]
+
     # ------------------------------------------------------------ a request, in the model's stage
 
     async def resolve_model_id(

@@ -27,7 +27,7 @@ class McpServer:
     env: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     cwd: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
-    calls_max: int = 64
+    calls_max: int = 10_000
 
     def __post_init__(self) -> None:
         if self.calls_max < 1:

@@ -25,6 +25,7 @@ from segue.processors.app.app import App
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.pricing import Prices
 from segue.streams.calls.token_stream import TELLING
+from segue.streams.executors.connections import spread_models
 from segue.streams.executors.current import serve_as_current
 from segue.streams.executors.provider import meaning, request_key
 from segue.streams.executors.streamed import Scribe
@@ -36,6 +37,8 @@ async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
     """Asks the agent's own model, or the spare that the call has come to; streamed where somebody tells."""
     route = app.model_route(call.route)
     asked = {"model": route.names[call.candidate]} if call.candidate else {}
+    if call.agent is not None and (agent := app.agents.get(call.agent.agent)) is not None:
+        spread_models(*agent.models)
     try:
         with asked_once(request_key(call), route.policy.timeout_s):
             response = await perform(app, call, asked)

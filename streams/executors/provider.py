@@ -34,6 +34,7 @@ from segue.streams.calls.failures import OutputRefused, Withheld, http_message, 
 from segue.streams.calls.pricing import Prices
 from segue.streams.calls.token_stream import TELLING
 from segue.streams.client.answers import json_or_text
+from segue.streams.executors.connections import spread_models
 from segue.streams.executors.streamed import request_streamed
 from segue.streams.json_schema.typed import misfit
 from segue.topics.errors import Permanent, Retryable, SegueError
@@ -62,6 +63,7 @@ class ModelClient:
 
     async def __aenter__(self) -> "ModelClient":
         await self._model.__aenter__()
+        spread_models(self._model)
         return self
 
     async def __aexit__(self, *reason: Any) -> None:

@@ -12,6 +12,7 @@ from segue.streams.cli.output import asynchronous
 from segue.streams.cli.terminal import say
 from segue.streams.engine.worker import Worker
 from segue.streams.process.garbage_collection import look_for_garbage_less_often
+from segue.streams.process.open_files import allow_open_files
 from segue.streams.settings import Settings
 from segue.topics.contracts import STAGES
 
@@ -30,6 +31,7 @@ async def worker(app: str | None, stages: str | None) -> None:
     found, wanted, settings = find_app(app), stages_of(stages), Settings.load()
     logging.basicConfig(level=logging.INFO, handlers=[_to_stderr()])
     await ensure_cluster(settings, lambda line: say(line, err=True))
+    allow_open_files()
     running = Worker(found, settings, wanted)
     asked_to_stop = running.stop_on_signals()
     await running.start()

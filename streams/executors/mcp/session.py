@@ -33,6 +33,7 @@ from referencing.exceptions import Unresolvable
 
 from segue.processors.routing.mcp import McpServer
 from segue.streams.calls.failures import http_message, may_retry, problem_of
+from segue.streams.executors.connections import spread
 from segue.streams.executors.mcp import checked as mcp_checked
 from segue.streams.executors.mcp import listing as mcp_listing
 from segue.streams.executors.mcp import processes as mcp_processes
@@ -261,6 +262,7 @@ class Session:
                 timeout=httpx2.Timeout(self._connect_s_max, read=None),
                 event_hooks={"response": [self._answered]},
             )
+            spread(client)
             return streamable_http_client(server.url, http_client=await stack.enter_async_context(client))
         command, *args = server.command
         parameters = StdioServerParameters(command=command, args=args, env=dict(server.env), cwd=server.cwd)

@@ -19,6 +19,7 @@ import httpx
 
 from segue.processors.routing.openapi import OpenApi
 from segue.streams.calls.failures import http_message, may_retry, retry_after_s
+from segue.streams.executors.connections import spread
 from segue.streams.executors.openapi.document import Document, Operation, is_json
 from segue.streams.executors.openapi.request import Request, request_of
 from segue.streams.executors.openapi.security import authorize
@@ -44,6 +45,7 @@ class Service:
     def __init__(self, api: OpenApi) -> None:
         self._api = api
         self._http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=CONNECT_S_MAX))
+        spread(self._http)
         self._document: Document | None = None
         self._reading = asyncio.Lock()
 
