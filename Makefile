@@ -23,7 +23,7 @@ help: ## list the targets
 
 .PHONY: demo
 demo: $(VENV)/run ## book a trip, end to end on a real Kafka; REQUEST="…" asks for another, PICK=2 answers
-	@$(BIN)/segue dev examples/travel --once $${DEMO_REQUEST:+--request "$$DEMO_REQUEST"} $${DEMO_PICK:+--pick "$$DEMO_PICK"}
+	@$(BIN)/segue dev examples/travel --exit-when-done $${DEMO_REQUEST:+--request "$$DEMO_REQUEST"} $${DEMO_PICK:+--answer "$$DEMO_PICK"}
 
 .PHONY: test
 test: $(VENV)/dev ## run all tests, those on a real Kafka included; ARGS="-k name" chooses, ARGS="-n 0" takes one process

@@ -82,10 +82,10 @@ async def durable(guarantee: Guarantee) -> list[float]:
 async def _timed(client: Client) -> float:
     begin = time.perf_counter()
     result = await client.result(await client.start("explore", "go"), PATIENCE_S)
-    took_ms = (time.perf_counter() - begin) * 1000
+    duration_ms = (time.perf_counter() - begin) * 1000
     if (result.outcome, result.steps) != ("succeeded", STEPS):
         raise SystemExit(f"the agent came to nothing: {result}")
-    return took_ms / STEPS
+    return duration_ms / STEPS
 
 
 @asynccontextmanager
@@ -94,7 +94,7 @@ async def running(guarantee: Guarantee) -> AsyncGenerator[Client]:
     given = Settings.load()
     with tempfile.TemporaryDirectory() as directory:
         own = {
-            "prefix": f"bench-agent-{guarantee}-{time.time_ns()}.",
+            "topic_prefix": f"bench-agent-{guarantee}-{time.time_ns()}.",
             "guarantee": guarantee,
             "metrics_port": 0,
             "kafka": given.bootstrap,

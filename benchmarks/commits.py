@@ -21,11 +21,11 @@ from segue.streams.settings import Settings
 ALONE_STEPS = 500
 PARTS = {"write": "_write", "offsets": "_commit_offsets", "end": "_end", "whole": "transact"}
 
-took_ms: dict[str, list[float]] = {part: [] for part in PARTS}
+duration_ms: dict[str, list[float]] = {part: [] for part in PARTS}
 
 
 def watch() -> None:
-    """Each part of each commit is noted in `took_ms`."""
+    """Each part of each commit is noted in `duration_ms`."""
     for part, name in PARTS.items():
         setattr(Producer, name, _timed(part, getattr(Producer, name)))
 
@@ -34,7 +34,7 @@ def _timed(part: str, right: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
     async def timed(*args: Any, **options: Any) -> Any:
         began_s = time.perf_counter()
         found = await right(*args, **options)
-        took_ms[part].append((time.perf_counter() - began_s) * 1000)
+        duration_ms[part].append((time.perf_counter() - began_s) * 1000)
         return found
 
     return timed
@@ -57,13 +57,13 @@ async def measure(seconds: float) -> list[dict[str, Any]]:
 
 
 def _forget() -> None:
-    for each in took_ms.values():
+    for each in duration_ms.values():
         each.clear()
 
 
 def _row(steps: int) -> dict[str, float]:
-    parts = {f"{part}_ms_p50": round(statistics.median(each), 2) for part, each in took_ms.items()}
-    return {"steps_per_commit": round(steps / len(took_ms["whole"]), 1)} | parts
+    parts = {f"{part}_ms_p50": round(statistics.median(each), 2) for part, each in duration_ms.items()}
+    return {"steps_per_commit": round(steps / len(duration_ms["whole"]), 1)} | parts
 
 
 def main() -> None:

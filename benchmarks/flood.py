@@ -122,7 +122,7 @@ async def flood(settings: Settings, tasks: int) -> dict[str, Any]:
         watching = asyncio.create_task(played.watch(begun))
         began_s = time.perf_counter()
         await played.run(tasks)
-        took_s = time.perf_counter() - began_s
+        duration_s = time.perf_counter() - began_s
         watching.cancel()
         failures, dead_letters = [await written(settings, name) for name in ("failures", "dead-letters")]
     groups = ("flood", "urgent at once", "other at once", "urgent later", "other later")
@@ -133,7 +133,7 @@ async def flood(settings: Settings, tasks: int) -> dict[str, Any]:
         "not_succeeded": played.failed,
         "failed_attempts": failures,
         "dead_letters": dead_letters,
-        "tasks_per_s": round(tasks / took_s),
+        "tasks_per_s": round(tasks / duration_s),
         "memory_mb": {"before": round(played.memory_mb[0]), "max": round(max(played.memory_mb))},
         "wait_s": {group: played.waits_s(group) for group in groups},
     }
@@ -159,11 +159,11 @@ async def worker(settings: Settings, app: str = "benchmarks/flood.py") -> AsyncG
     """`segue worker`, from when its stages have begun."""
     env = os.environ | {
         "SEGUE_KAFKA": settings.bootstrap,
-        "SEGUE_PREFIX": settings.prefix,
+        "SEGUE_TOPIC_PREFIX": settings.topic_prefix,
         "SEGUE_GUARANTEE": settings.guarantee,
         "SEGUE_PARTITIONS": str(settings.partitions),
         "SEGUE_REPLICATION": str(settings.replication),
-        "SEGUE_BUSY_TASKS_MAX": str(settings.busy_tasks_max),
+        "SEGUE_RUNNING_TASKS_MAX": str(settings.running_tasks_max),
         "SEGUE_METRICS_PORT": "0",
         "SEGUE_STATE_DIR": str(settings.state_dir),
     }
@@ -201,7 +201,7 @@ async def _measure(tasks: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         settings = given.model_copy(
             update={
-                "prefix": f"flood-{time.time_ns()}.",
+                "topic_prefix": f"flood-{time.time_ns()}.",
                 "kafka": given.bootstrap,
                 "state_dir": Path(directory),
             }

@@ -6,7 +6,7 @@ First `segue dev examples/travel` runs and serves the page. So many trips are as
 seconds the list and the page of one trip are loaded in turns. What is measured: the seconds until each page
 is there.
 
-Then `segue page` serves a topic with so many megabytes of dead letters, of 900 KB each, and `/dead-letters`
+Then `segue ui` serves a topic with so many megabytes of dead letters, of 900 KB each, and `/dead-letters`
 is loaded again and again. What is measured: the seconds of each view and the resident memory of the process.
 """
 
@@ -78,7 +78,7 @@ async def crowded(settings: Settings, letters_mb: int) -> dict[str, Any]:
             await producer.send(
                 settings.topic("dead-letters"), letter, key=f"t{number}".encode(), headers=headers
             )
-    async with segue(settings, "page") as (process, url), browser(url) as looks:
+    async with segue(settings, "ui") as (process, url), browser(url) as looks:
         memory, peak = psutil.Process(process.pid), 0
         before, seen = memory.memory_info().rss, list[float]()
         for _ in range(VIEWS):
@@ -131,11 +131,11 @@ async def segue(settings: Settings, *command: str) -> AsyncGenerator[tuple[Proce
     """The command, and where its page is."""
     env = os.environ | {
         "SEGUE_KAFKA": settings.bootstrap,
-        "SEGUE_PREFIX": settings.prefix,
+        "SEGUE_TOPIC_PREFIX": settings.topic_prefix,
         "SEGUE_PARTITIONS": str(settings.partitions),
         "SEGUE_REPLICATION": "1",
         "SEGUE_METRICS_PORT": "0",
-        "SEGUE_PAGE_PORT": str(settings.page_port),
+        "SEGUE_UI_PORT": str(settings.ui_port),
         "SEGUE_STATE_DIR": str(settings.state_dir),
     }
     process = await asyncio.create_subprocess_exec(
@@ -170,8 +170,8 @@ async def _measure(tasks: int, seconds: float, letters_mb: int) -> dict[str, Any
         await ensure_broker(local, lambda line: print(line, file=sys.stderr))
         try:
             on = local.model_copy(update={"kafka": local.bootstrap, "replication": 1})
-            flood = on.model_copy(update={"prefix": "flood.", "state_dir": home / "flood"})
-            crowd = on.model_copy(update={"prefix": "crowd.", "state_dir": home / "crowd"})
+            flood = on.model_copy(update={"topic_prefix": "flood.", "state_dir": home / "flood"})
+            crowd = on.model_copy(update={"topic_prefix": "crowd.", "state_dir": home / "crowd"})
             return {
                 "flood": await flooded(flood, tasks, seconds) if tasks else None,
                 "letters": await crowded(crowd, letters_mb) if letters_mb else None,

@@ -127,11 +127,11 @@ def answered(call: CallTool) -> StepSucceeded:
     return StepSucceeded(
         task=call.task,
         step=call.step,
-        print=call.print,
+        fingerprint=call.fingerprint,
         result=RESULT,
         route=call.route,
-        by="look_up",
-        took_ms=1.5,
+        candidate="look_up",
+        duration_ms=1.5,
         at_ms=now_ms(),
     )
 
@@ -143,7 +143,7 @@ def _received(event: Submitted | StepSucceeded) -> Received:
 @asynccontextmanager
 async def fillers_of(settings: Settings) -> AsyncGenerator[dict[int, Filler]]:
     """One for each partition, over the stores of the worker `checkpoint`."""
-    commits = Transactions(settings, f"{settings.prefix}filler")
+    commits = Transactions(settings, f"{settings.topic_prefix}filler")
     await commits.start()
     _, stores = await opened(settings, "checkpoint")
     fillers = {number: Filler(settings, number, store, commits) for number, store in stores.items()}
@@ -165,7 +165,7 @@ async def fill(fillers: dict[int, Filler], tasks: list[str]) -> None:
 
 
 def paths(settings: Settings, worker: str) -> dict[int, Path]:
-    folder = settings.state_dir / worker / settings.prefix
+    folder = settings.state_dir / worker / settings.topic_prefix
     return {number: folder / f"conduct-{number}" for number in range(settings.partitions)}
 
 
@@ -275,7 +275,7 @@ async def prepared(**given_too: Any) -> AsyncGenerator[Settings]:
     await ensure_broker(given)
     with tempfile.TemporaryDirectory() as directory:
         update = {
-            "prefix": f"bench-restore-{time.time_ns()}.",
+            "topic_prefix": f"bench-restore-{time.time_ns()}.",
             "kafka": given.bootstrap,
             "state_dir": Path(directory),
             **given_too,

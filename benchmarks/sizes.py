@@ -62,14 +62,14 @@ async def _row(bench: Bench, broker: Path, size: int, tasks: int) -> dict[str, A
     before = _written(bench.settings, broker)
     began = time.perf_counter()
     await _run(bench, size, tasks)
-    took_s = time.perf_counter() - began
+    duration_s = time.perf_counter() - began
     await asyncio.sleep(SETTLE_S)
     per_step = [
         (b - a) / tasks / STEPS for a, b in zip(before, _written(bench.settings, broker), strict=True)
     ]
     return {
         "result_bytes": size,
-        "steps_per_s": round(tasks * STEPS / took_s, 1),
+        "steps_per_s": round(tasks * STEPS / duration_s, 1),
         "broker_bytes_per_step": round(per_step[0]),
         "worker_bytes_per_step": round(per_step[1]),
         "object_bytes_per_step": round(per_step[2]),
@@ -89,7 +89,7 @@ async def _run(bench: Bench, size: int, tasks: int) -> None:
 def _written(settings: Settings, broker: Path) -> tuple[int, int, int]:
     """By the broker, by the worker, and of objects, where large results stand."""
     return (
-        _bytes(broker.glob(f"data/{settings.prefix}*/*.log")),
+        _bytes(broker.glob(f"data/{settings.topic_prefix}*/*.log")),
         _bytes(settings.state_dir.rglob("*")),
         _bytes(Path(settings.objects_root).rglob("*")),
     )

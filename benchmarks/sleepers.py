@@ -47,12 +47,12 @@ async def measure(settings: Settings, tasks: int) -> dict[str, Any]:
         before = await _at_rest(process)
         began_s = time.perf_counter()
         await _fall_asleep(settings, tasks)
-        took_s = time.perf_counter() - began_s
+        duration_s = time.perf_counter() - began_s
         after = await _at_rest(process)
     return {
         "guarantee": settings.guarantee,
         "tasks": tasks,
-        "asleep_per_s": round(tasks / took_s),
+        "asleep_per_s": round(tasks / duration_s),
         "before": before,
         "after": after,
         "bytes_per_task": round((after["memory_mb"] - before["memory_mb"]) * MB / tasks),
@@ -83,7 +83,7 @@ async def run(tasks: int) -> dict[str, Any]:
     await ensure_broker(given)
     with tempfile.TemporaryDirectory() as directory:
         own = {
-            "prefix": f"sleepers-{time.time_ns()}.",
+            "topic_prefix": f"sleepers-{time.time_ns()}.",
             "kafka": given.bootstrap,
             "state_dir": Path(directory),
         }

@@ -70,7 +70,11 @@ def _took_s(*arguments: str) -> float:
 
 async def _first_step_s(given: Settings) -> float:
     with tempfile.TemporaryDirectory() as directory:
-        own = {"prefix": f"start-{time.time_ns()}.", "kafka": given.bootstrap, "state_dir": Path(directory)}
+        own = {
+            "topic_prefix": f"start-{time.time_ns()}.",
+            "kafka": given.bootstrap,
+            "state_dir": Path(directory),
+        }
         settings = given.model_copy(update=own)
         called_at = Path(directory) / "called-at"
         os.environ[CALLED_AT] = str(called_at)

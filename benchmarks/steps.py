@@ -142,8 +142,8 @@ async def running(guarantee: Guarantee, app: App = APP, seat: Seat | None = None
     with tempfile.TemporaryDirectory() as directory:
         settings = given.model_copy(
             update={
-                "prefix": seat.prefix,
-                "worker": f"seat-{seat.number}",
+                "topic_prefix": seat.prefix,
+                "worker_id": f"seat-{seat.number}",
                 "guarantee": guarantee,
                 "metrics_port": 0,
                 "kafka": given.bootstrap,

@@ -67,7 +67,7 @@ class Fleet:
         self._folder = folder
         self._env = os.environ | {
             "SEGUE_KAFKA": settings.bootstrap,
-            "SEGUE_PREFIX": settings.prefix,
+            "SEGUE_TOPIC_PREFIX": settings.topic_prefix,
             "SEGUE_PARTITIONS": str(settings.partitions),
             "SEGUE_METRICS_PORT": "0",
             "SEGUE_GUARANTEE": settings.guarantee,
@@ -75,7 +75,7 @@ class Fleet:
         self._running: dict[str, Process] = {}
 
     async def start(self, name: str) -> None:
-        env = self._env | {"SEGUE_WORKER": name, "SEGUE_STATE_DIR": str(self._folder / name)}
+        env = self._env | {"SEGUE_WORKER_ID": name, "SEGUE_STATE_DIR": str(self._folder / name)}
         command = (sys.executable, "-m", "segue.streams.cli", "worker", "benchmarks/takeover.py")
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = await asyncio.create_subprocess_exec(
@@ -238,7 +238,7 @@ async def prepared() -> AsyncGenerator[tuple[Settings, Path]]:
     await ensure_broker(given)
     with tempfile.TemporaryDirectory() as folder:
         update = {
-            "prefix": f"bench-takeover-{time.time_ns()}.",
+            "topic_prefix": f"bench-takeover-{time.time_ns()}.",
             "kafka": given.bootstrap,
             "partitions": PARTITIONS,
         }

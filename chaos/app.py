@@ -29,9 +29,9 @@ from chaos.ledger import FOLDER, Ledger
 from segue import (
     App,
     ModelRoute,
+    OutputRejected,
     Permanent,
     Policy,
-    Refused,
     Retryable,
     StepError,
     Task,
@@ -120,7 +120,7 @@ def guess(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
 @check
 def is_number(output: Guess, wanted: int) -> None:
     if output.number != wanted:
-        raise Refused(f"{wanted} was wanted.")
+        raise OutputRejected(f"{wanted} was wanted.")
 
 
 guesser = ModelRoute(
@@ -225,7 +225,7 @@ async def question(task: Task, number: int) -> int:
 @workflow
 async def unanswered(task: Task, within_s: float) -> int:
     return await task.ask(
-        "nobody", "Well?", answer=int, within=timedelta(seconds=within_s), otherwise=UNANSWERED
+        "nobody", "Well?", answer=int, timeout=timedelta(seconds=within_s), default=UNANSWERED
     )
 
 

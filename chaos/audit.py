@@ -20,7 +20,7 @@ from segue.topics.flow import Received
 from segue.topics.records import Rejected, Result, Submitted
 
 READ = ("events", "results", "dead-letters")
-VARIES = {"at_ms", "took_ms"}
+VARIES = {"at_ms", "duration_ms"}
 """Fields that say when or how long, not what."""
 
 

@@ -37,7 +37,7 @@ class Machine:
     @property
     def env(self) -> dict[str, str]:
         return {
-            "SEGUE_WORKER": self.name,
+            "SEGUE_WORKER_ID": self.name,
             "SEGUE_STATE_DIR": str(self.disk),
             CLOCK_FILE: str(self._clock),
         }

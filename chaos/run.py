@@ -103,7 +103,7 @@ async def run(plan: Plan, folder: Path, say: Say) -> Outcome:
 def _settings(plan: Plan, folder: Path, kafka: str) -> Settings:
     return Settings.load(
         kafka=kafka,
-        prefix="",
+        topic_prefix="",
         guarantee=plan.guarantee,
         partitions=4,
         replication=1,
@@ -132,7 +132,7 @@ def _environment(plan: Plan, folder: Path, broker: Broker) -> dict[str, str]:
     settings = _settings(plan, folder, f"127.0.0.1:{broker.proxy_port}")
     return {
         "SEGUE_KAFKA": settings.bootstrap,
-        "SEGUE_PREFIX": settings.prefix,
+        "SEGUE_TOPIC_PREFIX": settings.topic_prefix,
         "SEGUE_GUARANTEE": settings.guarantee,
         "SEGUE_PARTITIONS": str(settings.partitions),
         "SEGUE_REPLICATION": str(settings.replication),

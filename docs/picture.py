@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    command = ["segue", "dev", "examples/travel", "--once", "--pick", "2"]
+    command = ["segue", "dev", "examples/travel", "--exit-when-done", "--answer", "2"]
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     env = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "PATH": path}
     root = HERE.parent

@@ -1,23 +1,23 @@
 """How much is let in, and how much of it is kept in memory.
 
 Each limit is a setting (`SEGUE_` and its name in capitals), but for those of a call, which are the policy of
-its route. A limit that a task carries (`steps_max`, `open_steps_max`) is that of when it was submitted.
+its route. A limit that a task carries (`steps_max`, `pending_steps_max`) is that of when it was submitted.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from segue.topics.parts import Budget
-from segue.topics.records import OPEN_STEPS_MAX, STEPS_MAX
+from segue.topics.records import PENDING_STEPS_MAX, STEPS_MAX
 
-BUSY_TASKS_MAX = 4_000
+RUNNING_TASKS_MAX = 4_000
 """In each partition. With the 4 partitions that are the default a worker keeps more than 10,000 calls in
 flight."""
 
-LIVE_TASKS_MAX = 5_000
+CACHED_TASKS_MAX = 5_000
 """Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
 
-EARLY_SIGNALS_MAX = 1_000
+BUFFERED_SIGNALS_MAX = 1_000
 
 EVERYBODY = "*"
 
@@ -26,19 +26,19 @@ EVERYBODY = "*"
 class Limits:
     """What the stages go by."""
 
-    busy_tasks_max: int = BUSY_TASKS_MAX
+    running_tasks_max: int = RUNNING_TASKS_MAX
     """Tasks of a partition with calls in flight. While there are so many, others wait for their turn."""
 
-    live_tasks_max: int = LIVE_TASKS_MAX
+    cached_tasks_max: int = CACHED_TASKS_MAX
     """Coroutines of a partition in memory."""
 
     steps_max: int = STEPS_MAX
     """Steps of a task, from its beginning to its end."""
 
-    open_steps_max: int = OPEN_STEPS_MAX
+    pending_steps_max: int = PENDING_STEPS_MAX
     """Calls and children of a task that have no outcome yet."""
 
-    early_signals_max: int = EARLY_SIGNALS_MAX
+    buffered_signals_max: int = BUFFERED_SIGNALS_MAX
     """Signals kept for a task that it has not asked for."""
 
     open_tasks_per_tenant_max: int | None = None

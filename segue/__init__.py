@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from segue.processors.definitions.checks import Check, judge
     from segue.processors.definitions.workflow import Workflow
     from segue.processors.payloads.blob import Blob
-    from segue.processors.routing.circuit_breaker import Circuits
+    from segue.processors.routing.circuit_breaker import CircuitBreaker
     from segue.processors.routing.mcp import McpServer
     from segue.processors.routing.openapi import OpenApi
     from segue.processors.routing.policy import Policy
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from segue.processors.routing.rate_limits import Limit
     from segue.processors.routing.routes import ModelCandidate, ModelRoute, ToolRoute
     from segue.processors.routing.selection import (
-        Asked,
-        Chosen,
-        Known,
+        CallInfo,
+        CandidateStats,
+        Selection,
         by_size,
         cheapest,
         fastest,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
         BadInput,
         BadRecord,
         BudgetExceeded,
+        OutputRejected,
         Permanent,
-        Refused,
         Retryable,
         SegueError,
         StepError,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUGS",
     "App",
-    "Asked",
+    "CallInfo",
     "Attempt",
     "BadInput",
     "BadRecord",
@@ -63,10 +63,10 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "Check",
-    "Chosen",
-    "Circuits",
+    "Selection",
+    "CircuitBreaker",
     "Client",
-    "Known",
+    "CandidateStats",
     "Limit",
     "McpServer",
     "ModelCandidate",
@@ -78,7 +78,7 @@ __all__ = [
     "Price",
     "Problem",
     "Refusal",
-    "Refused",
+    "OutputRejected",
     "Result",
     "Retryable",
     "Saga",
@@ -114,20 +114,20 @@ _NAMES = {
     "processors.definitions.checks": "Check judge",
     "processors.definitions.workflow": "Workflow",
     "processors.payloads.blob": "Blob",
-    "processors.routing.circuit_breaker": "Circuits",
+    "processors.routing.circuit_breaker": "CircuitBreaker",
     "processors.routing.mcp": "McpServer",
     "processors.routing.openapi": "OpenApi",
     "processors.routing.policy": "Policy",
     "processors.routing.pricing": "Price",
     "processors.routing.rate_limits": "Limit",
     "processors.routing.routes": "ModelCandidate ModelRoute ToolRoute",
-    "processors.routing.selection": "Asked Chosen Known by_size cheapest fastest healthiest",
+    "processors.routing.selection": "CallInfo CandidateStats Selection by_size cheapest fastest healthiest",
     "processors.routing.tools": "Tool tool",
     "processors.stages.attempt": "Attempt current_attempt",
     "processors.workflow.saga": "Saga",
     "processors.workflow.task": "Task",
     "streams.client.client": "Client",
-    "topics.errors": "BadInput BadRecord BudgetExceeded Permanent Refused Retryable SegueError StepError "
+    "topics.errors": "BadInput BadRecord BudgetExceeded OutputRejected Permanent Retryable SegueError StepError "
     "TaskFailed Unavailable UnknownName",
     "topics.parts": "Budget Refusal Spent",
     "topics.records": "Option Problem Result Status",

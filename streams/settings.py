@@ -23,11 +23,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from segue.processors.limits import BUSY_TASKS_MAX, EARLY_SIGNALS_MAX, LIVE_TASKS_MAX, Limits
+from segue.processors.limits import BUFFERED_SIGNALS_MAX, CACHED_TASKS_MAX, RUNNING_TASKS_MAX, Limits
 from segue.streams.text.redaction import keep_secret
 from segue.topics.errors import BadInput
 from segue.topics.parts import Budget
-from segue.topics.records import OPEN_STEPS_MAX, STEPS_MAX
+from segue.topics.records import PENDING_STEPS_MAX, STEPS_MAX
 
 ENV_PREFIX = "SEGUE_"
 
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     kafka: str | None = None
     """Where a cluster answers, `host:port[,host:port]`. None: the local broker, which Segue starts itself."""
 
-    prefix: Prefix = ""
+    topic_prefix: Prefix = ""
     """Goes before every topic, group and transaction: several Segues on one cluster."""
 
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
@@ -68,11 +68,11 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("segue"))
     """Kafka's jars, shared by all checkouts of one user."""
 
-    worker: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = None
+    worker_id: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = None
     """This worker's name: in its transactional ids and group instance ids, in Kafka's lists of clients and in
     metrics. Each worker needs one of its own."""
 
-    leaves_on_stop: bool = Field(default_factory=lambda known: known.get("worker") is None)
+    leaves_on_stop: bool = Field(default_factory=lambda known: known.get("worker_id") is None)
     """Whether a worker that is asked to end gives its partitions to the others at once. If not, they wait for
     the next worker of its name, up to the session timeout. Where a name is set, the next one is expected."""
 
@@ -83,10 +83,10 @@ class Settings(BaseSettings):
     """Where a worker serves metrics and health: in a container `0.0.0.0`, so that Prometheus and the probes
     reach it from outside."""
 
-    page_port: int = Field(default=9465, ge=0, le=65_535)
-    """Where `segue page` serves the tasks, and `segue dev` too, for which 0 is off."""
+    ui_port: int = Field(default=9465, ge=0, le=65_535)
+    """Where `segue ui` serves the tasks, and `segue dev` too, for which 0 is off."""
 
-    busy_tasks_max: int = Field(default=BUSY_TASKS_MAX, ge=1)
+    running_tasks_max: int = Field(default=RUNNING_TASKS_MAX, ge=1)
     """Tasks of each partition with calls in flight; others wait for their turn."""
 
     model_calls_max: int = Field(default=CALLS_MAX, ge=1)
@@ -95,16 +95,16 @@ class Settings(BaseSettings):
     tool_calls_max: int = Field(default=CALLS_MAX, ge=1)
     """Tool calls of a worker at once, and checks of outputs as many."""
 
-    live_tasks_max: int = Field(default=LIVE_TASKS_MAX, ge=1)
+    cached_tasks_max: int = Field(default=CACHED_TASKS_MAX, ge=1)
     """Tasks of each partition in memory, about 10 KB each; others are read again when something happens."""
 
     steps_max: int = Field(default=STEPS_MAX, ge=1)
     """Steps of a task, from its beginning to its end."""
 
-    open_steps_max: int = Field(default=OPEN_STEPS_MAX, ge=1)
+    pending_steps_max: int = Field(default=PENDING_STEPS_MAX, ge=1)
     """Calls and children of a task that have no outcome yet."""
 
-    early_signals_max: int = Field(default=EARLY_SIGNALS_MAX, ge=1)
+    buffered_signals_max: int = Field(default=BUFFERED_SIGNALS_MAX, ge=1)
     """Signals kept for a task that it has not asked for."""
 
     open_tasks_per_tenant_max: int | None = Field(default=None, ge=1)
@@ -125,11 +125,11 @@ class Settings(BaseSettings):
     ssl_keyfile: FilePath | None = None
     ssl_password: SecretStr | None = None
 
-    objects: str | None = None
+    object_store_url: str | None = None
     """Where large payloads are kept: a folder, or a URL that fsspec knows, `s3://bucket/segue`. None: beside
     `state_dir`, which only this machine's workers reach."""
 
-    objects_kept_s: int = Field(default=30 * 24 * 60 * 60, ge=1)
+    object_retention_s: int = Field(default=30 * 24 * 60 * 60, ge=1)
     """So long after the end of its task an object is kept: as long as `events` and `results` keep theirs."""
 
     encryption_keys: FilePath | None = None
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
         """Absolute, so that a process which changes its directory keeps its state."""
         return path.expanduser().absolute() if path is not None else None
 
-    @field_validator("objects")
+    @field_validator("object_store_url")
     @classmethod
     def _anchored_objects(cls, place: str | None) -> str | None:
         return place if place is None or "://" in place else str(Path(place).expanduser().absolute())
@@ -211,7 +211,7 @@ class Settings(BaseSettings):
     @property
     def objects_root(self) -> str:
         """The folder or URL below which objects stand."""
-        return self.objects or str(self.state_dir.with_name(f"{self.state_dir.name}-objects"))
+        return self.object_store_url or str(self.state_dir.with_name(f"{self.state_dir.name}-objects"))
 
     @property
     def bootstrap(self) -> str:
@@ -222,11 +222,11 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """Those of one partition."""
         return Limits(
-            busy_tasks_max=self.busy_tasks_max,
-            live_tasks_max=self.live_tasks_max,
+            running_tasks_max=self.running_tasks_max,
+            cached_tasks_max=self.cached_tasks_max,
             steps_max=self.steps_max,
-            open_steps_max=self.open_steps_max,
-            early_signals_max=self.early_signals_max,
+            pending_steps_max=self.pending_steps_max,
+            buffered_signals_max=self.buffered_signals_max,
             open_tasks_per_tenant_max=self._part(self.open_tasks_per_tenant_max),
             waiting_tasks_per_tenant_max=self._part(self.waiting_tasks_per_tenant_max),
             budgets=self.budgets,
@@ -240,7 +240,7 @@ class Settings(BaseSettings):
         """Keyword arguments that every aiokafka consumer, producer and admin client takes."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap,
-            "client_id": f"segue-{self.worker}" if self.worker else "segue",
+            "client_id": f"segue-{self.worker_id}" if self.worker_id else "segue",
             "security_protocol": self.security_protocol,
         }
         if "SSL" in self.security_protocol:
@@ -253,11 +253,11 @@ class Settings(BaseSettings):
 
     def topic(self, name: str) -> str:
         """The name on the cluster of the topic with this contract name."""
-        return self.prefix + name
+        return self.topic_prefix + name
 
     def group(self, stage: str) -> str:
         """The consumer group of a stage."""
-        return f"{self.prefix}segue-{stage}"
+        return f"{self.topic_prefix}segue-{stage}"
 
     def _ssl_context(self) -> ssl.SSLContext:
         password = self.ssl_password.get_secret_value() if self.ssl_password else None

@@ -9,7 +9,7 @@ from tests.driver import START_MS
 
 NOW_MS = START_MS
 
-_CALL: dict[str, Any] = {"task": "t", "step": 0, "workflow": "w", "print": "p", "at_ms": NOW_MS}
+_CALL: dict[str, Any] = {"task": "t", "step": 0, "workflow": "w", "fingerprint": "p", "at_ms": NOW_MS}
 
 
 def received(
@@ -34,7 +34,7 @@ def call_model(**facts: Any) -> CallModel:
 
 
 def failure(call: CallModel | CallTool | None = None, **facts: Any) -> AttemptFailed:
-    given: dict[str, Any] = {"task": "t", "by": "first", "problem": problem(), "at_ms": NOW_MS}
+    given: dict[str, Any] = {"task": "t", "candidate": "first", "problem": problem(), "at_ms": NOW_MS}
     given["call"] = call or call_tool()
     return AttemptFailed(**(given | facts))
 

@@ -17,9 +17,9 @@ from segue import (
     App,
     Check,
     ModelRoute,
+    OutputRejected,
     Permanent,
     Policy,
-    Refused,
     Retryable,
     StepError,
     Task,
@@ -122,13 +122,13 @@ async def slow_to_reserve(name: str) -> Hotel:
 @check
 def at_most(output: str, length: int) -> None:
     if len(output) > length:
-        raise Refused(f"longer than {length}")
+        raise OutputRejected(f"longer than {length}")
 
 
 @check
 def affordable(output: Hotel, ceiling: int) -> None:
     if output.price > ceiling:
-        raise Refused(f"costs {output.price}, more than {ceiling}")
+        raise OutputRejected(f"costs {output.price}, more than {ceiling}")
 
 
 fallback = ToolRoute("fallback", [broken, upper], output=str)
@@ -146,7 +146,7 @@ def stubborn(call: CallModel) -> str:
 
 def second_opinion(call: CallModel) -> str:
     """Its first candidate never listens; its second does at once."""
-    return "fine" if call.candidate == 1 else "always too long"
+    return "fine" if call.candidate_index == 1 else "always too long"
 
 
 def malformed(call: CallModel) -> Any:
@@ -160,10 +160,10 @@ MODELS: dict[str, Model] = {
     "malformed": malformed,
 }
 ROUTES: list[AnyRoute] = [
-    ModelRoute("rank", ["small"], policy=Policy(critiques=2)),
-    ModelRoute("stubborn", ["small"], policy=Policy(critiques=1)),
-    ModelRoute("second", ["small", "large"], policy=Policy(critiques=1)),
-    ModelRoute("malformed", ["small", "large"], policy=Policy(critiques=1)),
+    ModelRoute("rank", ["small"], policy=Policy(max_reprompts=2)),
+    ModelRoute("stubborn", ["small"], policy=Policy(max_reprompts=1)),
+    ModelRoute("second", ["small", "large"], policy=Policy(max_reprompts=1)),
+    ModelRoute("malformed", ["small", "large"], policy=Policy(max_reprompts=1)),
     fallback,
 ]
 TOOLS: list[Tool[..., Any]] = [
@@ -460,9 +460,9 @@ async def asks(task: Task) -> list[Any]:
     cheap, dear = Hotel(id="x-0", price=100), Hotel(id="x-1", price=101)
     picked = await task.ask("ada", "which?", options={"the cheap one": cheap, "the dear one": dear})
     stay = await task.ask("ada", "when?", answer=Stay)
-    late = await task.ask("ada", "still there?", within=timedelta(hours=1), otherwise="no answer")
+    late = await task.ask("ada", "still there?", timeout=timedelta(hours=1), default="no answer")
     try:
-        await task.ask("ada", "hello?", within=timedelta(hours=1))
+        await task.ask("ada", "hello?", timeout=timedelta(hours=1))
     except StepError as error:
         return [picked.model_dump(), stay.arrives.isoformat(), late, type(error).__name__]
     return []
@@ -664,10 +664,10 @@ async def undoes_a_part(task: Task) -> list[str]:
 async def shows(task: Task) -> list[int]:
     seen: list[int] = []
     for number in range(3):
-        task.show({"done": number, "of": 3})
+        task.set_view({"done": number, "of": 3})
         await task.tool(upper, "a")
         seen.append(number)
-    task.show(seen)
+    task.set_view(seen)
     return seen
 
 
@@ -690,16 +690,16 @@ class Heard(BaseModel):
 @workflow
 async def goes_on_anew(task: Task, heard: Heard) -> list[str]:
     """Leaves a child, a timer, a question and a signal open at the end of its first runs."""
-    task.show(heard.runs)
+    task.set_view(heard.runs)
     words = list(heard.words)
     open_ones: list[asyncio.Task[Any]] = []
     if heard.runs < 3:
         open_ones.append(asyncio.create_task(task.child(child_waits)))
-        open_ones.append(asyncio.create_task(task.ask("ada", "still there?", within=timedelta(hours=1))))
+        open_ones.append(asyncio.create_task(task.ask("ada", "still there?", timeout=timedelta(hours=1))))
         open_ones.append(asyncio.create_task(task.signal("other")))
         await task.sleep(1 if heard.runs == 0 else 1000)
         words += [await task.signal("word", str) for _ in range(1 if heard.runs != 1 else 2)]
-        task.again(Heard(runs=heard.runs + 1, words=words))
+        task.continue_as_new(Heard(runs=heard.runs + 1, words=words))
     words.append(await task.tool(upper, "c"))
     return [f"{heard.runs} runs", *words, await task.signal("end", str)]
 

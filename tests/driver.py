@@ -44,7 +44,7 @@ class Answering(ModelExecutor):
             return await super().__call__(call)
         CURRENT.set(attempt_of(call))
         answer, by = self._models[call.route](call), self.candidate(call)
-        return answer._replace(by=by) if isinstance(answer, Reply) else Reply(answer, by)
+        return answer._replace(candidate=by) if isinstance(answer, Reply) else Reply(answer, by)
 
 
 class Driver(Stages):

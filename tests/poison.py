@@ -53,10 +53,10 @@ IDS = ("t", "t/0", "t/3", "u", "nobody", "a b", "ü", "x" * 200)
 
 _AT: dict[str, Any] = {"v": 1, "task": "t", "at_ms": NOW_MS}
 _ORIGIN = Origin(topic="elsewhere", partition=0, offset=3).model_dump()
-_STEP: dict[str, Any] = {**_AT, "step": 0, "print": "p", "by": "find", "attempt": 1}
+_STEP: dict[str, Any] = {**_AT, "step": 0, "fingerprint": "p", "candidate": "find", "attempt": 1}
 _CALL = call_tool(checks=(CheckCall(name="at_most", arguments={"length": 3}),), critiques=(critique(),))
-_TIMER = TimerFired(task="t", step=0, print="p", at_ms=NOW_MS)
-_PARENT = Parent(task="u", step=1, print="p").model_dump()
+_TIMER = TimerFired(task="t", step=0, fingerprint="p", at_ms=NOW_MS)
+_PARENT = Parent(task="u", step=1, fingerprint="p").model_dump()
 _PROBLEM = problem(retry_after_s=2.0).model_dump()
 _CLOUD = {"specversion": "1.0", "id": "t", "source": "/s", "type": "sequence", "data": "x"}
 
@@ -83,7 +83,7 @@ GOOD: dict[str, list[Any]] = {
     "events": [
         {**_AT, "kind": "submitted", "workflow": "sequence", "version": 1, "input": "x", "parent": _PARENT},
         {**_AT, "kind": "rejected", "workflow": "w", "problem": _PROBLEM, "origin": _ORIGIN},
-        {**_STEP, "kind": "step_succeeded", "result": [1], "took_ms": 1.5, "usage": Usage().model_dump()},
+        {**_STEP, "kind": "step_succeeded", "result": [1], "duration_ms": 1.5, "usage": Usage().model_dump()},
         {**_STEP, "kind": "step_failed", "problem": _PROBLEM},
         _TIMER,
         {**_AT, "kind": "answered", "id": "a", "step": None, "value": "yes", "origin": _ORIGIN},
@@ -93,7 +93,9 @@ GOOD: dict[str, list[Any]] = {
     "model-calls": [call_model(critiques=(critique(),), output={"type": "object"}, instructions="be brief")],
     "tool-calls": [_CALL, call_tool(route="find", arguments={"place": "Porto"})],
     "checks": [
-        CheckOutput(task="t", call=_CALL, result="long", by="upper", took_ms=1, usage=Usage(), at_ms=NOW_MS)
+        CheckOutput(
+            task="t", call=_CALL, result="long", candidate="upper", duration_ms=1, usage=Usage(), at_ms=NOW_MS
+        )
     ],
     "failures": [
         failure(_CALL, critique=critique()),

@@ -40,7 +40,7 @@ BEHIND = {
     "streams/local": {"local"},
     "streams/mcp_server": {"mcp"},
     "streams/object_store/expiry.py": {"worker"},
-    "streams/observability/metric_families.py": {"worker"},
+    "streams/observability/metric_definitions.py": {"worker"},
     "streams/observability/metric_series.py": {"worker"},
     "streams/observability/metrics_server.py": {"worker"},
     "streams/observability/watchdog.py": {"worker"},

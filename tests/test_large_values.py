@@ -19,7 +19,7 @@ from segue.streams.settings import Settings
 from segue.streams.testing.replay import Replay
 from segue.testing import Rehearsal
 from segue.topics.contracts import PAYLOAD_BYTES_MAX
-from segue.topics.errors import Permanent, Refused, TooLarge
+from segue.topics.errors import OutputRejected, Permanent, TooLarge
 from tests.agents import calls, text
 from tests.driver import Driver
 
@@ -59,7 +59,7 @@ async def begin() -> str:
 @check
 async def no_longer_than(answer: str, sample: str) -> None:
     if len(answer) > len(sample):
-        raise Refused("too long")
+        raise OutputRejected("too long")
 
 
 @workflow
@@ -89,7 +89,7 @@ async def grows(task: Task, text: str | None = None) -> int:
     if isinstance(text, Blob):
         return await task.tool(size, text)
     await task.sleep(1)
-    return task.again(LARGE)
+    return task.continue_as_new(LARGE)
 
 
 @workflow
@@ -115,7 +115,7 @@ HELD = {"own": LARGE, "shaped": SHAPED, "told": "n" * 1_500_000}
 
 
 def driver(tmp_path: Path, app: App, **options: Any) -> Driver:
-    objects = Objects(Settings(objects=str(tmp_path), partitions=1))
+    objects = Objects(Settings(object_store_url=str(tmp_path), partitions=1))
     return Driver(app, {"short": _short}, objects=objects, **options)
 
 
@@ -132,8 +132,8 @@ def played(tmp_path: Path, app: App, workflow: str, **options: Any) -> Driver:
 
 
 def loaded(tmp_path: Path, value: Any) -> Any:
-    shelf = Objects(Settings(objects=str(tmp_path), partitions=1)).shelf("t")
-    return asyncio.run(whole(value, shelf))
+    task_objects = Objects(Settings(object_store_url=str(tmp_path), partitions=1)).of_task("t")
+    return asyncio.run(whole(value, task_objects))
 
 
 def largest(driving: Driver) -> int:
@@ -190,7 +190,7 @@ def test_what_waits_beside_a_large_input_may_be_large_too(tmp_path: Path) -> Non
         if text:
             return await task.signal("kept", str)
         await task.signal("go")
-        return task.again("y" * 600_000)
+        return task.continue_as_new("y" * 600_000)
 
     driving = driver(tmp_path, App("again", workflows=[run]))
     driving.submit("run", "")

@@ -291,7 +291,7 @@ def test_crashes_in_any_order_of_acts_change_no_result(seed: int) -> None:
 @pytest.mark.parametrize("live", [1, 2, 5])
 def test_tasks_that_were_evicted_end_the_same(live: int) -> None:
     whole = together(driver()).written()
-    assert together(driver(limits=Limits(live_tasks_max=live))).written() == whole
+    assert together(driver(limits=Limits(cached_tasks_max=live))).written() == whole
 
 
 # ---------------------------------------------------------------- tasks that wait for their turn
@@ -299,7 +299,7 @@ def test_tasks_that_were_evicted_end_the_same(live: int) -> None:
 TIMELESS = [case for case in QUIET if case.name != "sleeps"]
 """The others end the same whenever they begin."""
 
-CROWDED = Limits(busy_tasks_max=1, open_tasks_per_tenant_max=2)
+CROWDED = Limits(running_tasks_max=1, open_tasks_per_tenant_max=2)
 """Whoever is not the first waits; two tenants hold back more than that."""
 
 

@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 from segue import App, ModelRoute, Task, tool, workflow
 from segue.processors.payloads.blob import DATA, JSON, Blob, Kind, Source, as_data, unmarked, whole
 from segue.processors.stages.reply import Reply
-from segue.streams.object_store.claim_check import Desk
+from segue.streams.object_store.claim_check import PayloadResolver
 from segue.streams.object_store.store import Objects
 from segue.streams.settings import Settings
 from segue.testing import Rehearsal
@@ -75,7 +75,7 @@ async def outer(task: Task, given: Any) -> Any:
         await task.ask("somebody", "Which?", options={"this": given}),
         await task.model("copy", given, output=dict[str, Any]),
     ]
-    task.show(given)
+    task.set_view(given)
     assert values == [HOSTILE] * len(values)
     return values
 
@@ -164,12 +164,12 @@ def test_only_the_blobs_that_a_value_holds_are_references() -> None:
 
 
 async def test_what_any_tool_answers_is_data(tmp_path: Path) -> None:
-    objects = Objects(Settings(objects=str(tmp_path)))
+    objects = Objects(Settings(object_store_url=str(tmp_path)))
 
     async def answers(_: Any) -> Reply:
         return Reply(HOSTILE, "hotels.search")
 
-    reply = await Desk(objects, "t", None, refers=False).serve(answers, call_tool())
+    reply = await PayloadResolver(objects, "t", None, refers=False).serve(answers, call_tool())
     assert reply.result.keys() == {DATA}
     assert unmarked(reply.result) == HOSTILE
 
@@ -187,22 +187,22 @@ async def test_what_any_tool_answers_is_data(tmp_path: Path) -> None:
 async def test_a_task_reads_objects_of_its_own_tenant_only(
     tmp_path: Path, owner: str | None, reader: str | None, may: bool
 ) -> None:
-    objects = Objects(Settings(objects=str(tmp_path)))
-    blob = await objects.shelf("parent", owner).put(b"text", "text/plain")
-    shelf = objects.shelf("parent/0", reader)
+    objects = Objects(Settings(object_store_url=str(tmp_path)))
+    blob = await objects.of_task("parent", owner).put(b"text", "text/plain")
+    task_objects = objects.of_task("parent/0", reader)
     if may:
-        assert b"".join([chunk async for chunk in shelf.chunks(blob)]) == b"text"
+        assert b"".join([chunk async for chunk in task_objects.chunks(blob)]) == b"text"
         return
     with pytest.raises(Permanent, match="belongs to another tenant than task 'parent/0'"):
-        shelf.chunks(blob)
+        task_objects.chunks(blob)
 
 
 async def test_a_reference_with_anothers_tenant_cut_off_or_replaced_finds_nothing(tmp_path: Path) -> None:
-    objects = Objects(Settings(objects=str(tmp_path)))
-    theirs = await objects.shelf("t", "acme").put(b"text", "text/plain")
-    mine = await objects.shelf("t", "other").put(b"else", "text/plain")
+    objects = Objects(Settings(object_store_url=str(tmp_path)))
+    theirs = await objects.of_task("t", "acme").put(b"text", "text/plain")
+    mine = await objects.of_task("t", "other").put(b"else", "text/plain")
     name, tag = theirs.object.split(".")[0], mine.object.split(".")[1]
     for forged, reader in ((name, None), (f"{name}.{tag}", "other")):
         blob = Blob(**to_jsonable_python(theirs) | {"object": forged})
         with pytest.raises(Permanent, match="is not in"):
-            [chunk async for chunk in objects.shelf("t", reader).chunks(blob)]
+            [chunk async for chunk in objects.of_task("t", reader).chunks(blob)]

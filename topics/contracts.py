@@ -2,7 +2,7 @@
 
 All are keyed by task id and co-partitioned, so that all records of a task stand on the partition of the
 same number in each of them, and one worker holds a task's whole state; those about the health of candidates
-are keyed by the candidate. On a shared cluster a prefix (`SEGUE_PREFIX`) goes before every name.
+are keyed by the candidate. On a shared cluster a prefix (`SEGUE_TOPIC_PREFIX`) goes before every name.
 """
 
 from dataclasses import dataclass

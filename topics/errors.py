@@ -14,7 +14,7 @@
         ├── Retryable                 raise it in a tool: try again (after `retry_after_s`, if given)
         ├── Permanent                 raise it in a tool: trying again is useless; the next candidate may do
         │   └── TooLarge              what a workflow passes on fits no record
-        ├── Refused                   raise it in a check: the output is wrong; the message is the critique
+        ├── OutputRejected                   raise it in a check: the output is wrong; the message is the critique
         ├── TaskFailed                a program that waited for a task's value: there is none
         ├── NoResult                  a task in a rehearsal has not succeeded
         ├── NotDurable                a task in a rehearsal does something else when it is played again
@@ -90,7 +90,7 @@ class TooLarge(Permanent):
     """What a workflow passes on fits no record: data grew, and no other code would make it smaller."""
 
 
-class Refused(SegueError):
+class OutputRejected(SegueError):
     """A check did not accept the output. The message is told to the model when it is asked again."""
 
 

@@ -108,7 +108,7 @@ class Choice(Part):
 class Refusal(Part):
     """An output that a check refused, without the output: who gave it, and the critique."""
 
-    by: str
+    candidate: str
     reason: str
 
 
@@ -117,7 +117,7 @@ class Verdict(Part):
 
     accepted: bool
     critique: str = ""
-    by: str = ""
+    candidate: str = ""
     usage: Usage | None = None
 
 

@@ -5,7 +5,7 @@ unknown fields, carries its version `v`, and names its `kind`, so that a consume
 them apart. Identifiers derive from their cause: a step is `task/step`, an attempt `task/step/attempt`, so the
 same record always asks for the same thing.
 
-Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in ms (`took_ms`).
+Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in ms (`duration_ms`).
 """
 
 from typing import Annotated, Any, Literal, Self, get_args
@@ -42,7 +42,7 @@ RETRY_AFTER_S_MAX = 366 * 24 * 60 * 60.0
 STEPS_MAX = 50_000
 """Steps that a task may ask for, from its beginning to its end. More is a loop that does not end."""
 
-OPEN_STEPS_MAX = 10_000
+PENDING_STEPS_MAX = 10_000
 """Calls and children that a task may have open at once. All that it asks for at once is one transaction."""
 
 OpenState = Literal["queued", "running", "waiting", "parked"]
@@ -71,7 +71,7 @@ class Parent(Part):
 
     task: TaskId
     step: Number
-    print: str
+    fingerprint: str
 
 
 class Origin(Part):
@@ -200,8 +200,8 @@ class Run(Part):
 
     number: Number
     first_step: Number
-    heard: tuple[str, ...] = ()
-    held: tuple["SignalReceived", ...] = ()
+    seen_ids: tuple[str, ...] = ()
+    buffered_signals: tuple["SignalReceived", ...] = ()
 
 
 class Submitted(Record):
@@ -217,7 +217,7 @@ class Submitted(Record):
     tenant: Tenant | None = None
     priority: Priority = 0
     steps_max: int = STEPS_MAX
-    open_steps_max: int = OPEN_STEPS_MAX
+    pending_steps_max: int = PENDING_STEPS_MAX
     """A task keeps the limits that it was submitted with: playing it again, it meets them where it did."""
     budget: Budget | None = None
     parent: Parent | None = None
@@ -248,7 +248,7 @@ class Admitted(Record):
 
 
 class StepSucceeded(Record):
-    """`print` echoes the fingerprint of what was asked; `by` names the candidate of `route` that answered.
+    """`fingerprint` echoes the fingerprint of what was asked; `by` names the candidate of `route` that answered.
 
     `usage` is of the attempt that answered, `spent` of the whole step, where that is more.
     """
@@ -256,12 +256,12 @@ class StepSucceeded(Record):
     kind: Literal["step_succeeded"] = "step_succeeded"
     task: TaskId
     step: Number
-    print: str
+    fingerprint: str
     result: Any
     attempt: Number = 1
     route: str | None = None
-    by: str | None = None
-    took_ms: float = 0.0
+    candidate: str | None = None
+    duration_ms: float = 0.0
     usage: Usage | None = None
     spent: Spent | None = None
     choice: Choice | None = None
@@ -274,11 +274,11 @@ class StepFailed(Record):
     kind: Literal["step_failed"] = "step_failed"
     task: TaskId
     step: Number
-    print: str
+    fingerprint: str
     problem: Problem
     attempt: Number = 1
     route: str | None = None
-    by: str | None = None
+    candidate: str | None = None
     refusals: tuple[Refusal, ...] = ()
     spent: Spent | None = None
     at_ms: Milliseconds
@@ -290,7 +290,7 @@ class TimerFired(Record):
     kind: Literal["timer_fired"] = "timer_fired"
     task: TaskId
     step: Number
-    print: str
+    fingerprint: str
     closes: Number | None = None
     at_ms: Milliseconds
 
@@ -376,10 +376,10 @@ class Call(Record):
     task: TaskId
     step: Number
     attempt: Number = 1
-    print: str
+    fingerprint: str
     workflow: str
     route: str
-    candidate: Number = 0
+    candidate_index: Number = 0
     tries: Number = 0
     checks: tuple[CheckCall, ...] = ()
     critiques: tuple[Critique, ...] = ()
@@ -409,7 +409,7 @@ class Call(Record):
     ) -> Self:
         """Another candidate, which has no critiques yet."""
         following = self.next_attempt(at_ms, spent, refusals, tries=0)
-        return following.model_copy(update={"candidate": candidate, "critiques": ()})
+        return following.model_copy(update={"candidate_index": candidate, "critiques": ()})
 
     def criticised(
         self, critique: Critique, at_ms: int, spent: Spent | None, refusals: tuple[Refusal, ...]
@@ -462,8 +462,8 @@ class CheckOutput(Record):
     task: TaskId
     call: AnyCall
     result: Any
-    by: str
-    took_ms: float
+    candidate: str
+    duration_ms: float
     usage: Usage | None = None
     passed: Number = 0
     verdict: Verdict | None = None
@@ -477,11 +477,11 @@ class AttemptFailed(Record):
     kind: Literal["attempt_failed"] = "attempt_failed"
     task: TaskId
     call: AnyCall
-    by: str
+    candidate: str
     problem: Problem
     critique: Critique | None = None
     usage: Usage | None = None
-    took_ms: float = 0.0
+    duration_ms: float = 0.0
     at_ms: Milliseconds
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from segue.topics.records import Milliseconds, Number, Record, TaskId
 
-Stand = Literal["running", "finished", "superseded"]
+TextState = Literal["running", "finished", "superseded"]
 """Of an attempt's text: more follows, it is whole, or it counts for nothing since the attempt failed."""
 
 
@@ -21,9 +21,9 @@ class Tokens(Record):
     step: Number
     attempt: Number
     route: str
-    by: str
+    candidate: str
     number: Number
     text: str
-    stand: Stand = "running"
+    state: TextState = "running"
     begun_ms: Milliseconds
     at_ms: Milliseconds

@@ -77,13 +77,13 @@ async def measure(settings: Settings, kind: str, in_flight: int, seconds: float)
 async def _loaded(client: Load, kind: str, seconds: float, used: Used, broker: Used) -> dict[str, Any]:
     began_s, cpu_s, server_s = time.perf_counter(), used.since_s, broker.since_s
     ended = await client.keep(kind, seconds)
-    took_s = time.perf_counter() - began_s
+    duration_s = time.perf_counter() - began_s
     calls = max(1, ended * STEPS)
     cpu_s, server_s = used.since_s - cpu_s, broker.since_s - server_s
     return {
-        "steps_per_s": round(ended * STEPS / took_s, 1),
+        "steps_per_s": round(ended * STEPS / duration_s, 1),
         "cpu_us_per_call": {"worker": round(cpu_s / calls * 1e6), "broker": round(server_s / calls * 1e6)},
-        "cpu_percent": round(cpu_s / took_s * 100),
+        "cpu_percent": round(cpu_s / duration_s * 100),
     }
 
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 import segue
 from segue.streams.cli import COMMANDS, main
-from segue.streams.observability.metric_families import Families
+from segue.streams.observability.metric_definitions import MetricDefinitions
 from segue.streams.observability.metric_series import Series
 from segue.streams.settings import ENV_PREFIX, Settings
 from segue.topics import contracts
@@ -93,7 +93,9 @@ def _default(value: object) -> str:
 
 def _metrics(_: list[str]) -> Iterator[str]:
     yield "| metric | type | labels | |\n|---|---|---|---|"
-    found: list[Series[Any]] = [each for each in vars(Families(None)).values() if isinstance(each, Series)]
+    found: list[Series[Any]] = [
+        each for each in vars(MetricDefinitions(None)).values() if isinstance(each, Series)
+    ]
     rows: list[tuple[Metric, tuple[str, ...]]] = [
         (metric, series.labels) for series in found for metric in series.metric.describe()
     ]

@@ -1,6 +1,6 @@
 """What a model's answer must be, beyond its type. A refusal goes back to the model with its message."""
 
-from segue import Refused, check
+from segue import OutputRejected, check
 
 from .models import Passage, Summary
 
@@ -11,7 +11,7 @@ def quoted(summary: Summary, passages: list[Passage]) -> None:
     for point in summary.points:
         texts = [_plain(p.text) for p in passages if p.document == point.document]
         if not any(_plain(point.quote) in text for text in texts):
-            raise Refused(
+            raise OutputRejected(
                 f"No passage of {point.document} has these words: “{point.quote}”. Quote word for word."
             )
 

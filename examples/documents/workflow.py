@@ -41,7 +41,7 @@ async def understand(task: Task, request: str) -> Errand:
         if not errand.missing or len(answers) == QUESTIONS_MAX:
             return errand
         question = f"Please tell me {' and '.join(errand.missing)}."
-        answer = await task.ask("author", question, within=PATIENCE, otherwise="")
+        answer = await task.ask("author", question, timeout=PATIENCE, default="")
         if not answer:
             return errand
         answers.append(answer)
@@ -65,8 +65,8 @@ async def let_approve(task: Task, errand: Errand, summary: Summary) -> Draft | N
             f"Shall I send this to {errand.to}? Or say what to change.\n\n{draft}",
             options={"Send it": Verdict.SEND, "Discard it": Verdict.DISCARD},
             answer=str,
-            within=PATIENCE,
-            otherwise=None,
+            timeout=PATIENCE,
+            default=None,
         )
         match verdict:
             case Verdict.SEND:

@@ -44,7 +44,7 @@ log_reader = Agent(
         "halve what is left between a minute when all was well and one when it was not."
     ),
     toolsets=[shop().filtered(lambda _, tool: tool.name == "search_log")],
-    capabilities=[Durable(spares=[reader_model()] if MODEL else [])],
+    capabilities=[Durable(fallbacks=[reader_model()] if MODEL else [])],
 )
 
 on_call = Agent(
@@ -59,7 +59,7 @@ on_call = Agent(
     ),
     toolsets=[shop()],
     capabilities=[
-        Durable(spares=[on_call_model()] if MODEL else [], inline={"find_onset"}, approver="lead"),
+        Durable(fallbacks=[on_call_model()] if MODEL else [], inline={"find_onset"}, approver="lead"),
     ],
 )
 

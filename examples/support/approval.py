@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from segue import Refused, check
+from segue import OutputRejected, check
 
 from .models import Action, Entry, Move, Order, OrdersFound, Refund, Said
 
@@ -32,9 +32,11 @@ def known_order(move: Move, found: list[Order]) -> None:
         return
     order = next((order for order in found if order.id == action.order_id), None)
     if order is None:
-        raise Refused(f"No order {action.order_id!r} was found for this customer. Look the orders up first.")
+        raise OutputRejected(
+            f"No order {action.order_id!r} was found for this customer. Look the orders up first."
+        )
     if isinstance(action, Refund) and action.amount > order.left:
-        raise Refused(f"Of order {order.id} only {order.left:.2f} EUR can be refunded.")
+        raise OutputRejected(f"Of order {order.id} only {order.left:.2f} EUR can be refunded.")
 
 
 def found(log: Sequence[Entry]) -> list[Order]:

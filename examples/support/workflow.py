@@ -120,8 +120,8 @@ async def act(task: Task, log: list[Entry], action: Action) -> Acted:
             f"May I {question}\n\n{transcript(log)}",
             options={"Approve": Verdict.APPROVE, "Refuse": Verdict.REFUSE},
             answer=str,
-            within=PATIENCE,
-            otherwise="Nobody could decide this in time.",
+            timeout=PATIENCE,
+            default="Nobody could decide this in time.",
         )
         if verdict is not Verdict.APPROVE:
             return Acted(
@@ -147,8 +147,8 @@ async def hand_over(task: Task, log: list[Entry], reason: str) -> str | None:
             f"What shall the customer be told? ({reason})\n\n{transcript(log)}",
             options={"Back to the assistant": Person.BACK, "Close the conversation": Person.CLOSE},
             answer=str,
-            within=PATIENCE,
-            otherwise=Person.CLOSE,
+            timeout=PATIENCE,
+            default=Person.CLOSE,
         )
         match answer:
             case Person.BACK:

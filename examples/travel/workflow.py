@@ -51,7 +51,7 @@ async def understand(task: Task, request: str) -> TripRequest:
         if not trip.missing or len(answers) == QUESTIONS_MAX:
             return trip
         question = f"Please tell me {' and '.join(trip.missing)}."
-        answer = await task.ask("customer", question, within=PATIENCE, otherwise="")
+        answer = await task.ask("customer", question, timeout=PATIENCE, default="")
         if not answer:
             return trip
         answers.append(answer)
@@ -85,7 +85,7 @@ async def let_pick(task: Task, offers: list[Offer]) -> Trip | NoTrip:
     while offers:
         options = {str(offer): offer for offer in offers} | {"None of these": None}
         question = f"Which hotel may I book for {offers[0].stay}?"
-        pick = await task.ask("customer", question, options=options, within=PATIENCE, otherwise=None)
+        pick = await task.ask("customer", question, options=options, timeout=PATIENCE, default=None)
         if pick is None:
             return NoTrip(reason="The customer took none of the offers.")
         try:

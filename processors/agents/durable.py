@@ -4,7 +4,7 @@ An agent runs in the workflow's own loop, as any code there: what it decides is 
 world (a request to its model, a call of a function tool or an MCP tool, the listing of a server's tools) is
 asked for by a command like any other call, and performed by the same agent in the model's or tool's stage:
 
-    agent.run(…) in conduct ─┬▶ model-calls ─▶ model   route `NAME`: its model, then the spares
+    agent.run(…) in conduct ─┬▶ model-calls ─▶ model   route `NAME`: its model, then the fallbacks
                              └▶ tool-calls  ─▶ tool    routes `NAME.TOOL`, and `NAME.TOOLSET` for MCP servers
 
 Outside of a workflow the agent is what it was. Imported only where there is an agent: Pydantic AI is large.
@@ -43,7 +43,7 @@ clock.install()
 class Durable(BaseDurabilityCapability[AgentDepsT]):
     """Makes an agent durable: `Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()])`.
 
-    `spares` are the models that are asked, in order, when the agent's own gives up by `policy`; `models`
+    `fallbacks` are the models that are asked, in order, when the agent's own gives up by `policy`; `models`
     are objects that a run may be given in place of the agent's own, `agent.run(…, model="NAME")`.
     `tool_policy` holds for its tools, and `policies` for some by their name, or by their toolset's id.
     `inline` names tools that run within the workflow, for all that they await is durable itself: a
@@ -58,7 +58,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     def __init__(
         self,
         *,
-        spares: Sequence[ModelCandidate] = (),
+        fallbacks: Sequence[ModelCandidate] = (),
         models: Mapping[str, Model] | None = None,
         policy: Policy = Policy(),
         tool_policy: Policy = Policy(),
@@ -69,9 +69,9 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         stream: bool = False,
         name: str | None = None,
     ) -> None:
-        instances = {s.model_name: cast("Model", s) for s in spares if not isinstance(s, str)}
+        instances = {s.model_name: cast("Model", s) for s in fallbacks if not isinstance(s, str)}
         super().__init__(models={**instances, **(models or {})}, name=name)
-        self.spares = [s if isinstance(s, str) else s.model_name for s in spares]
+        self.fallbacks = [s if isinstance(s, str) else s.model_name for s in fallbacks]
         self.policy = policy
         self.tool_policy = tool_policy
         self.policies = dict(policies or {})
@@ -96,7 +96,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     def routes(self) -> list[AnyRoute]:
         """Its model, each of its function tools, each of its other toolsets."""
-        asked = cast("list[ModelCandidate]", [self.own_model, *self.spares])
+        asked = cast("list[ModelCandidate]", [self.own_model, *self.fallbacks])
         routes: list[AnyRoute] = [
             ModelRoute(self.name, asked, policy=self.policy, choose=self.choose, stream=self.stream)
         ]

@@ -13,7 +13,7 @@ from segue.processors.app.schedules import Schedule, clock, keeper
 from segue.processors.definitions.checks import Check
 from segue.processors.definitions.registry import Registry, names_counted
 from segue.processors.definitions.workflow import Workflow
-from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.circuit_breaker import CircuitBreaker
 from segue.processors.routing.pricing import Price
 from segue.processors.routing.rate_limits import Limit
 from segue.processors.routing.routes import (
@@ -70,7 +70,7 @@ class App(Registry):
         services: Iterable[Service] = (),
         prices: Mapping[str, Price] | None = None,
         limits: Mapping[str, Limit] | None = None,
-        circuits: Circuits | None = None,
+        circuit_breaker: CircuitBreaker | None = None,
         notice: str | None = None,
         sample: tuple[Workflow[Any, Any], Any] | None = None,
     ) -> None:
@@ -91,7 +91,7 @@ class App(Registry):
         self.services = tuple(services)
         self.prices = dict(prices or {})
         self.limits = dict(limits or {})
-        self.circuits = circuits
+        self.circuit_breaker = circuit_breaker
         self._check_limits()
         deps_types = {name: getattr(each.agent, "deps_type", None) for name, each in self.agents.items()}
         check_app(self, deps_types, self.schedules.values())

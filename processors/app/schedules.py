@@ -62,7 +62,7 @@ class Spec(Value):
     overlap: Overlap = "skip"
 
     @property
-    def print(self) -> str:
+    def fingerprint(self) -> str:
         return fingerprint("schedule", self.name, self.model_dump(mode="json"))
 
 
@@ -140,7 +140,7 @@ class View(Value):
     next: datetime | None
     last: datetime | None
     problem: str | None
-    print: str
+    fingerprint: str
 
 
 def check(spec: Spec) -> None:
@@ -213,14 +213,14 @@ async def keeper(task: Task, kept: Kept) -> None:
     if spec is None or kept.paused or kept.due is None:
         await _rest(task, kept)
         return
-    task.show(_view(spec, kept, "on"))
+    task.set_view(_view(spec, kept, "on"))
     told = asyncio.create_task(task.signal(TOLD, Told))
     asleep = asyncio.create_task(task.sleep_until(kept.due))
     await asyncio.wait((told, asleep), return_when=asyncio.FIRST_COMPLETED)
     if told.done():
-        task.again(_changed(kept, told.result()))
+        task.continue_as_new(_changed(kept, told.result()))
     kept = await _run_due(task, spec, kept, told)
-    task.again(_changed(kept, told.result()) if told.done() else kept)
+    task.continue_as_new(_changed(kept, told.result()) if told.done() else kept)
 
 
 async def _run_due(task: Task, spec: Spec, kept: Kept, told: asyncio.Task[Told]) -> Kept:
@@ -244,9 +244,9 @@ async def _rest(task: Task, kept: Kept) -> None:
     """Nothing is due: the schedule is new, or rests, or is no more."""
     if kept.schedule is not None and not kept.paused:
         await task.tool(clock)
-        task.again(kept.model_copy(update={"due": after(kept.schedule, task.now())}))
-    task.show(_view(kept.schedule, kept, "paused") if kept.schedule else None)
-    task.again(_changed(kept, await task.signal(TOLD, Told)))
+        task.continue_as_new(kept.model_copy(update={"due": after(kept.schedule, task.now())}))
+    task.set_view(_view(kept.schedule, kept, "paused") if kept.schedule else None)
+    task.continue_as_new(_changed(kept, await task.signal(TOLD, Told)))
 
 
 def _changed(kept: Kept, told: Told) -> Kept:
@@ -268,7 +268,7 @@ async def _run(task: Task, spec: Spec, kept: Kept, time: datetime) -> Kept:
         if spec.overlap == "allow":
             task.start(spec.workflow, spec.input, id=known_as, version=spec.version)
         else:
-            task.show(_view(spec, kept, "running"))
+            task.set_view(_view(spec, kept, "running"))
             await task.child(spec.workflow, spec.input, id=known_as, version=spec.version)
     except SegueError as error:
         return kept.model_copy(update={"last": time, "problem": f"{known_as}: {error}"})
@@ -287,5 +287,5 @@ def _view(spec: Spec, kept: Kept, state: Literal["on", "paused", "running"]) -> 
         next=kept.due,
         last=kept.last,
         problem=kept.problem,
-        print=spec.print,
+        fingerprint=spec.fingerprint,
     )

@@ -32,7 +32,7 @@ class BoundCheck(Generic[T_contra]):
 
 @dataclass(frozen=True)
 class Check(Generic[T, P]):
-    """A function that accepts an output by returning, refuses it by raising `Refused`. Made by `@check`."""
+    """A function that accepts an output by returning, refuses it by raising `OutputRejected`. Made by `@check`."""
 
     function: Callable[..., Any]
     name: str

@@ -5,7 +5,7 @@ from typing import Any
 
 from segue.processors.definitions.checks import Check
 from segue.processors.definitions.workflow import OURS, Workflow
-from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.circuit_breaker import CircuitBreaker
 from segue.processors.routing.pricing import Price
 from segue.processors.routing.rate_limits import Limit
 from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute, names_of
@@ -24,7 +24,7 @@ class Registry:
     """Names of the routes whose calls may be made where they are asked for."""
     prices: dict[str, Price]
     limits: dict[str, Limit]
-    circuits: Circuits | None
+    circuit_breaker: CircuitBreaker | None
 
     def limits_of(self, kind: str) -> dict[str, Limit]:
         """Return the limits that hold for calls of this kind, `model` or `tool`."""

@@ -202,29 +202,31 @@ def _objects_in(source: Any, seen: set[int] | None = None) -> Iterator[str]:
         yield from _objects_in(each, seen)
 
 
-async def whole(given: Any, shelf: "Shelf") -> Any:
+async def whole(given: Any, task_objects: "ObjectShelf") -> Any:
     """A JSON value as user code gets it, with all values in it that stand in the object store."""
     if is_value(given):
         blob = reference(given)
-        value = from_json(await bytes_of(blob, shelf))
-        return await whole(value, shelf) if blob.media_type == RECORD_JSON else value
+        value = from_json(await bytes_of(blob, task_objects))
+        return await whole(value, task_objects) if blob.media_type == RECORD_JSON else value
     if isinstance(given, dict):
         if _is_marked(cast("dict[str, Any]", given)):
             return unmarked(given)
-        return {name: await whole(value, shelf) for name, value in cast("dict[str, Any]", given).items()}
+        return {
+            name: await whole(value, task_objects) for name, value in cast("dict[str, Any]", given).items()
+        }
     if isinstance(given, list):
-        return [await whole(value, shelf) for value in cast("Any", given)]
+        return [await whole(value, task_objects) for value in cast("Any", given)]
     return given
 
 
-async def bytes_of(blob: Blob, shelf: "Shelf") -> bytes:
-    return b"".join([chunk async for chunk in shelf.chunks(blob)])
+async def bytes_of(blob: Blob, task_objects: "ObjectShelf") -> bytes:
+    return b"".join([chunk async for chunk in task_objects.chunks(blob)])
 
 
 _REFERENCE = TypeAdapter(Blob)
 
 
-class Shelf(Protocol):
+class ObjectShelf(Protocol):
     """One task's place in the object store."""
 
     async def put(self, source: Source, media_type: str, kind: Kind = "blob") -> Blob: ...
@@ -240,15 +242,15 @@ class Shelf(Protocol):
         ...
 
 
-SHELF: ContextVar[Shelf] = ContextVar("segue_shelf")
+TASK_OBJECTS: ContextVar[ObjectShelf] = ContextVar("segue_shelf")
 """Set where a tool or a check runs."""
 
 
-def _shelf() -> Shelf:
-    shelf = SHELF.get(None)
-    if shelf is None:
+def _shelf() -> ObjectShelf:
+    task_objects = TASK_OBJECTS.get(None)
+    if task_objects is None:
         raise BadInput(
             "a Blob is read and written in tools and checks: "
             "a workflow passes it on, and a program outside uses a Client"
         )
-    return shelf
+    return task_objects

@@ -48,7 +48,7 @@ def fits(kind: str, name: str, asked: Any, bytes_max: int = PAYLOAD_BYTES_MAX) -
 
 def elsewhere(bytes_max: int) -> str:
     """Where no more travels than a record holds: why that is so."""
-    return " without an object store (SEGUE_OBJECTS)" if bytes_max == PAYLOAD_BYTES_MAX else ""
+    return " without an object store (SEGUE_OBJECT_STORE_URL)" if bytes_max == PAYLOAD_BYTES_MAX else ""
 
 
 def jsonable(value: Any) -> Any:

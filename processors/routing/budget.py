@@ -26,7 +26,7 @@ EXCEEDED = "BudgetExceeded"
 """The type of the problem, by which the error is known again."""
 
 
-class Purse:
+class BudgetAccount:
     """A task's budget, and what it has spent. Without a budget it only counts."""
 
     def __init__(self, budget: Budget | None) -> None:

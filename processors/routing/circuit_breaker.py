@@ -36,8 +36,8 @@ TOLD_S_MIN = 1.0
 
 
 @dataclass(frozen=True)
-class Circuits:
-    """When the candidates of an app are left alone: `App("travel", …, circuits=Circuits())`.
+class CircuitBreaker:
+    """When the candidates of an app are left alone: `App("travel", …, circuit_breaker=CircuitBreaker())`.
 
     A circuit opens when at least `attempts_min` attempts within `window_s`, over all workers, have ended, and
     the share `failures` of them failed in a way that may pass: a time-out, 503, 429, no connection. After
@@ -78,7 +78,7 @@ Window = tuple[Pane, ...]
 WINDOW: TypeAdapter[Window] = TypeAdapter(Window)
 
 
-def counted(window: Window, tally: Tally, at_ms: int, policy: Circuits) -> Window:
+def counted(window: Window, tally: Tally, at_ms: int, policy: CircuitBreaker) -> Window:
     """The window with the tally in it, and without what is too old."""
     begins_ms = at_ms // policy.pane_ms * policy.pane_ms
     oldest_ms = begins_ms - (PANES - 1) * policy.pane_ms
@@ -96,7 +96,7 @@ def _with(tally: Tally, pane: Pane) -> Pane:
     )
 
 
-def judged(before: Health | None, window: Window, tally: Tally, at_ms: int, policy: Circuits) -> Health:
+def judged(before: Health | None, window: Window, tally: Tally, at_ms: int, policy: CircuitBreaker) -> Health:
     """How the candidate is doing after the tally, which is in the window, and what becomes of its circuit."""
     attempts = sum(pane.attempts for pane in window)
     failures = sum(pane.failures for pane in window)
@@ -122,7 +122,9 @@ Circuit = tuple[State, int, int | None, int]
 """State, since when, until when, and how many probes have succeeded."""
 
 
-def _circuit(before: Health | None, window: Window, tally: Tally, at_ms: int, policy: Circuits) -> Circuit:
+def _circuit(
+    before: Health | None, window: Window, tally: Tally, at_ms: int, policy: CircuitBreaker
+) -> Circuit:
     """All transitions."""
     opened: Circuit = ("open", at_ms, at_ms + rounded_up_ms(policy.open_s), 0)
     match before:
@@ -142,7 +144,7 @@ def _circuit(before: Health | None, window: Window, tally: Tally, at_ms: int, po
             return opened if _fails(window, since_ms, policy) else ("closed", since_ms, None, 0)
 
 
-def _fails(window: Window, since_ms: int, policy: Circuits) -> bool:
+def _fails(window: Window, since_ms: int, policy: CircuitBreaker) -> bool:
     """Of a circuit that has closed again only what came later counts."""
     panes = [pane for pane in window if pane.begins_ms + policy.pane_ms > since_ms]
     attempts = sum(pane.attempts for pane in panes)
@@ -165,10 +167,10 @@ def is_news(before: Health | None, now: Health) -> bool:
 # ---------------------------------------------------------------- latencies
 
 
-def latency_key(took_ms: float) -> int:
+def latency_key(duration_ms: float) -> int:
     """Under which an attempt is counted: the durations of one key are within 19 % of each other."""
     steps = 0
-    while 2 ** (steps / STEPS_PER_DOUBLING) < took_ms:
+    while 2 ** (steps / STEPS_PER_DOUBLING) < duration_ms:
         steps += 1
     return steps
 

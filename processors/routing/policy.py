@@ -16,7 +16,7 @@ class Policy:
     `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service
     asked for by Retry-After. Then the next candidate is tried; after the last, the workflow gets a
     `StepError`. An output that a check refuses goes back to the candidate with the critique, at most
-    `critiques` times, and then to the next: with `critiques=0` at once, from the cheap one to the strong
+    `max_reprompts` times, and then to the next: with `max_reprompts=0` at once, from the cheap one to the strong
     one.
     A result over `result_bytes_max`, as JSON, is a failure that no retry mends; one below it that fits no
     record is kept by reference.
@@ -26,7 +26,7 @@ class Policy:
     retries: int = 3
     backoff_s: float = 0.2
     backoff_s_max: float = 60.0
-    critiques: int = 2
+    max_reprompts: int = 2
     result_bytes_max: int = 32_000_000
 
     def __post_init__(self) -> None:
@@ -34,8 +34,8 @@ class Policy:
             raise BadInput(f"result_bytes_max must be positive: {self}")
         if self.timeout_s <= 0 or self.backoff_s < 0 or self.backoff_s_max < self.backoff_s:
             raise BadInput(f"times must be positive and backoff_s_max at least backoff_s: {self}")
-        if self.retries < 0 or self.critiques < 0:
-            raise BadInput(f"retries and critiques count from 0: {self}")
+        if self.retries < 0 or self.max_reprompts < 0:
+            raise BadInput(f"retries and max_reprompts count from 0: {self}")
 
 
 FIELDS = tuple(each.name for each in fields(Policy))

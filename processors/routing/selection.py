@@ -29,7 +29,7 @@ FAILING_SHARE = 0.5
 REASON_CHARS_MAX = 500
 
 
-class Asked(NamedTuple):
+class CallInfo(NamedTuple):
     """A call whose candidate is to be chosen. `tokens` is an estimate of what a model would read.
 
     `input` is the prompt of a model, the arguments of a tool, or what an agent's operation is given.
@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Known:
+class CandidateStats:
     """What is known of a candidate; None where nothing is.
 
     `usd` is what this very call would cost, by estimate; `latency_s` the median of late, `failure_share` the
@@ -61,18 +61,18 @@ class Known:
         return self.circuit != "open" and (self.failure_share or 0.0) <= FAILING_SHARE
 
 
-class Chosen(NamedTuple):
+class Selection(NamedTuple):
     """Names, the first one first, and why."""
 
     names: Sequence[str]
     reason: str
 
 
-Pick = str | Sequence[str] | Chosen
-Chooser = Callable[[Asked, Sequence[Known]], Pick]
+Pick = str | Sequence[str] | Selection
+Chooser = Callable[[CallInfo, Sequence[CandidateStats]], Pick]
 
 
-def asked_of(call: CallModel | CallTool, size_bytes: int | None = None) -> Asked:
+def call_info_of(call: CallModel | CallTool, size_bytes: int | None = None) -> CallInfo:
     """`size_bytes` where the input stands elsewhere, and only its reference is in the call."""
     given = call.arguments if isinstance(call, CallTool) else call.prompt
     spoken = [given, getattr(call, "instructions", None)]
@@ -80,14 +80,14 @@ def asked_of(call: CallModel | CallTool, size_bytes: int | None = None) -> Asked
         given = call.agent.body | {name: list(pieces) for name, pieces in call.agent.large.items()}
         spoken = [given.get("messages", given)]
     size = size_bytes if size_bytes is not None else len(to_json(spoken))
-    return Asked(call.task, call.workflow, call.route, given, size // CHARACTERS_PER_TOKEN)
+    return CallInfo(call.task, call.workflow, call.route, given, size // CHARACTERS_PER_TOKEN)
 
 
-def choice_of(choose: Chooser, asked: Asked, known: Sequence[Known]) -> Choice:
+def selection_of(choose: Chooser, asked: CallInfo, known: Sequence[CandidateStats]) -> Choice:
     """Raises `BadInput` for a pick that is none; whatever else the user's function raises passes."""
     by = name_of(choose)
     pick = choose(asked, known)
-    if isinstance(pick, Chosen):
+    if isinstance(pick, Selection):
         picked, reason = pick
     else:
         picked, reason = pick, f"{by} chose"
@@ -111,7 +111,7 @@ def name_of(choose: Chooser) -> str:
 def cheapest() -> Chooser:
     """By what this call would cost, those without a known price last. Who fails now goes behind them."""
 
-    def cheapest(asked: Asked, known: Sequence[Known]) -> Chosen:
+    def cheapest(asked: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         return _by(known, lambda each: each.usd, f"for about {asked.tokens:,} tokens", _usd)
 
     return cheapest
@@ -120,7 +120,7 @@ def cheapest() -> Chooser:
 def fastest() -> Chooser:
     """By their median latency of late. One that was not called of late goes first, and so is measured."""
 
-    def fastest(_: Asked, known: Sequence[Known]) -> Chosen:
+    def fastest(_: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         return _by(known, lambda each: each.latency_s, "in the median", _seconds, unknown_first=True)
 
     return fastest
@@ -129,10 +129,10 @@ def fastest() -> Chooser:
 def healthiest() -> Chooser:
     """In the route's order, with those behind whose circuit is open or who fail more often than not."""
 
-    def healthiest(_: Asked, known: Sequence[Known]) -> Chosen:
+    def healthiest(_: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         unwell = [each for each in known if not each.is_well]
         order = sorted(known, key=lambda each: not each.is_well)
-        return Chosen([each.name for each in order], _why_not(unwell) or "all are well: the route's order")
+        return Selection([each.name for each in order], _why_not(unwell) or "all are well: the route's order")
 
     return healthiest
 
@@ -145,39 +145,39 @@ def by_size(tokens: int, small: Any, large: Any) -> Chooser:
     """
     names = _named(small), _named(large)
 
-    def by_size(asked: Asked, known: Sequence[Known]) -> Chosen:
+    def by_size(asked: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         fits = asked.tokens <= tokens
         first, other = names if fits else names[::-1]
         how = "at most" if fits else "more than"
         rest = [each.name for each in known if each.name not in names]
         reason = f"about {asked.tokens:,} tokens, {how} {tokens:,}"
-        return Chosen([first, other, *rest] if fits else [first, *rest], reason)
+        return Selection([first, other, *rest] if fits else [first, *rest], reason)
 
     by_size.candidates = names  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
     return by_size
 
 
 def _by(
-    known: Sequence[Known],
-    figure: Callable[[Known], float | None],
+    known: Sequence[CandidateStats],
+    figure: Callable[[CandidateStats], float | None],
     of: str,
     told: Callable[[float], str],
     *,
     unknown_first: bool = False,
-) -> Chosen:
-    def rank(each: Known) -> tuple[bool, bool, float]:
+) -> Selection:
+    def rank(each: CandidateStats) -> tuple[bool, bool, float]:
         value = figure(each)
         return not each.is_well, (value is None) is not unknown_first, value or 0.0
 
     order = sorted(known, key=rank)
     figures = [f"{each.name} {told(value) if (value := figure(each)) is not None else '?'}" for each in order]
     why_not = _why_not([each for each in known if not each.is_well])
-    return Chosen(
+    return Selection(
         [each.name for each in order], "; ".join(filter(None, (f"{', '.join(figures)} {of}", why_not)))
     )
 
 
-def _why_not(unwell: Sequence[Known]) -> str:
+def _why_not(unwell: Sequence[CandidateStats]) -> str:
     return ", ".join(
         f"{each.name}'s circuit is open"
         if each.circuit == "open"
@@ -206,7 +206,7 @@ def _named(candidate: Any) -> str:
 def following(call: CallModel | CallTool, candidates: int) -> int | None:
     """The next candidate, in the order that was chosen or else in the route's; None after the last."""
     if call.choice is None:
-        return call.candidate + 1 if call.candidate + 1 < candidates else None
+        return call.candidate_index + 1 if call.candidate_index + 1 < candidates else None
     order = call.choice.order
-    place = order.index(call.candidate) + 1 if call.candidate in order else len(order)
+    place = order.index(call.candidate_index) + 1 if call.candidate_index in order else len(order)
     return order[place] if place < len(order) else None

@@ -14,8 +14,8 @@ from segue.topics.records import CheckOutput, Critique, Problem
 
 
 def accepted(record: CheckOutput, now_ms: int) -> Decision:
-    reply = Reply(record.result, record.by, record.usage)
-    event = succeeded(record.call, reply, record.took_ms, now_ms)
+    reply = Reply(record.result, record.candidate, record.usage)
+    event = succeeded(record.call, reply, record.duration_ms, now_ms)
     if record.spent is not None:
         event = event.model_copy(update={"spent": record.spent})
     return Decision([Publish("events", record.task, event)])
@@ -33,7 +33,7 @@ def unchecked(
     call, usage = record.call, record.usage
     if record.spent is not None:
         call, usage = call.model_copy(update={"spent": record.spent}), None
-    return failed(call, record.by, problem, record.took_ms, now_ms, critique, usage)
+    return failed(call, record.candidate, problem, record.duration_ms, now_ms, critique, usage)
 
 
 def to_judge(record: CheckOutput, place: int, now_ms: int) -> Decision:

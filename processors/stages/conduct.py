@@ -11,7 +11,7 @@ The state of a partition, by the first byte of its keys:
 
     J task \\0 seq     the journal, insert-only: see `journal`
     P task            parked tasks: the number of the event at which they are, and a digest of the problem
-    E week task       tasks that are no more: see `marks`
+    E week task       tasks that are no more: see `tombstones`
     L topic           records that were lost: see `losses`
     B O T V W         who is busy, and who waits for its turn: see `admission`
 
@@ -35,10 +35,18 @@ from segue.processors.tasks.conclusion import Conclusion
 from segue.processors.tasks.journal import journal_key, verdicts_at
 from segue.processors.tasks.losses import Losses
 from segue.processors.tasks.resumption import Resumed, resumed
-from segue.processors.tasks.status import queued, rejection, result_of, stands_at, status_of, taken, told
-from segue.processors.tasks.task_cache import QUEUED, Live, LiveTasks, parked_since, unplayed_status
+from segue.processors.tasks.status import (
+    queued,
+    rejection,
+    result_of,
+    status_digest_of,
+    status_of,
+    taken,
+    told,
+)
+from segue.processors.tasks.task_cache import QUEUED, CachedTask, TaskCache, parked_since, unplayed_status
 from segue.processors.tasks.tenants import on_behalf_of_its_tenant
-from segue.processors.tasks.tombstones import CHILD, ENDED, REJECTED, Marks, mark
+from segue.processors.tasks.tombstones import CHILD, ENDED, REJECTED, Tombstones, mark
 from segue.processors.workflow.context import Entropy
 from segue.processors.workflow.continue_as_new import abandoned, last_heard, next_run
 from segue.processors.workflow.execution import UNKNOWN, WorkflowExecution
@@ -118,9 +126,9 @@ class Conduct(Stage):
     def _remember(self) -> None:
         """All that is kept in memory, by the state."""
         self._admission = Admission(self._state, self._limits, self._waited)
-        most = self._limits.live_tasks_max
-        self._live = LiveTasks(self._play, self._state, most, silent=self._silent)
-        self._marks = Marks(self._state)
+        most = self._limits.cached_tasks_max
+        self._cached = TaskCache(self._play, self._state, most, silent=self._silent)
+        self._tombstones = Tombstones(self._state)
         self._losses = Losses(self._state)
 
     def recall(self, decided: Decision) -> None:
@@ -156,7 +164,7 @@ class Conduct(Stage):
 
         Without a record it was a parked task that was tried again: it stays as it is.
         """
-        self._live.close()
+        self._cached.close()
         self._remember()
         if record is None:
             if (task := self._tried) is None:
@@ -171,12 +179,12 @@ class Conduct(Stage):
         return self._for_tenant(self._kept_unplayed(event, record, reason, now_ms), event, now_ms)
 
     def _for_tenant(self, decision: Decision, event: Event | str, now_ms: int) -> Decision:
-        return on_behalf_of_its_tenant(decision, event, self._live, self._marks, now_ms)
+        return on_behalf_of_its_tenant(decision, event, self._cached, self._tombstones, now_ms)
 
     def _kept_unplayed(self, event: Event, record: Received, reason: str, now_ms: int) -> Decision:
         letter = dead_letter(record, "conduct", reason, now_ms, event.task)
         seq = sum(1 for _ in self._state.scan(journal_key(event.task)))
-        if (seq == 0) != isinstance(event, Submitted) or self._marks.has_ended(event.task, now_ms):
+        if (seq == 0) != isinstance(event, Submitted) or self._tombstones.has_ended(event.task, now_ms):
             return Decision([letter])
         head = b"%d %d %d\n" % (UNKNOWN, record.partition, record.offset) if seq == 0 else b"%d\n" % UNKNOWN
         entry = Write(journal_key(event.task, seq), head + (record.value or b""))
@@ -193,54 +201,56 @@ class Conduct(Stage):
         return Decision(status, [parked_since(self._state, task, 0, problem)])
 
     def due_ms(self) -> int | None:
-        return 0 if self._parked or self._losses or self._admission.due else self._marks.due_ms
+        return 0 if self._parked or self._losses or self._admission.due else self._tombstones.due_ms
 
     def tick(self, now_ms: int) -> Decision:
         """Try a parked task again, this worker may have other code; let in who is next; forget old ends."""
         if self._parked:
             self._tried = self._parked.pop()
             with suppress(BadRecord):  # of a task whose key is gone there is nothing to try
-                live = self._find(self._tried, now_ms)
-                return self._conclude(live, Decision(), now_ms) if live else Decision()
+                cached = self._find(self._tried, now_ms)
+                return self._conclude(cached, Decision(), now_ms) if cached else Decision()
             return Decision()
         self._tried = None
         if self._losses:
-            return self._losses.ask_again(self._live.open_commands)
+            return self._losses.ask_again(self._cached.open_commands)
         decision = self._admit(now_ms) if self._admission.due else Decision()
-        if now_ms >= self._marks.due_ms:
-            self._marks.forget(decision, now_ms)
+        if now_ms >= self._tombstones.due_ms:
+            self._tombstones.forget(decision, now_ms)
         return decision
 
     def _admit(self, now_ms: int) -> Decision:
         turns = self._admission.admit()
         for turn in turns:
-            if (live := self._live.get(turn.task)) is not None:
-                live.busy = True
+            if (cached := self._cached.get(turn.task)) is not None:
+                cached.busy = True
         begun = [Publish("events", turn.task, turn.event(now_ms), of_tenant(turn.tenant)) for turn in turns]
         return Decision(begun, self._admission.take())
 
     def close(self) -> None:
-        self._live.close()
+        self._cached.close()
 
     # ------------------------------------------------------------ events
 
     def _begin(self, event: Submitted, record: Received, now_ms: int) -> Decision:
         known = self._find(event.task, now_ms)
-        if known or self._marks.has_ended(event.task, now_ms):
+        if known or self._tombstones.has_ended(event.task, now_ms):
             return self._again(event, known, now_ms)
         if self._admission.must_wait(event):
             return self._hold(event, record, now_ms)
         execution = self._play(event)
         execution.start(self._known.get(event.task))
-        live = Live(execution, 1, record.partition, record.offset)
-        self._live.keep(live)
-        entry = Write(journal_key(event.task, 0), live.head + (record.value or b""))
+        cached = CachedTask(execution, 1, record.partition, record.offset)
+        self._cached.keep(cached)
+        entry = Write(journal_key(event.task, 0), cached.head + (record.value or b""))
         self._admission.opened(event)
-        return self._conclude(live, Decision(write=[entry]), now_ms)
+        return self._conclude(cached, Decision(write=[entry]), now_ms)
 
-    def _again(self, event: Submitted, live: Live | None, now_ms: int) -> Decision:
+    def _again(self, event: Submitted, cached: CachedTask | None, now_ms: int) -> Decision:
         """The same task once more; or a child whose id somebody outside took, which its parent must learn."""
-        is_child = live.execution.submitted.parent if live else CHILD in self._marks.of(event.task, now_ms)
+        is_child = (
+            cached.execution.submitted.parent if cached else CHILD in self._tombstones.of(event.task, now_ms)
+        )
         if event.parent is None or is_child:
             return Decision()
         return Decision([Publish("events", event.parent.task, taken(event.parent, event))])
@@ -262,17 +272,17 @@ class Conduct(Stage):
 
     def _reject(self, event: Rejected, record: Received, now_ms: int) -> Decision:
         """Once for each id: a request that comes again and again has one result. A better one may follow."""
-        if self._find(event.task, now_ms) or self._marks.of(event.task, now_ms):
+        if self._find(event.task, now_ms) or self._tombstones.of(event.task, now_ms):
             return Decision()
         result, status = rejection(event, record.partition, record.offset)
         told = [_publish("results", result), _publish("status", status)]
         return Decision(told, [mark(event.task, REJECTED, now_ms)])
 
     def _go_on(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
-        live = self._find(event.task, now_ms)
-        if live is None:
+        cached = self._find(event.task, now_ms)
+        if cached is None:
             return self._stray(event, record, now_ms)
-        execution = live.execution
+        execution = cached.execution
         if execution.knows(event):
             return Decision()
         if event.kind in FROM_OUTSIDE:
@@ -282,14 +292,14 @@ class Conduct(Stage):
         execution.apply(event, self._known.get(event.task))
         decision = Decision(letters_of(event, record, now_ms))
         if event.kind == "cancel_requested" and event.force:
-            live.owed = []
-        head = b"%d%b\n" % (live.steps, execution.context.verdicts.token)
-        entry = Write(journal_key(event.task, live.seq), head + (record.value or b""))
-        live.seq += 1
+            cached.owed = []
+        head = b"%d%b\n" % (cached.steps, execution.context.verdicts.token)
+        entry = Write(journal_key(event.task, cached.seq), head + (record.value or b""))
+        cached.seq += 1
         if event.kind == "admitted":
-            self._admission.begun(execution.submitted, live.offset)
+            self._admission.begun(execution.submitted, cached.offset)
         decision.write.append(entry)
-        return self._conclude(live, decision, now_ms, record.offset)
+        return self._conclude(cached, decision, now_ms, record.offset)
 
     def _objection(self, execution: WorkflowExecution, event: TaskEvent) -> str | None:
         """Why what came from outside can't be accepted; None if it can."""
@@ -297,22 +307,24 @@ class Conduct(Stage):
             return None
         if not execution.parked and (objection := execution.objection(event, self._known.get(event.task))):
             return objection
-        most = self._limits.early_signals_max
+        most = self._limits.buffered_signals_max
         if isinstance(event, Answered) or execution.context.signals.holds < most:
             return None
         if execution.context.signals.awaiting(event.name):
             return None
-        return f"the task holds {most:,} signals that it has not asked for, and no more (early_signals_max)"
+        return (
+            f"the task holds {most:,} signals that it has not asked for, and no more (buffered_signals_max)"
+        )
 
     def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:
         """An event of a task that is not open. An outcome that its task did not wait for is of no use."""
-        ended = self._marks.has_ended(event.task, now_ms)
+        ended = self._tombstones.has_ended(event.task, now_ms)
         if isinstance(event, TimerFired | Admitted | PutAside) or (
             ended and isinstance(event, StepSucceeded | StepFailed)
         ):
             return Decision()
         if isinstance(event, Answered | SignalReceived | CancelRequested):
-            if ended and self._marks.has_heard(event.task, heard_as(event), now_ms):
+            if ended and self._tombstones.has_heard(event.task, heard_as(event), now_ms):
                 return Decision()
             if not (ended or event.early):
                 return Decision([_publish("delays", once_more(event, now_ms))])
@@ -321,20 +333,20 @@ class Conduct(Stage):
 
     # ------------------------------------------------------------ tasks in memory
 
-    def _find(self, task: str, now_ms: int) -> Live | None:
+    def _find(self, task: str, now_ms: int) -> CachedTask | None:
         """The journal of a task that has ended is a zombie's, which nobody fences at least once."""
-        live = self._live.get(task)
-        if live is None and not self._marks.has_ended(task, now_ms):
-            live = self._live.rebuilt(task)
-            if live is not None:
-                live.busy = self._admission.is_busy(task)
-                self._live.keep(live)
-        return live
+        cached = self._cached.get(task)
+        if cached is None and not self._tombstones.has_ended(task, now_ms):
+            cached = self._cached.rebuilt(task)
+            if cached is not None:
+                cached.busy = self._admission.is_busy(task)
+                self._cached.keep(cached)
+        return cached
 
     def awaits_somebody(self, task: str, now_ms: int) -> bool:
         """Whether an open task waits for a person or a signal: for what may never come."""
-        live = self._find(task, now_ms)
-        return live is not None and live.execution.context.steps.awaits_somebody
+        cached = self._find(task, now_ms)
+        return cached is not None and cached.execution.context.steps.awaits_somebody
 
     def resumed(self, now_ms: int) -> Iterator[Resumed]:
         """Yield where the first open tasks resume."""
@@ -342,74 +354,76 @@ class Conduct(Stage):
 
     # ------------------------------------------------------------ what follows
 
-    def _conclude(self, live: Live, decision: Decision, now_ms: int, offset: int | None = None) -> Decision:
+    def _conclude(
+        self, cached: CachedTask, decision: Decision, now_ms: int, offset: int | None = None
+    ) -> Decision:
         """What the coroutine asked for, where the task stands if that changed, and its end if it ended.
 
         `offset` is that of the event which did it, where there is one.
         """
-        decision.tenant = live.execution.submitted.tenant or ""
-        concluded = self._marked(live, decision)
-        decision.publish += live.execution.take()
+        decision.tenant = cached.execution.submitted.tenant or ""
+        concluded = self._marked(cached, decision)
+        decision.publish += cached.execution.take()
         if concluded.goes_on is not None:
-            live.offset = live.offset if offset is None else offset
-            self._run_again(live, next_run(live.execution.context, concluded.goes_on), decision)
-            concluded = self._marked(live, decision)
-        if concluded.busy != live.busy:
-            live.busy = concluded.busy
-            self._admission.busy(live.execution.task_id, now=concluded.busy)
+            cached.offset = cached.offset if offset is None else offset
+            self._run_again(cached, next_run(cached.execution.context, concluded.goes_on), decision)
+            concluded = self._marked(cached, decision)
+        if concluded.busy != cached.busy:
+            cached.busy = concluded.busy
+            self._admission.busy(cached.execution.task_id, now=concluded.busy)
         if concluded.ends:
-            self._end(live, decision, now_ms)
+            self._end(cached, decision, now_ms)
         decision.write += self._admission.take()
         if concluded.tells:
-            live.stands = stands_at(live.execution)
-            status = status_of(live.execution, live.partition, live.offset)
+            cached.published = status_digest_of(cached.execution)
+            status = status_of(cached.execution, cached.partition, cached.offset)
             decision.publish.append(_publish("status", status))
         return decision
 
-    def _marked(self, live: Live, decision: Decision) -> Conclusion:
+    def _marked(self, cached: CachedTask, decision: Decision) -> Conclusion:
         """What follows, and that the task is parked, or is no more, remembered."""
-        concluded = live.concluded
+        concluded = cached.concluded
         if concluded.parks:
-            decision.write.append(live.park())
+            decision.write.append(cached.park())
         if concluded.unparks:
-            forgotten, owed = live.unpark()
+            forgotten, owed = cached.unpark()
             decision.write.append(forgotten)
             decision.publish += owed
         return concluded
 
-    def _run_again(self, live: Live, begins: Submitted, decision: Decision) -> None:
+    def _run_again(self, cached: CachedTask, begins: Submitted, decision: Decision) -> None:
         """A fresh journal for the next run; and for the one after it, if signals that it held end that."""
         decision.write += [
-            Write(journal_key(live.execution.task_id, seq), None) for seq in range(1, live.seq)
+            Write(journal_key(cached.execution.task_id, seq), None) for seq in range(1, cached.seq)
         ]
         following: Submitted | None = begins
         while following is not None:
-            begun = Publish("events", following.task, following, objects=live.execution.objects)
-            decision.publish += [*abandoned(live.execution.context), begun]
-            live.execution.close()
-            live.execution = self._play(following)
-            live.execution.start()
-            decision.publish += live.execution.take()
-            goes_on = live.concluded.goes_on
-            following = next_run(live.execution.context, goes_on) if goes_on is not None else None
-        live.seq, live.stands, last = 1, None, live.execution.submitted
-        decision.write.append(Write(journal_key(last.task, 0), live.head + codec.encode(last)))
+            begun = Publish("events", following.task, following, objects=cached.execution.objects)
+            decision.publish += [*abandoned(cached.execution.context), begun]
+            cached.execution.close()
+            cached.execution = self._play(following)
+            cached.execution.start()
+            decision.publish += cached.execution.take()
+            goes_on = cached.concluded.goes_on
+            following = next_run(cached.execution.context, goes_on) if goes_on is not None else None
+        cached.seq, cached.published, last = 1, None, cached.execution.submitted
+        decision.write.append(Write(journal_key(last.task, 0), cached.head + codec.encode(last)))
 
-    def _end(self, live: Live, decision: Decision, now_ms: int) -> None:
+    def _end(self, cached: CachedTask, decision: Decision, now_ms: int) -> None:
         """Publish the result, forget the journal, remember the id."""
-        execution = live.execution
+        execution = cached.execution
         submitted = execution.submitted
         result = result_of(execution)
         decision.publish.append(_publish("results", result)._replace(objects=execution.objects))
         if submitted.parent:
             parent = submitted.parent
             decision.publish.append(Publish("events", parent.task, told(parent, result)))
-        decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(live.seq)]
-        self._admission.ended(submitted, live.offset, waited=execution.waited)
+        decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(cached.seq)]
+        self._admission.ended(submitted, cached.offset, waited=execution.waited)
         how = CHILD if submitted.parent else ENDED
         heard, tenant = last_heard(execution.context), submitted.tenant or ""
         decision.write.append(mark(submitted.task, how, now_ms, heard, tenant))
-        self._live.let_go(submitted.task)
+        self._cached.let_go(submitted.task)
 
 
 def _publish(topic: str, record: Delay | Result | Status) -> Publish:

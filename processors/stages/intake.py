@@ -87,7 +87,7 @@ class Intake(Stage):
             tenant=request.tenant,
             priority=request.priority,
             steps_max=self._limits.steps_max,
-            open_steps_max=self._limits.open_steps_max,
+            pending_steps_max=self._limits.pending_steps_max,
             budget=strictest(workflow.budget, request.budget, self._limits.budget(request.tenant)),
         )
         return Decision([Publish("events", task, submitted)], tenant=request.tenant)

@@ -41,7 +41,7 @@ def call_of(output: CheckOutput, check: CheckCall, place: int, now_ms: int) -> C
     return CallModel(
         task=call.task,
         step=call.step,
-        print=call.print,
+        fingerprint=call.fingerprint,
         workflow=call.workflow,
         route=check.judge,
         output=VERDICT,
@@ -72,7 +72,9 @@ def judged(call: CallModel, output: CheckOutput, reply: Reply, now_ms: int) -> C
     critique = "" if said["accepted"] else said["critique"] or NO_CRITIQUE
     return output.model_copy(
         update={
-            "verdict": Verdict(accepted=said["accepted"], critique=critique, by=reply.by, usage=usage),
+            "verdict": Verdict(
+                accepted=said["accepted"], critique=critique, candidate=reply.candidate, usage=usage
+            ),
             "spent": together(call.spent, usage),
             "at_ms": now_ms,
         }

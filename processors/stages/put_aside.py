@@ -69,7 +69,7 @@ class _Step(BaseModel):
     kind: str = ""
     task: TaskId
     step: Number
-    print: str
+    fingerprint: str
     attempt: Number = 1
     route: str | None = None
 
@@ -122,7 +122,7 @@ def _told(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Pu
     if step is not None and step.kind != TIMER and not step.is_newer:
         facts = step.model_dump(exclude={"kind", "v"})
         failed = problem_of(stage, reason, BEGIN_AGAIN)
-        yield Publish("events", step.task, StepFailed(**facts, problem=failed, by=stage, at_ms=now_ms))
+        yield Publish("events", step.task, StepFailed(**facts, problem=failed, candidate=stage, at_ms=now_ms))
     elif (task := _waiting(record, step)) is not None:
         known_as = f"{record.topic}/{record.partition}/{record.offset}"
         yield Publish("events", task, PutAside(task=task, id=known_as, problem=problem, at_ms=now_ms))

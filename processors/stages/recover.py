@@ -50,7 +50,7 @@ def decide(failure: AttemptFailed, policy: Policy, candidates: int) -> Recovery:
 
 def _by_policy(failure: AttemptFailed, policy: Policy, candidates: int) -> Action:
     call = failure.call
-    if failure.critique and isinstance(call, CallModel) and len(call.critiques) < policy.critiques:
+    if failure.critique and isinstance(call, CallModel) and len(call.critiques) < policy.max_reprompts:
         return "ask again"
     if not failure.critique and failure.problem.retryable and call.tries < policy.retries:
         return "retry"
@@ -102,7 +102,7 @@ class Recover(Stage):
             kind = self._registry.model_route if isinstance(call, CallModel) else self._registry.tool_route
             route = kind(call.route)
         except UnknownName:
-            return Policy(retries=0, critiques=0), 0
+            return Policy(retries=0, max_reprompts=0), 0
         return route.policy, len(route.candidates)
 
 
@@ -113,7 +113,7 @@ def _spent(failure: AttemptFailed) -> Spent | None:
 def _refusals(failure: AttemptFailed) -> tuple[Refusal, ...]:
     if failure.critique is None:
         return failure.call.refusals
-    refusal = Refusal(by=failure.by, reason=failure.critique.reason)
+    refusal = Refusal(candidate=failure.candidate, reason=failure.critique.reason)
     return (*failure.call.refusals, refusal)[-REFUSALS_KEPT_MAX:]
 
 
@@ -139,11 +139,11 @@ def _gave_up(failure: AttemptFailed, problem: Problem, now_ms: int) -> Publish:
     event = StepFailed(
         task=call.task,
         step=call.step,
-        print=call.print,
+        fingerprint=call.fingerprint,
         problem=problem,
         attempt=call.attempt,
         route=call.route,
-        by=failure.by,
+        candidate=failure.candidate,
         refusals=_refusals(failure),
         spent=_spent(failure),
         at_ms=now_ms,

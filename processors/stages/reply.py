@@ -9,5 +9,5 @@ class Reply(NamedTuple):
     """A JSON value, the candidate's name, and what it consumed."""
 
     result: Any
-    by: str
+    candidate: str
     usage: Usage | None = None

@@ -24,7 +24,7 @@ from segue.topics.records import (
 from segue.topics.trusted import trusted
 
 
-def replied(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: int) -> Decision:
+def replied(call: CallModel | CallTool, reply: Reply, duration_ms: float, now_ms: int) -> Decision:
     if isinstance(call, CallModel) and call.judging is not None:
         return Decision([Publish("checks", call.task, judged(call, call.judging, reply, now_ms))])
     if call.checks:
@@ -32,26 +32,26 @@ def replied(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: in
             task=call.task,
             call=call,
             result=reply.result,
-            by=reply.by,
-            took_ms=took_ms,
+            candidate=reply.candidate,
+            duration_ms=duration_ms,
             usage=reply.usage,
             at_ms=now_ms,
         )
         return Decision([Publish("checks", call.task, output)])
-    return Decision([Publish("events", call.task, succeeded(call, reply, took_ms, now_ms))])
+    return Decision([Publish("events", call.task, succeeded(call, reply, duration_ms, now_ms))])
 
 
-def succeeded(call: CallModel | CallTool, reply: Reply, took_ms: float, now_ms: int) -> StepSucceeded:
+def succeeded(call: CallModel | CallTool, reply: Reply, duration_ms: float, now_ms: int) -> StepSucceeded:
     return trusted(
         StepSucceeded,
         task=call.task,
         step=call.step,
-        print=call.print,
+        fingerprint=call.fingerprint,
         result=reply.result,
         attempt=call.attempt,
         route=call.route,
-        by=reply.by,
-        took_ms=took_ms,
+        candidate=reply.candidate,
+        duration_ms=duration_ms,
         usage=reply.usage,
         spent=together(call.spent, reply.usage) if call.spent else None,
         choice=call.choice,
@@ -63,7 +63,7 @@ def failed(
     call: CallModel | CallTool,
     by: str,
     problem: Problem,
-    took_ms: float,
+    duration_ms: float,
     now_ms: int,
     critique: Critique | None = None,
     usage: Usage | None = None,
@@ -71,11 +71,11 @@ def failed(
     failure = AttemptFailed(
         task=call.task,
         call=call,
-        by=by,
+        candidate=by,
         problem=problem,
         critique=critique,
         usage=usage,
-        took_ms=took_ms,
+        duration_ms=duration_ms,
         at_ms=now_ms,
     )
     return Decision([Publish("failures", call.task, failure)])

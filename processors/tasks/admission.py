@@ -1,6 +1,6 @@
 """Who may begin, and who waits for its turn: admission to one partition.
 
-A task is busy while a model or tool that it called has not answered. Where `busy_tasks_max` tasks are busy,
+A task is busy while a model or tool that it called has not answered. Where `running_tasks_max` tasks are busy,
 those that come wait in the state, and begin as others end or fall idle. So the topics behind conduct hold
 little, however much is submitted at once; and what is urgent waits behind what runs, never behind all that
 came before it.
@@ -95,7 +95,7 @@ class Admission:
     def must_wait(self, event: Submitted) -> bool:
         if self._waited is not None:
             return event.task in self._waited
-        return self._in_turn or self._busy >= self._limits.busy_tasks_max or self._is_full(event)
+        return self._in_turn or self._busy >= self._limits.running_tasks_max or self._is_full(event)
 
     def objection(self, event: Submitted) -> str | None:
         """Why the task may not even wait, in words for the one who sent it; None if it may."""
@@ -152,13 +152,13 @@ class Admission:
 
     @property
     def due(self) -> bool:
-        return bool(self._stopped) or (self._in_turn and self._busy < self._limits.busy_tasks_max)
+        return bool(self._stopped) or (self._in_turn and self._busy < self._limits.running_tasks_max)
 
     def admit(self) -> list[Turn]:
         """Those whose turn it is, as many as there is room for. They are busy from now on."""
         if self._start_again():
             return []
-        room = self._limits.busy_tasks_max - self._busy
+        room = self._limits.running_tasks_max - self._busy
         lines = self._lines(most := max(room, 2))
         read, alone = len(lines), len(lines) == 1
         turns: list[Turn] = []

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple, assert_never
 
-from segue.processors.tasks.status import Stands
-from segue.processors.workflow.completion import Again
+from segue.processors.tasks.status import StatusDigest
+from segue.processors.workflow.completion import ContinueAsNew
 from segue.processors.workflow.phases import Ended, Parked, Phase, Queued, Running
 from segue.topics.records import Problem
 
@@ -23,7 +23,7 @@ class Recorded:
 
     parked_by: bytes | None = None
     busy: bool = False
-    stands: Stands | None = None
+    published: StatusDigest | None = None
 
 
 class Conclusion(NamedTuple):
@@ -31,13 +31,13 @@ class Conclusion(NamedTuple):
 
     parks: bool
     unparks: bool
-    goes_on: Again | None
+    goes_on: ContinueAsNew | None
     ends: bool
     busy: bool
     tells: bool
 
 
-def conclusion(recorded: Recorded, phase: Phase, stands: Stands, *, calls_open: bool) -> Conclusion:
+def conclusion(recorded: Recorded, phase: Phase, stands: StatusDigest, *, calls_open: bool) -> Conclusion:
     """`stands` is what a status would say now; `calls_open`: models or tools have not answered."""
     match phase:
         case Queued():
@@ -49,14 +49,14 @@ def conclusion(recorded: Recorded, phase: Phase, stands: Stands, *, calls_open: 
         case _:
             assert_never(phase)
     parks = isinstance(phase, Parked) and digest_of(phase.problem) != recorded.parked_by
-    goes_on = phase.ending.again if isinstance(phase, Ended) else None
+    goes_on = phase.completion.continue_as_new if isinstance(phase, Ended) else None
     return Conclusion(
         parks=parks,
         unparks=recorded.parked_by is not None and not isinstance(phase, Parked),
         goes_on=goes_on,
         ends=isinstance(phase, Ended) and goes_on is None,
         busy=busy,
-        tells=parks or stands != recorded.stands,
+        tells=parks or stands != recorded.published,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from segue.processors.tasks.journal import journal_key, task_of
-from segue.processors.tasks.task_cache import Live
+from segue.processors.tasks.task_cache import CachedTask
 from segue.processors.workflow.execution import WorkflowExecution
 from segue.processors.workflow.phases import Running
 from segue.processors.workflow.state.step import Step
@@ -33,13 +33,13 @@ class Resumed(NamedTuple):
     name: str
 
 
-def resumed(state: State, find: Callable[[str], Live | None]) -> Iterator[Resumed]:
+def resumed(state: State, find: Callable[[str], CachedTask | None]) -> Iterator[Resumed]:
     """Yield where the first running tasks of the state resume; none that waits for its turn or is parked."""
     for task in _first_tasks(state):
         with suppress(BadRecord):  # the key of an encrypted task is gone: nobody can say where it is
-            live = find(task)
-            if live is not None and isinstance(live.execution.phase, Running):
-                yield _resumed(live.execution)
+            cached = find(task)
+            if cached is not None and isinstance(cached.execution.phase, Running):
+                yield _resumed(cached.execution)
 
 
 def _first_tasks(state: State) -> list[str]:

@@ -20,7 +20,7 @@ from segue.topics.records import (
 
 
 @dataclass(frozen=True, slots=True)
-class Stands:
+class StatusDigest:
     """What a status says that can change: while it is the same, none is published."""
 
     state: OpenState | Outcome
@@ -28,36 +28,38 @@ class Stands:
     view: Any = None
 
 
-def stands_at(execution: WorkflowExecution) -> Stands:
+def status_digest_of(execution: WorkflowExecution) -> StatusDigest:
     context = execution.context
     match execution.phase:
         case Parked():
-            return Stands("parked")
-        case Ended(ending):
-            return Stands(ending.outcome, view=context.view)
+            return StatusDigest("parked")
+        case Ended(completion):
+            return StatusDigest(completion.outcome, view=context.view)
         case Queued() | Running() if execution.put_aside:
-            return Stands("parked", view=context.view)
+            return StatusDigest("parked", view=context.view)
         case Queued():
-            return Stands("queued")
+            return StatusDigest("queued")
         case Running():
             questions = tuple(context.questions)
-            return Stands("waiting" if questions else "running", questions, context.view)
+            return StatusDigest("waiting" if questions else "running", questions, context.view)
 
 
 def status_of(execution: WorkflowExecution, partition: int, offset: int) -> Status:
     """`partition` and `offset` are where the task's log begins in `events`."""
-    submitted, ending = execution.submitted, execution.ending
+    submitted, completion = execution.submitted, execution.completion
     return Status(
         task=submitted.task,
         workflow=submitted.workflow,
         version=submitted.version,
-        state=stands_at(execution).state,
+        state=status_digest_of(execution).state,
         tenant=submitted.tenant,
         questions=tuple(step.question for step in execution.context.questions.values() if step.question),
-        problem=execution.parked or (ending.problem if ending else execution.put_aside),
+        problem=execution.parked or (completion.problem if completion else execution.put_aside),
         view=execution.context.view,
-        spent=execution.context.purse.spent if execution.context.purse.spent.calls else None,
-        budget=execution.context.purse.budget,
+        spent=execution.context.budget_account.spent
+        if execution.context.budget_account.spent.calls
+        else None,
+        budget=execution.context.budget_account.budget,
         parent=submitted.parent.task if submitted.parent else None,
         partition=partition,
         offset=offset,
@@ -102,18 +104,20 @@ def _without_code(
 
 def result_of(execution: WorkflowExecution) -> Result:
     """The result of a execution that has ended."""
-    submitted, ending = execution.submitted, execution.ending
-    assert ending is not None
+    submitted, completion = execution.submitted, execution.completion
+    assert completion is not None
     return Result(
         task=submitted.task,
         workflow=submitted.workflow,
-        outcome=ending.outcome,
-        result=ending.result,
-        problem=ending.problem,
+        outcome=completion.outcome,
+        result=completion.result,
+        problem=completion.problem,
         not_undone=tuple(execution.context.not_undone),
         steps=execution.context.steps.next,
         tenant=submitted.tenant,
-        spent=execution.context.purse.spent if execution.context.purse.spent.calls else None,
+        spent=execution.context.budget_account.spent
+        if execution.context.budget_account.spent.calls
+        else None,
         started_ms=submitted.at_ms,
         at_ms=execution.context.now_ms,
     )
@@ -149,18 +153,18 @@ def told(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
         return StepSucceeded(
             task=parent.task,
             step=parent.step,
-            print=parent.print,
+            fingerprint=parent.fingerprint,
             result=result.result,
-            by=result.task,
+            candidate=result.task,
             spent=result.spent,
             at_ms=result.at_ms,
         )
     return StepFailed(
         task=parent.task,
         step=parent.step,
-        print=parent.print,
+        fingerprint=parent.fingerprint,
         problem=result.problem or Problem(type=result.outcome, message=result.outcome, retryable=False),
-        by=result.task,
+        candidate=result.task,
         spent=result.spent,
         at_ms=result.at_ms,
     )
@@ -172,8 +176,8 @@ def taken(parent: Parent, child: Submitted) -> StepFailed:
     return StepFailed(
         task=parent.task,
         step=parent.step,
-        print=parent.print,
+        fingerprint=parent.fingerprint,
         problem=Problem(type="IdTaken", message=message, retryable=False),
-        by=child.task,
+        candidate=child.task,
         at_ms=child.at_ms,
     )

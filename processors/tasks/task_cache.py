@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from segue.processors.tasks.conclusion import Conclusion, Recorded, conclusion, digest_of
 from segue.processors.tasks.journal import journal_key
-from segue.processors.tasks.status import Stands, stands_at, unplayed
+from segue.processors.tasks.status import StatusDigest, status_digest_of, unplayed
 from segue.processors.workflow.execution import UNKNOWN, WorkflowExecution
 from segue.processors.workflow.state.verdicts import known_in
 from segue.topics import codec
@@ -34,7 +34,7 @@ class ParkedSince(NamedTuple):
 
 
 @dataclass(slots=True)
-class Live:
+class CachedTask:
     """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
 
     `owed` is what a task that was parked should have asked for since; `stands` is what its last status said;
@@ -47,7 +47,7 @@ class Live:
     offset: int
     owed: list[Publish] = field(default_factory=list[Publish])
     parked: ParkedSince | None = None
-    stands: Stands | None = None
+    published: StatusDigest | None = None
     busy: bool = False
 
     @property
@@ -64,9 +64,11 @@ class Live:
     @property
     def concluded(self) -> Conclusion:
         """What follows from where its coroutine is now."""
-        recorded = Recorded(self.parked.by if self.parked else None, self.busy, self.stands)
+        recorded = Recorded(self.parked.by if self.parked else None, self.busy, self.published)
         calls_open = self.execution.context.steps.calls > 0
-        return conclusion(recorded, self.execution.phase, stands_at(self.execution), calls_open=calls_open)
+        return conclusion(
+            recorded, self.execution.phase, status_digest_of(self.execution), calls_open=calls_open
+        )
 
     def park(self) -> Write:
         """Remembers from which event on it has not played, and why."""
@@ -82,7 +84,7 @@ class Live:
         return Write(parked_key(self.execution.task_id), None), owed
 
 
-class LiveTasks:
+class TaskCache:
     """Finds tasks, in memory or by their journals; `most` of them stay. `play` makes executions."""
 
     def __init__(
@@ -92,19 +94,19 @@ class LiveTasks:
         self._state = state
         self._most = most
         self._silent = silent
-        self._tasks: OrderedDict[str, Live] = OrderedDict()
+        self._tasks: OrderedDict[str, CachedTask] = OrderedDict()
 
-    def get(self, task: str) -> Live | None:
+    def get(self, task: str) -> CachedTask | None:
         """One that is in memory."""
-        live = self._tasks.get(task)
-        if live is not None:
+        cached = self._tasks.get(task)
+        if cached is not None:
             self._tasks.move_to_end(task)
-        return live
+        return cached
 
     def tenant_of(self, task: str) -> str | None:
         """Return the open task's tenant, "" if it has none; None if no such task is open, or can be read."""
-        if (live := self._tasks.get(task)) is not None:
-            return live.execution.submitted.tenant or ""
+        if (cached := self._tasks.get(task)) is not None:
+            return cached.execution.submitted.tenant or ""
         first = self._state.get(journal_key(task, 0))
         if first is None:
             return None
@@ -114,8 +116,8 @@ class LiveTasks:
             return None
         return begun.tenant or ""
 
-    def keep(self, live: Live) -> None:
-        self._tasks[live.execution.task_id] = live
+    def keep(self, cached: CachedTask) -> None:
+        self._tasks[cached.execution.task_id] = cached
         if len(self._tasks) > self._most:
             _, evicted = self._tasks.popitem(last=False)
             evicted.execution.close()
@@ -125,22 +127,22 @@ class LiveTasks:
 
     def close(self) -> None:
         """Let all coroutines go: whoever throws the stage away says so, or their clean-up runs unwatched."""
-        for live in self._tasks.values():
-            live.execution.close()
+        for cached in self._tasks.values():
+            cached.execution.close()
         self._tasks.clear()
 
     def open_commands(self, task: str) -> tuple[list[Publish], str | None]:
         """The calls and timers of which the task has no outcome, as it asked for them; and its tenant."""
         asked: list[Publish] = []
-        live = self.rebuilt(task, asked)
-        if live is None:
+        cached = self.rebuilt(task, asked)
+        if cached is None:
             return [], None
-        steps, tenant = live.execution.context.steps, live.execution.submitted.tenant
+        steps, tenant = cached.execution.context.steps, cached.execution.submitted.tenant
         still = [publish for publish in asked if (step := steps.at(_step(publish))) and not step.settled]
-        live.execution.close()
+        cached.execution.close()
         return still, tenant
 
-    def rebuilt(self, task: str, asked: list[Publish] | None = None) -> Live | None:
+    def rebuilt(self, task: str, asked: list[Publish] | None = None) -> CachedTask | None:
         """The task by its journal, which is played again; None if it has none.
 
         To `asked` is added what it asked for, and was published, by then.
@@ -155,28 +157,30 @@ class LiveTasks:
         replaying = self._silent or parked is None or parked.since > 0
         execution = self._play(submitted, queued=QUEUED in more, replaying=replaying)
         execution.start(known)
-        live = Live(execution, 0, int(partition), int(offset), parked=parked)
-        self._played(live, int(steps), asked)
+        cached = CachedTask(execution, 0, int(partition), int(offset), parked=parked)
+        self._played(cached, int(steps), asked)
         for _, entry in islice(self._state.scan(journal_key(task)), 1, None):
             head, _, happened = codec.unsealed(entry).partition(b"\n")
             then, *more = head.split()
-            execution.context.replaying = self._silent or parked is None or live.seq < parked.since
+            execution.context.replaying = self._silent or parked is None or cached.seq < parked.since
             execution.apply(codec.decode("events", happened), known_in(more))
-            self._played(live, int(then), asked)
+            self._played(cached, int(then), asked)
         execution.context.replaying = self._silent
-        live.stands = Stands("parked") if live.parked or execution.parked else stands_at(execution)
-        return live
+        cached.published = (
+            StatusDigest("parked") if cached.parked or execution.parked else status_digest_of(execution)
+        )
+        return cached
 
-    def _played(self, live: Live, steps: int, asked: list[Publish] | None) -> None:
+    def _played(self, cached: CachedTask, steps: int, asked: list[Publish] | None) -> None:
         """An entry of the journal, after which so many steps had been asked for."""
-        live.execution.expect(steps)
-        if live.seq >= (live.parked.since if live.parked else sys.maxsize):
-            live.owed += live.execution.take()
+        cached.execution.expect(steps)
+        if cached.seq >= (cached.parked.since if cached.parked else sys.maxsize):
+            cached.owed += cached.execution.take()
         else:
             if asked is not None:
-                asked += live.execution.take()
-            live.execution.discard()
-        live.seq += 1
+                asked += cached.execution.take()
+            cached.execution.discard()
+        cached.seq += 1
 
     def _parked(self, task: str) -> ParkedSince | None:
         kept = self._state.get(parked_key(task))

@@ -39,7 +39,7 @@ PURGED_AT_ONCE_MAX = 200
 PURGE_EVERY_MS = 60 * 60 * 1000
 
 
-class Marks:
+class Tombstones:
     """The marks of one partition."""
 
     def __init__(self, state: State) -> None:
@@ -70,22 +70,22 @@ class Marks:
                 yield found.split(b" ")[1:]
 
     def has_ended(self, task: str, now_ms: int) -> bool:
-        marks = self.of(task, now_ms)
-        return ENDED in marks or CHILD in marks
+        tombstones = self.of(task, now_ms)
+        return ENDED in tombstones or CHILD in tombstones
 
     def forget(self, decision: Decision, now_ms: int) -> None:
         """Old marks, each with its status, if the id was not used again, and what a zombie left behind."""
         oldest = _key(_week(now_ms) - 1)
         old = takewhile(lambda entry: entry[0] < oldest, self._state.scan(b"E", self._purged_to))
-        marks = list(islice(old, PURGED_AT_ONCE_MAX))
-        for key, mark in marks:
+        tombstones = list(islice(old, PURGED_AT_ONCE_MAX))
+        for key, mark in tombstones:
             self._purged_to, task = key, key[len(oldest) :].decode()
             journal = [entry for entry, _ in self._state.scan(journal_key(task))]
             left = journal if mark != REJECTED else []
             decision.write += [Write(each, None) for each in (key, *left)]
             if journal == left and not self.of(task, now_ms, range(-1, 2)):
                 decision.publish.append(Publish("status", task, None))
-        self.due_ms = now_ms if len(marks) == PURGED_AT_ONCE_MAX else now_ms + PURGE_EVERY_MS
+        self.due_ms = now_ms if len(tombstones) == PURGED_AT_ONCE_MAX else now_ms + PURGE_EVERY_MS
 
 
 def mark(task: str, how: bytes, now_ms: int, heard: Iterable[str] = (), tenant: str = "") -> Write:

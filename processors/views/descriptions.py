@@ -1,8 +1,8 @@
 """What is said of tasks and their steps wherever people look, on a terminal or a page: in one line each."""
 
 from segue.processors.formatting import duration, headline, preview, usd
-from segue.processors.views.moments import Attempt, Mark, Step, StepAnswer
 from segue.processors.views.steps import label_of
+from segue.processors.views.timeline_events import Attempt, Mark, Step, StepAnswer
 from segue.topics.parts import Spent
 from segue.topics.records import Question, Status
 
@@ -40,7 +40,7 @@ def mark_of(step: Step, attempt: Attempt | None) -> Mark:
 
 def took_ms_of(step: Step, attempt: Attempt | None) -> float | None:
     if attempt is not None:
-        return attempt.took_ms
+        return attempt.duration_ms
     if step.started_ms is None or step.ended_ms is None:
         return None
     return step.ended_ms - step.started_ms

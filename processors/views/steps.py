@@ -10,7 +10,15 @@ from typing import Any, Literal
 from segue.processors.formatting import duration, preview
 from segue.processors.payloads.options import option_with
 from segue.processors.routing.budget import consumed
-from segue.processors.views.moments import DEADLINE, Attempt, Kind, Moment, Step, StepAnswer, What
+from segue.processors.views.timeline_events import (
+    DEADLINE,
+    Attempt,
+    Kind,
+    Step,
+    StepAnswer,
+    TimelineEvent,
+    What,
+)
 from segue.topics.parts import Choice
 from segue.topics.records import (
     Answered,
@@ -55,7 +63,7 @@ class StepsView:
         """A run begins: the steps of those before it are no longer shown."""
         self.steps = {number: step for number, step in self.steps.items() if number >= first_step}
 
-    def fold(self, record: Any, now_ms: int) -> Moment | None:
+    def fold(self, record: Any, now_ms: int) -> TimelineEvent | None:
         """`now_ms` is the latest time that a record bears. None for a record about no step."""
         self.now_ms = now_ms
         match record:
@@ -87,7 +95,7 @@ class StepsView:
 
     # ------------------------------------------------------------ calls and their attempts
 
-    def _called(self, call: CallModel | CallTool) -> Moment | None:
+    def _called(self, call: CallModel | CallTool) -> TimelineEvent | None:
         """The next attempt of a step says what was decided about the one before it."""
         if _is_judges(call):
             return None  # what it judges is being checked
@@ -96,53 +104,55 @@ class StepsView:
             return self._chosen(call, call.choice)
         if attempt.started_ms is not None:
             return None
-        attempt.started_ms, attempt.candidate = call.at_ms, call.candidate
+        attempt.started_ms, attempt.candidate = call.at_ms, call.candidate_index
         attempt.by = attempt.by or self._candidate(call)
         before = step.attempts.get(call.attempt - 1)
         if before is None or before.then is not None:
             return None
-        if call.candidate != before.candidate:
+        if call.candidate_index != before.candidate:
             before.then = "reroute"
-            by = attempt.by or f"candidate {call.candidate + 1}"
-            return Moment(
+            by = attempt.by or f"candidate {call.candidate_index + 1}"
+            return TimelineEvent(
                 call.at_ms, "reroute", call.route, call.step, by, call.attempt, "again", text=f"to {by}"
             )
         before.then = "ask again"
         text = "asked again, with the critique"
-        return Moment(
+        return TimelineEvent(
             call.at_ms, "again", call.route, call.step, attempt.by or "", call.attempt, "again", text=text
         )
 
-    def _chosen(self, call: CallModel | CallTool, choice: Choice) -> Moment | None:
+    def _chosen(self, call: CallModel | CallTool, choice: Choice) -> TimelineEvent | None:
         """Told before the first attempt, which was asked for before anybody was chosen."""
         step, attempt = self._attempt_of(call)
         step.choice = choice
         if not choice.order:
             return None  # its failure says so
-        attempt.started_ms, attempt.candidate = call.at_ms, call.candidate
+        attempt.started_ms, attempt.candidate = call.at_ms, call.candidate_index
         if attempt.outcome == "running":  # what it was before is the route's first, who may not be chosen
             attempt.by = self._candidate(call)
-        by = attempt.by or f"candidate {call.candidate + 1}"
+        by = attempt.by or f"candidate {call.candidate_index + 1}"
         text = f"{choice.by}: {choice.reason}"
-        return Moment(call.at_ms, "choice", call.route, call.step, by, call.attempt, text=text)
+        return TimelineEvent(call.at_ms, "choice", call.route, call.step, by, call.attempt, text=text)
 
-    def _checking(self, output: CheckOutput) -> Moment | None:
+    def _checking(self, output: CheckOutput) -> TimelineEvent | None:
         """What a judge does not accept is told by the failure that comes of it."""
         step, attempt = self._attempt_of(output.call)
-        attempt.by, attempt.took_ms, attempt.usage = output.by, output.took_ms, output.usage
+        attempt.by, attempt.duration_ms, attempt.usage = output.candidate, output.duration_ms, output.usage
         if attempt.outcome == "running":
             attempt.outcome = "checking"
         if output.verdict is None or not output.verdict.accepted:
             return None
-        by, number = output.verdict.by, output.call.attempt
+        by, number = output.verdict.candidate, output.call.attempt
         text = "accepts the output"
-        return Moment(output.at_ms, "check", step.name, step.number, by, number, "ok", text=text)
+        return TimelineEvent(output.at_ms, "check", step.name, step.number, by, number, "ok", text=text)
 
-    def _failed(self, failure: AttemptFailed) -> Moment | None:
+    def _failed(self, failure: AttemptFailed) -> TimelineEvent | None:
         call = failure.call
         if _is_judges(call):
             text = f"judge {call.route}: {failure.problem.message}"
-            return Moment(failure.at_ms, "check", call.route, call.step, failure.by, mark="failed", text=text)
+            return TimelineEvent(
+                failure.at_ms, "check", call.route, call.step, failure.candidate, mark="failed", text=text
+            )
         step, attempt = self._attempt_of(call)
         attempt.usage = failure.usage or attempt.usage
         if call.choice is not None:
@@ -153,25 +163,29 @@ class StepsView:
             return None  # the call was made twice, and had been answered
         if attempt.outcome == "succeeded":  # the output was not of the type that the workflow asked for
             step.outcome, step.result, step.ended_ms = "running", None, None
-        attempt.by, attempt.candidate, attempt.took_ms = failure.by, call.candidate, failure.took_ms
+        attempt.by, attempt.candidate, attempt.duration_ms = (
+            failure.candidate,
+            call.candidate_index,
+            failure.duration_ms,
+        )
         attempt.outcome = "refused" if failure.critique else "failed"
         attempt.reason, attempt.traceback = failure.problem.message, failure.problem.traceback
         attempt.refused = failure.critique.output if failure.critique else None
         what: What = "check" if failure.critique and call.checks else _kind(call)
         text = f"refused: {attempt.reason}" if failure.critique else attempt.reason
-        return Moment(
+        return TimelineEvent(
             failure.at_ms,
             what,
             step.name,
             step.number,
-            failure.by,
+            failure.candidate,
             call.attempt,
             "failed",
-            failure.took_ms,
+            failure.duration_ms,
             text,
         )
 
-    def _retry_later(self, call: CallModel | CallTool, delay: Delay) -> Moment | None:
+    def _retry_later(self, call: CallModel | CallTool, delay: Delay) -> TimelineEvent | None:
         if _is_judges(call):
             return None
         step = self._step(call.step, _kind(call), call.route)
@@ -181,36 +195,40 @@ class StepsView:
         before.then, before.wait_ms = "retry", max(0, delay.due_ms - self.now_ms)
         text = f"in {duration(before.wait_ms)}"
         by = before.by or ""
-        return Moment(self.now_ms, "retry", step.name, step.number, by, call.attempt, "again", text=text)
+        return TimelineEvent(
+            self.now_ms, "retry", step.name, step.number, by, call.attempt, "again", text=text
+        )
 
-    def _succeeded(self, event: StepSucceeded) -> Moment | None:
+    def _succeeded(self, event: StepSucceeded) -> TimelineEvent | None:
         step = self._outcome_of(event)
         tried = step.attempts.get(event.attempt)
         if step.outcome in SETTLED or (tried and tried.outcome in ("failed", "refused")):
             return None
         step.outcome, step.result, step.ended_ms = "succeeded", event.result, event.at_ms
         if step.kind == "tool" and step.started_ms is None:
-            step.started_ms = event.at_ms - round(event.took_ms)
+            step.started_ms = event.at_ms - round(event.duration_ms)
         step.spent, step.choice = consumed(event), event.choice or step.choice
         if step.kind in ("model", "tool"):
             attempt = step.attempt(event.attempt)
-            attempt.by, attempt.took_ms, attempt.usage = event.by, event.took_ms, event.usage
+            attempt.by, attempt.duration_ms, attempt.usage = event.candidate, event.duration_ms, event.usage
             attempt.outcome = "succeeded"
-        took_ms, attempt_number = (None, None) if step.kind == "child" else (event.took_ms, event.attempt)
+        duration_ms, attempt_number = (
+            (None, None) if step.kind == "child" else (event.duration_ms, event.attempt)
+        )
         text = preview(event.result)
-        return Moment(
+        return TimelineEvent(
             event.at_ms,
             step.what,
             step.name,
             step.number,
-            event.by or "",
+            event.candidate or "",
             attempt_number,
             "ok",
-            took_ms,
+            duration_ms,
             text,
         )
 
-    def _gave_up(self, event: StepFailed) -> Moment | None:
+    def _gave_up(self, event: StepFailed) -> TimelineEvent | None:
         step = self._outcome_of(event)
         if step.outcome in SETTLED:
             return None
@@ -219,18 +237,25 @@ class StepsView:
         if event.attempt in step.attempts:
             step.attempts[event.attempt].then = "give up"
         text = f"gave up: {event.problem.message}"
-        return Moment(
-            event.at_ms, step.what, step.name, step.number, event.by or "", event.attempt, "failed", text=text
+        return TimelineEvent(
+            event.at_ms,
+            step.what,
+            step.name,
+            step.number,
+            event.candidate or "",
+            event.attempt,
+            "failed",
+            text=text,
         )
 
     # ------------------------------------------------------------ people and time
 
-    def _asked(self, question: Question) -> Moment | None:
+    def _asked(self, question: Question) -> TimelineEvent | None:
         step = self._step(question.step, "ask", question.to)
         if step.question is not None:
             return None
         step.question, step.outcome, step.started_ms = question, "waiting", question.at_ms
-        return Moment(
+        return TimelineEvent(
             question.at_ms,
             "ask",
             question.to,
@@ -245,7 +270,7 @@ class StepsView:
         if (step := self._step_answered_by(event)) is not None:
             self._keep(step, event)
 
-    def refused(self, event: Answered, reason: str) -> Moment:
+    def refused(self, event: Answered, reason: str) -> TimelineEvent:
         """Its task did not accept the answer: another came before it, say."""
         step = self._step_answered_by(event)
         asked = step.question if step is not None else None
@@ -255,7 +280,7 @@ class StepsView:
         said = label_of(asked, event.value) if asked is not None else preview(event.value)
         name, number = (step.name, step.number) if step is not None else ("", event.step)
         text = f"{said}: {reason}"
-        return Moment(event.at_ms, "answer", name, number, event.by or "", mark="failed", text=text)
+        return TimelineEvent(event.at_ms, "answer", name, number, event.by or "", mark="failed", text=text)
 
     def _step_answered_by(self, event: Answered) -> Step | None:
         """The step that the answer is for: it may name none where the task asks one question."""
@@ -275,7 +300,7 @@ class StepsView:
             answer.counts = False
         return step.answers.setdefault(event.id, answer)
 
-    def _closed(self, event: QuestionClosed) -> Moment | None:
+    def _closed(self, event: QuestionClosed) -> TimelineEvent | None:
         step = self._step(event.step, "ask", "")
         if step.outcome not in ("running", "waiting"):
             return None
@@ -287,18 +312,18 @@ class StepsView:
             return self._counts(step, event.answer, event.at_ms)
         if event.reason != "expired":
             return None
-        return Moment(
+        return TimelineEvent(
             event.at_ms, "ask", step.name, step.number, mark="failed", text="nobody answered in time"
         )
 
-    def _counts(self, step: Step, given: Given, at_ms: int) -> Moment:
+    def _counts(self, step: Step, given: Given, at_ms: int) -> TimelineEvent:
         step.result, step.answered_by = given.value, given.by
         answer = step.answers.setdefault(given.id, StepAnswer(given.id, given.value, given.by, at_ms))
         answer.counts = True
         text = label_of(step.question, given.value) if step.question else preview(given.value)
-        return Moment(at_ms, "answer", step.name, step.number, given.by or "", mark="ok", text=text)
+        return TimelineEvent(at_ms, "answer", step.name, step.number, given.by or "", mark="ok", text=text)
 
-    def _armed(self, timer: TimerFired, delay: Delay) -> Moment | None:
+    def _armed(self, timer: TimerFired, delay: Delay) -> TimelineEvent | None:
         """A question's own deadline is told with the question."""
         step = self._step(timer.step, "timer", "")
         if step.due_ms is not None or step.outcome != "running":
@@ -308,9 +333,9 @@ class StepsView:
             step.name = DEADLINE
             return None
         text = f"set for {duration(max(0, delay.due_ms - self.now_ms))}"
-        return Moment(self.now_ms, "timer", step=step.number, mark="waiting", text=text)
+        return TimelineEvent(self.now_ms, "timer", step=step.number, mark="waiting", text=text)
 
-    def _fired(self, event: TimerFired) -> Moment | None:
+    def _fired(self, event: TimerFired) -> TimelineEvent | None:
         step = self._step(event.step, "timer", "")
         if step.outcome in ("succeeded", "ended") or step.kind != "timer":
             return None
@@ -318,7 +343,7 @@ class StepsView:
         if event.closes is not None:
             step.name = DEADLINE
             return None
-        return Moment(self.now_ms, "timer", step=step.number, mark="ok", text="is due")
+        return TimelineEvent(self.now_ms, "timer", step=step.number, mark="ok", text="is due")
 
     # ------------------------------------------------------------ finding the place
 
@@ -345,11 +370,11 @@ class StepsView:
         """
         if event.route is not None and event.step not in self.steps:
             return self._step(event.step, "tool", event.route)
-        return self._step(event.step, "child", (event.by or "").replace(self.task, "…", 1))
+        return self._step(event.step, "child", (event.candidate or "").replace(self.task, "…", 1))
 
     def _candidate(self, call: CallModel | CallTool) -> str | None:
         names = self.candidates.get(call.route, ())
-        return names[call.candidate] if call.candidate < len(names) else None
+        return names[call.candidate_index] if call.candidate_index < len(names) else None
 
 
 def _is_judges(call: CallModel | CallTool) -> bool:

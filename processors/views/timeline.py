@@ -15,8 +15,8 @@ from typing import Any
 
 from segue.processors.formatting import duration, preview
 from segue.processors.routing.budget import together
-from segue.processors.views.moments import Moment, Step
 from segue.processors.views.steps import StepsView
+from segue.processors.views.timeline_events import Step, TimelineEvent
 from segue.topics import codec
 from segue.topics.errors import BadRecord
 from segue.topics.flow import Received
@@ -84,7 +84,7 @@ class Timeline:
     def steps(self) -> dict[int, Step]:
         return self._view.steps
 
-    def apply(self, received: Received) -> Moment | None:
+    def apply(self, received: Received) -> TimelineEvent | None:
         """Fold one record in. What can't be read is passed over: it stands in the dead letters."""
         position = (received.topic, received.partition, received.offset)
         if position in self.seen:
@@ -137,7 +137,7 @@ class Timeline:
     def spent(self) -> Spent | None:
         return together(*(step.consumed for step in self.steps.values()))
 
-    def _fold(self, record: Any) -> Moment | None:
+    def _fold(self, record: Any) -> TimelineEvent | None:
         match record:
             case Submitted():
                 return self._submitted(record)
@@ -148,7 +148,7 @@ class Timeline:
             case SignalReceived():
                 return self._signalled(record)
             case CancelRequested():
-                return Moment(
+                return TimelineEvent(
                     record.at_ms, "cancel", text=record.reason + " (by force)" * record.force, mark="again"
                 )
             case Status():
@@ -158,7 +158,7 @@ class Timeline:
 
     # ------------------------------------------------------------ the task itself
 
-    def _submitted(self, event: Submitted) -> Moment | None:
+    def _submitted(self, event: Submitted) -> TimelineEvent | None:
         number = run_of(event)
         if self.started_ms is not None and number <= self.run:
             return None
@@ -169,14 +169,14 @@ class Timeline:
         self.started_ms = event.at_ms
         self.state, self.problem, self.ended_ms = "running", None, None  # the same id may have been rejected
         text = f"run {number}: {preview(event.input)}" if number else preview(event.input)
-        return Moment(event.at_ms, "task", event.workflow, text=text)
+        return TimelineEvent(event.at_ms, "task", event.workflow, text=text)
 
-    def _went_on(self, event: Submitted) -> Moment | None:
+    def _went_on(self, event: Submitted) -> TimelineEvent | None:
         """The run that is told of ends with how the next begins."""
         if self.ended:
             return None
         self.state, self.ended_ms, self.next_input = WENT_ON, event.at_ms, event.input
-        return Moment(event.at_ms, "result", WENT_ON, mark="ok", text=preview(event.input))
+        return TimelineEvent(event.at_ms, "result", WENT_ON, mark="ok", text=preview(event.input))
 
     def _begin_run(self, run: Run | None) -> None:
         """Of a task that went on anew only the steps of its last run are shown, and what it holds."""
@@ -184,34 +184,43 @@ class Timeline:
             return
         self.run, self.first_step = run.number, run.first_step
         self._view.begin(run.first_step)
-        self.signals = {signal.id: signal for signal in run.held} | {
-            id_: signal for id_, signal in self.signals.items() if heard_as(signal) not in run.heard
+        self.signals = {signal.id: signal for signal in run.buffered_signals} | {
+            id_: signal for id_, signal in self.signals.items() if heard_as(signal) not in run.seen_ids
         }
 
-    def _admitted(self, event: Admitted) -> Moment | None:
+    def _admitted(self, event: Admitted) -> TimelineEvent | None:
         if self.began_ms is not None:
             return None
         self.began_ms = event.at_ms
-        return Moment(event.at_ms, "task", "turn", text=f"begins after {duration(event.waited_ms)} in line")
+        return TimelineEvent(
+            event.at_ms, "task", "turn", text=f"begins after {duration(event.waited_ms)} in line"
+        )
 
-    def _ended(self, record: Rejected | Result) -> Moment | None:
+    def _ended(self, record: Rejected | Result) -> TimelineEvent | None:
         """A request that was rejected with the id of a task that runs is not of that task."""
         if self.ended or (isinstance(record, Rejected) and self.started_ms is not None):
             return None
         self.state = "rejected" if isinstance(record, Rejected) else record.outcome
         self.workflow, self.problem, self.ended_ms = record.workflow, record.problem, record.at_ms
         if isinstance(record, Rejected):
-            return Moment(record.at_ms, "result", self.state, mark="failed", text=record.problem.message)
+            return TimelineEvent(
+                record.at_ms, "result", self.state, mark="failed", text=record.problem.message
+            )
         self.result, self.started_ms = record.result, record.started_ms
         self.not_undone = record.not_undone
         ok = record.outcome == "succeeded"
         text = preview(record.result) if ok else (record.problem.message if record.problem else "")
-        took_ms = float(record.at_ms - record.started_ms)
-        return Moment(
-            record.at_ms, "result", self.state, mark="ok" if ok else "failed", took_ms=took_ms, text=text
+        duration_ms = float(record.at_ms - record.started_ms)
+        return TimelineEvent(
+            record.at_ms,
+            "result",
+            self.state,
+            mark="ok" if ok else "failed",
+            duration_ms=duration_ms,
+            text=text,
         )
 
-    def _stands(self, status: Status) -> Moment | None:
+    def _stands(self, status: Status) -> TimelineEvent | None:
         """Only a view and parking are told by the status alone: the rest was told by what caused it."""
         if self.started_ms is None and not self.ended:  # nothing else tells of a task that waits for a worker
             self.workflow, self.version = status.workflow, status.version or None
@@ -220,12 +229,12 @@ class Timeline:
         shown, self.view = self.view, status.view
         if self.state != "parked" or was == "parked":
             new = status.view is not None and status.view != shown
-            return Moment(status.at_ms, "view", text=preview(status.view)) if new else None
+            return TimelineEvent(status.at_ms, "view", text=preview(status.view)) if new else None
         self.problem = status.problem
         text = status.problem.message if status.problem else ""
-        return Moment(status.at_ms, "parked", mark="failed", text=text)
+        return TimelineEvent(status.at_ms, "parked", mark="failed", text=text)
 
-    def _dead_letter(self, received: Received) -> Moment | None:
+    def _dead_letter(self, received: Received) -> TimelineEvent | None:
         """That a step failed for good has been told already, and so why a task was rejected."""
         headers = {name: value.decode(errors="replace") for name, value in received.headers}
         stage = headers.get("segue-stage", "?")
@@ -235,13 +244,13 @@ class Timeline:
             return self._view.refused(about, reason)
         if isinstance(about, StepFailed) or (self.problem and self.problem.message == reason):
             return None
-        return Moment(received.timestamp_ms, "dead letter", stage, mark="failed", text=reason)
+        return TimelineEvent(received.timestamp_ms, "dead letter", stage, mark="failed", text=reason)
 
-    def _signalled(self, event: SignalReceived) -> Moment | None:
+    def _signalled(self, event: SignalReceived) -> TimelineEvent | None:
         if event.id in self.signals:
             return None
         self.signals[event.id] = event
-        return Moment(event.at_ms, "signal", event.name, mark="ok", text=preview(event.value))
+        return TimelineEvent(event.at_ms, "signal", event.name, mark="ok", text=preview(event.value))
 
 
 def _event_in(letter: bytes | None) -> Any:

@@ -6,7 +6,7 @@ comes twice, or late from a worker that was thought dead, is passed over, and a 
 
 from typing import NamedTuple
 
-from segue.topics.tokens import Stand, Tokens
+from segue.topics.tokens import TextState, Tokens
 
 
 class Piece(NamedTuple):
@@ -22,7 +22,7 @@ class Piece(NamedTuple):
     by: str
     text: str
     anew: bool
-    stand: Stand
+    state: TextState
     offset: int
 
 
@@ -40,14 +40,14 @@ class Writing:
             return None
         self._at[tokens.step] = at
         anew = tokens.number == 0 if before is None else at[:2] != before[:2]
-        anew = anew or tokens.stand == "superseded"
+        anew = anew or tokens.state == "superseded"
         return Piece(
             tokens.step,
             tokens.attempt,
             tokens.route,
-            tokens.by,
-            "" if tokens.stand == "superseded" else tokens.text,
+            tokens.candidate,
+            "" if tokens.state == "superseded" else tokens.text,
             anew,
-            tokens.stand,
+            tokens.state,
             offset,
         )

@@ -18,28 +18,31 @@ NUMBER = {"type": "number", "minimum": 0}
 
 async def room(context: ExecutionContext, name: str) -> None:
     """Returns when there is something left, for which it may ask somebody. Raises `BudgetExceeded`."""
-    purse = context.purse
-    while purse.budget is not None and (what := used_up(purse.spent, purse.budget)) is not None:
-        if purse.budget.ask is None or not await _more(context, purse.budget.ask, what):
+    budget_account = context.budget_account
+    while (
+        budget_account.budget is not None
+        and (what := used_up(budget_account.spent, budget_account.budget)) is not None
+    ):
+        if budget_account.budget.ask is None or not await _more(context, budget_account.budget.ask, what):
             raise BudgetExceeded(name, context.steps.next, exceeded(what))
 
 
 async def within_budget(context: ExecutionContext, name: str, ask: Callable[[], Step]) -> Any:
     """The answer of the step that `ask` asks for; asked for again when somebody has raised the budget."""
-    purse = context.purse
+    budget_account = context.budget_account
     while True:
-        if purse.is_empty:
+        if budget_account.is_empty:
             await room(context, name)
         try:
             return await ask().future
         except BudgetExceeded:  # within the step: what it has done so far was not enough
-            if purse.budget is None or purse.budget.ask is None:
+            if budget_account.budget is None or budget_account.budget.ask is None:
                 raise
 
 
 async def _more(context: ExecutionContext, who: str, what: str) -> bool:
     """Whether there is more now: what is answered is the new budget, and no more than before is a no."""
-    purse = context.purse
+    budget_account = context.budget_account
     asking = context.budget_question = context.budget_question or _ask(context, who, what)
     asking.waiting += 1
     try:
@@ -53,14 +56,14 @@ async def _more(context: ExecutionContext, who: str, what: str) -> bool:
         context.budget_question = None
     if answer is None:
         return True
-    more = answer > (purse.spent.usd if asking.in_usd else purse.spent.tokens)
+    more = answer > (budget_account.spent.usd if asking.in_usd else budget_account.spent.tokens)
     if more:
-        purse.set(Budget(usd=answer) if asking.in_usd else Budget(tokens=int(answer)))
+        budget_account.set(Budget(usd=answer) if asking.in_usd else Budget(tokens=int(answer)))
     return more
 
 
 def _ask(context: ExecutionContext, who: str, what: str) -> BudgetQuestion:
-    in_usd = context.purse.lacks_usd
+    in_usd = context.budget_account.lacks_usd
     unit = "US dollars" if in_usd else "tokens"
     text = f"The task has used up its budget: {what}. How many {unit} may it use in all? (0: no more)"
     step = context.step("ask", who, [text])
@@ -78,9 +81,9 @@ def _number(value: Any) -> float:
 def set_by_signal(context: ExecutionContext, value: Any) -> None:
     """A person has set the budget: whoever waits for more goes on, if there is more."""
     try:
-        context.purse.set(budget_in(value))
+        context.budget_account.set(budget_in(value))
     except BadInput:
         return  # intake lets none of these in
     asking = context.budget_question
-    if asking is not None and not context.purse.is_empty:
+    if asking is not None and not context.budget_account.is_empty:
         settle_question(context, asking.step, None)

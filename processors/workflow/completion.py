@@ -18,7 +18,7 @@ TRACEBACK_CHARACTERS_MAX = 8_000
 """A traceback travels in a record; its end says what happened."""
 
 
-class Again(BaseException):
+class ContinueAsNew(BaseException):
     """Ends a run. No `except Exception` of a workflow holds it up."""
 
     def __init__(self, given: Any, version: int) -> None:
@@ -27,41 +27,41 @@ class Again(BaseException):
         self.version = version
 
 
-def again_by(error: BaseException) -> Again | None:
+def continue_as_new_in(error: BaseException) -> ContinueAsNew | None:
     """Which run follows, if that is what the error says: it, or a group as task groups raise it.
 
     In a group with another error that one counts: a failure is not lost because a run ends beside it.
     """
     raised = [each for each in leaves(error) if not isinstance(each, asyncio.CancelledError)]
-    found = [each for each in raised if isinstance(each, Again)]
+    found = [each for each in raised if isinstance(each, ContinueAsNew)]
     return found[0] if found and len(found) == len(raised) else None
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Completion:
     outcome: Outcome
     result: Any = None
     problem: Problem | None = None
-    again: Again | None = None
+    continue_as_new: ContinueAsNew | None = None
     """Set where the task does not end, but its run."""
 
 
-def cancelled(reason: str) -> Ending:
-    return Ending("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
+def cancelled(reason: str) -> Completion:
+    return Completion("cancelled", problem=Problem(type="Cancelled", message=reason, retryable=False))
 
 
-def ending_of(task: asyncio.Task[Any]) -> Ending:
+def completion_of(task: asyncio.Task[Any]) -> Completion:
     """The ending of a coroutine that is done."""
     try:
-        return Ending("succeeded", task.result())
+        return Completion("succeeded", task.result())
     except asyncio.CancelledError as request:
         return cancelled(text_of(request) or "cancelled")
     except BaseException as error:
         if is_ctrl_c(error):
             raise
-        if (again := again_by(error)) is not None:
-            return Ending("succeeded", again=again.with_traceback(None))
-        return Ending("failed", problem=problem_by(error))
+        if (again := continue_as_new_in(error)) is not None:
+            return Completion("succeeded", continue_as_new=again.with_traceback(None))
+        return Completion("failed", problem=problem_by(error))
 
 
 def as_json(result: Any, output: TypeAdapter[Any], bytes_max: int) -> Any:

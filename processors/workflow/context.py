@@ -16,7 +16,7 @@ from segue.processors.durations import EPOCH
 from segue.processors.event_loop.loop import WorkflowLoop
 from segue.processors.payloads.blob import taken
 from segue.processors.payloads.large import Command, Large, Objects, References
-from segue.processors.routing.budget import Purse
+from segue.processors.routing.budget import BudgetAccount
 from segue.processors.workflow.state.signals import Signals
 from segue.processors.workflow.state.step import Kind, Step
 from segue.processors.workflow.state.steps import Steps
@@ -74,12 +74,12 @@ class ExecutionContext:
         self.questions: dict[int, Step] = {}
         self.signals = Signals()
         self.verdicts = Verdicts()
-        self.purse = Purse(submitted.budget)
+        self.budget_account = BudgetAccount(submitted.budget)
         self.budget_question: BudgetQuestion | None = None
         self.not_undone: list[NotUndone] = []
         self.view: Any = None
         run = submitted.run
-        self.heard = dict.fromkeys(run.heard if run else ())
+        self.heard = dict.fromkeys(run.seen_ids if run else ())
         self.commands: list[Publish] = []
         self._suspended = False
 
@@ -130,10 +130,10 @@ class ExecutionContext:
         return {
             "task": self.task_id,
             "step": step.number,
-            "print": step.print,
+            "fingerprint": step.fingerprint,
             "workflow": self.submitted.workflow,
             "route": step.name,
-            "budget": self.purse.left,
+            "budget": self.budget_account.left,
             "at_ms": self.now_ms,
         }
 

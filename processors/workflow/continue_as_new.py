@@ -1,6 +1,6 @@
 """A task that goes on anew: the same id, a fresh journal. For tasks that do not end.
 
-    Submitted ─▶ … ─▶ task.again(input) ─▶ Submitted, run 1 ─▶ … ─▶ task.again(input) ─▶ Submitted, run 2 ─▶ …
+    Submitted ─▶ … ─▶ task.continue_as_new(input) ─▶ Submitted, run 1 ─▶ … ─▶ task.continue_as_new(input) ─▶ Submitted, run 2 ─▶ …
 
 Each run begins with all that it needs: its input, and the signals that nobody took. Its steps are counted on
 from the last of the run before, so that no two steps of a task have one idempotency key, and an outcome that
@@ -10,7 +10,7 @@ cancelled, calls are no longer waited for, and what was owed to be undone counts
 
 from pydantic_core import to_json
 
-from segue.processors.workflow.completion import Again
+from segue.processors.workflow.completion import ContinueAsNew
 from segue.processors.workflow.context import ExecutionContext
 from segue.topics.contracts import PAYLOAD_BYTES_MAX
 from segue.topics.flow import Publish
@@ -32,17 +32,17 @@ HEARD_KEPT_MAX = 500
 """Of what came from outside a task remembers so much from run to run: a copy of it counts no second time."""
 
 
-def next_run(context: ExecutionContext, again: Again) -> Submitted:
+def next_run(context: ExecutionContext, again: ContinueAsNew) -> Submitted:
     """How the next run begins."""
     before = context.submitted
     run = Run(
         number=run_of(before) + 1,
         first_step=context.steps.next,
-        heard=last_heard(context),
-        held=context.signals.kept,
+        seen_ids=last_heard(context),
+        buffered_signals=context.signals.kept,
     )
     changes = {"input": again.given, "version": again.version, "at_ms": context.now_ms}
-    changes |= {"budget": context.purse.left, "validated": True}
+    changes |= {"budget": context.budget_account.left, "validated": True}
     return before.model_copy(update={**changes, "run": run})
 
 
@@ -72,7 +72,9 @@ def too_much_held(held: tuple[SignalReceived, ...]) -> Problem | None:
     size = size_of(held)
     if size <= PAYLOAD_BYTES_MAX:
         return None
-    message = f"{len(held):,} signals that nobody took are {size:,} bytes: take them before task.again(…)"
+    message = (
+        f"{len(held):,} signals that nobody took are {size:,} bytes: take them before task.continue_as_new(…)"
+    )
     return Problem(type="BadInput", message=message, retryable=False)
 
 
@@ -82,6 +84,6 @@ def of_an_earlier_run(run: Run, event: Event) -> bool:
         case StepSucceeded() | StepFailed() | TimerFired():
             return event.step < run.first_step
         case Answered() | SignalReceived() | CancelRequested():
-            return heard_as(event) in run.heard
+            return heard_as(event) in run.seen_ids
         case _:
             return False

@@ -28,7 +28,7 @@ from segue.processors.durations import rounded_up_ms
 from segue.processors.event_loop.sharing import SHARED, is_of_another_loop
 from segue.processors.payloads.large import Objects, References
 from segue.processors.workflow import outcomes, parking
-from segue.processors.workflow.completion import Again, Ending, as_json, cancelled, ending_of
+from segue.processors.workflow.completion import Completion, ContinueAsNew, as_json, cancelled, completion_of
 from segue.processors.workflow.context import CURRENT_CONTEXT, Entropy, ExecutionContext
 from segue.processors.workflow.continue_as_new import abandoned, of_an_earlier_run, size_of, too_much_held
 from segue.processors.workflow.phases import Ended, Parked, Phase, Queued, Running
@@ -102,7 +102,7 @@ class WorkflowExecution:
 
     def _start(self) -> None:
         self.context.advance(self.submitted.at_ms)
-        for signal in self.submitted.run.held if self.submitted.run else ():
+        for signal in self.submitted.run.buffered_signals if self.submitted.run else ():
             self._seen.add(identity_of(signal))
             deliver(self.context, signal)
         if isinstance(self.phase, Running):
@@ -121,8 +121,8 @@ class WorkflowExecution:
         return self.phase.problem if isinstance(self.phase, Parked) else None
 
     @property
-    def ending(self) -> Ending | None:
-        return self.phase.ending if isinstance(self.phase, Ended) else None
+    def completion(self) -> Completion | None:
+        return self.phase.completion if isinstance(self.phase, Ended) else None
 
     @property
     def at_bug(self) -> bool:
@@ -163,7 +163,7 @@ class WorkflowExecution:
             return
         except (ValidationError, BadInput) as error:
             problem = Problem(type="BadInput", message=codec.explain(error), retryable=False)
-            self.phase = Ended(Ending("failed", problem=problem))
+            self.phase = Ended(Completion("failed", problem=problem))
             return
         task = Task(context)
         variables = contextvars.Context()
@@ -193,7 +193,7 @@ class WorkflowExecution:
                 await self._wait_if_bug(error)
                 await self._close_generators(error)
                 raise
-            except (asyncio.CancelledError, Again, BaseExceptionGroup) as error:
+            except (asyncio.CancelledError, ContinueAsNew, BaseExceptionGroup) as error:
                 await self._close_generators(error)
                 raise
             return result
@@ -242,34 +242,34 @@ class WorkflowExecution:
         if self.parked:
             return
         if self._task.done():
-            self._end(ending_of(self._task))
+            self._end(completion_of(self._task))
         elif self.context.loop.woken_from_outside:
             self._park(BadInput(SHARED))
         elif not (quiet and self.context.steps.any_open):
             self._be_stuck(Stuck(parking.DEADLOCKED if quiet else parking.ENDLESS), quiet=quiet)
 
-    def _end(self, ending: Ending) -> None:
-        if self._stuck is not None and ending.outcome == "cancelled":
-            ending = Ending("failed", problem=self._stuck)
-        if ending.again and (problem := too_much_held(self.context.signals.kept)):
-            ending = Ending("failed", problem=problem)
-        self.phase = Ended(self._fitting(ending))
+    def _end(self, completion: Completion) -> None:
+        if self._stuck is not None and completion.outcome == "cancelled":
+            completion = Completion("failed", problem=self._stuck)
+        if completion.continue_as_new and (problem := too_much_held(self.context.signals.kept)):
+            completion = Completion("failed", problem=problem)
+        self.phase = Ended(self._fitting(completion))
         self._close_questions()
 
-    def _fitting(self, ending: Ending) -> Ending:
+    def _fitting(self, completion: Completion) -> Completion:
         """What is too large of it goes by reference."""
         large = self.context.large
-        if (again := ending.again) is not None:
+        if (again := completion.continue_as_new) is not None:
             held_bytes = size_of(self.context.signals.kept)
             again.given, self.objects = large.value(self.task_id, again.given, held_bytes)
-            return ending
-        result, self.objects = large.value(self.task_id, ending.result)
-        return replace(ending, result=result)
+            return completion
+        result, self.objects = large.value(self.task_id, completion.result)
+        return replace(completion, result=result)
 
     def _be_stuck(self, error: Stuck, *, quiet: bool) -> None:
         """Park, as at any bug; or else cancel the coroutine, so that it undoes what it did, and fail."""
         if self._stuck is not None:
-            return self._end(Ending("failed", problem=self._stuck))
+            return self._end(Completion("failed", problem=self._stuck))
         self._stuck = Problem(type="Stuck", message=str(error), retryable=False)
         if quiet and is_bug(error, self._workflow.bugs):
             return self._park(error)
@@ -287,7 +287,9 @@ class WorkflowExecution:
         due_ms = min(rounded_up_ms(min(timer.when(), DUE_MS_MAX)), DUE_MS_MAX)
         step = self.context.steps.add("timer", "timer", due_ms, self.context.loop.create_future())
         step.timer = timer
-        fired = TimerFired(task=self.task_id, step=step.number, print=step.print, closes=closes, at_ms=due_ms)
+        fired = TimerFired(
+            task=self.task_id, step=step.number, fingerprint=step.fingerprint, closes=closes, at_ms=due_ms
+        )
         delay = Delay(task=self.task_id, id=str(step.number), due_ms=due_ms, topic="events", record=fired)
         self.context.publish("delays", delay)
 
@@ -298,7 +300,9 @@ class WorkflowExecution:
         if self.submitted.run is not None and of_an_earlier_run(self.submitted.run, event):
             return True
         if isinstance(event, StepSucceeded | StepFailed) and (step := self.context.steps.at(event.step)):
-            return (step.settled and step.print == event.print) or identity_of(event) in self._seen
+            return (step.settled and step.fingerprint == event.fingerprint) or identity_of(
+                event
+            ) in self._seen
         if isinstance(event, Admitted) and not self.waited:
             return True
         if isinstance(self.phase, Queued) and isinstance(event, StepSucceeded | StepFailed | TimerFired):
@@ -401,7 +405,7 @@ class WorkflowExecution:
         step = self.context.steps.at(event.step)
         if step is None:
             self.phase = Parked(parking.by_event(event, "the workflow now waits for something else"))
-        elif step.print != event.print:
+        elif step.fingerprint != event.fingerprint:
             now = f"the workflow now asks there for {_asked(step)}, or with other arguments"
             self.phase = Parked(parking.by_event(event, now))
         elif not isinstance(event, TimerFired):

@@ -70,9 +70,9 @@ def check_options(where: str, options: object) -> None:
 
 def check_within(where: str, within: object) -> None:
     if within is not None and not isinstance(within, timedelta):
-        raise wrong(where, "a timedelta, as within=timedelta(hours=2)", within)
+        raise wrong(where, "a timedelta, as timeout=timedelta(hours=2)", within)
     if within is not None and within < timedelta():
-        raise BadInput(f"{where}: within={within} is negative: with timedelta(0) it closes at once")
+        raise BadInput(f"{where}: timeout={within} is negative: with timedelta(0) it closes at once")
 
 
 def check_id(where: str, known_as: object, own: str) -> None:

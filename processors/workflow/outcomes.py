@@ -41,7 +41,7 @@ def letter_reason(event: StepFailed) -> str | None:
 def settle(context: ExecutionContext, step: Step, event: StepSucceeded | StepFailed) -> None:
     """The step that the outcome is of has its value or its error, or its model is told what was wrong."""
     if isinstance(event, StepFailed):
-        context.purse.add(event)
+        context.budget_account.add(event)
         failed = step_error(step.name, step.number, event.problem, event.refusals)
         return context.steps.settle(step, error=failed)
     try:
@@ -49,7 +49,7 @@ def settle(context: ExecutionContext, step: Step, event: StepSucceeded | StepFai
         result = event.result if done else context.accepted(step, event.result, event)
     except (ValidationError, BadInput) as error:
         return _refuse(context, step, event, codec.explain(error))
-    context.purse.add(event)
+    context.budget_account.add(event)
     return context.steps.settle(step, result)
 
 
@@ -57,7 +57,7 @@ def _refuse(context: ExecutionContext, step: Step, event: StepSucceeded, reason:
     """The output is not of the type that was asked for: a model is told so, a tool has failed."""
     problem = Problem(type="ValidationError", message=reason, retryable=False)
     if step.call is None:
-        context.purse.add(event)
+        context.budget_account.add(event)
         return context.steps.settle(step, error=StepError(step.name, step.number, problem))
     critique = Critique(output=event.result, reason=reason)
     call = _answered(context, step.call, event)
@@ -65,16 +65,16 @@ def _refuse(context: ExecutionContext, step: Step, event: StepSucceeded, reason:
     failure = AttemptFailed(
         task=event.task,
         call=call,
-        by=event.by or step.name,
+        candidate=event.candidate or step.name,
         problem=problem,
         critique=critique,
-        took_ms=event.took_ms,
+        duration_ms=event.duration_ms,
         at_ms=event.at_ms,
     )
     if (size := len(codec.encode(failure))) > PAYLOAD_BYTES_MAX:
         why = f"{reason}; with it the model's outputs are {size:,} bytes, too much to ask it again"
         problem = Problem(type="TooLarge", message=why, retryable=False)
-        context.purse.add(event)
+        context.budget_account.add(event)
         return context.steps.settle(step, error=StepError(step.name, step.number, problem))
     return context.publish("failures", failure)
 
@@ -82,7 +82,7 @@ def _refuse(context: ExecutionContext, step: Step, event: StepSucceeded, reason:
 def _answered(context: ExecutionContext, call: CallModel, event: StepSucceeded) -> CallModel:
     """The call as its candidate had it, with the critiques that this candidate got from here."""
     names = context.registry.model_route(call.route).names
-    candidate = names.index(event.by) if event.by in names else call.candidate
-    kept = call.critiques if candidate == call.candidate else ()
-    known = {"attempt": event.attempt, "candidate": candidate, "critiques": kept}
+    candidate = names.index(event.candidate) if event.candidate in names else call.candidate_index
+    kept = call.critiques if candidate == call.candidate_index else ()
+    known = {"attempt": event.attempt, "candidate_index": candidate, "critiques": kept}
     return call.model_copy(update={**known, "choice": event.choice, "spent": consumed(event)})

@@ -8,7 +8,7 @@ Other code begins a parked task anew: its journal is played again, by a new exec
 
 from dataclasses import dataclass
 
-from segue.processors.workflow.completion import Ending
+from segue.processors.workflow.completion import Completion
 from segue.topics.records import Event, Problem
 
 
@@ -37,7 +37,7 @@ class Parked:
 class Ended:
     """The run is over."""
 
-    ending: Ending
+    completion: Completion
 
 
 Phase = Queued | Running | Parked | Ended

@@ -21,7 +21,7 @@ from typing import Any, Self
 from anyio import CancelScope
 
 from segue.processors.routing.tools import Tool
-from segue.processors.workflow.completion import again_by
+from segue.processors.workflow.completion import continue_as_new_in
 from segue.processors.workflow.context import ExecutionContext
 from segue.processors.workflow.state.step import Step
 from segue.topics.descriptions import kind_of, text_of
@@ -33,7 +33,7 @@ Call = Callable[[str, dict[str, Any], int], Step]
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class PendingUndo:
     """An undo, by its route. `given` makes its arguments, of the result of `step` where there is one."""
 
     undo: str
@@ -54,7 +54,7 @@ class Saga:
         self._context = context
         self._call = call
         self._outer = outer
-        self._owed: list[Owed] = []
+        self._pending: list[PendingUndo] = []
         self._left = False
 
     async def __aenter__(self) -> Self:
@@ -72,41 +72,43 @@ class Saga:
             return
         if not isinstance(error, GeneratorExit):  # then nothing can be awaited: the outer one undoes
             CURRENT.reset(around)
-            if error is not None and again_by(error) is None:
+            if error is not None and continue_as_new_in(error) is None:
                 await self.undo()
         self._left = True
-        for owed in self._owed:
+        for pending in self._pending:
             if self._outer is not None:
-                self._outer.owe(owed)
+                self._outer.add(pending)
 
-    def owe(self, owed: Owed) -> None:
+    def add(self, pending: PendingUndo) -> None:
         """What a coroutine asks for that outlives the saga in which it began is of the one around it."""
         if self._left and self._outer is not None:
-            self._outer.owe(owed)
+            self._outer.add(pending)
         else:
-            self._owed.append(owed)
+            self._pending.append(pending)
 
     async def undo(self) -> None:
         """Undo all that was done in it so far, the last first. A cancellation takes effect afterwards."""
         await to_its_end(self._undo_all())
 
     async def _undo_all(self) -> None:
-        while self._owed:
-            await self._undo(self._owed.pop())
+        while self._pending:
+            await self._undo(self._pending.pop())
 
-    async def _undo(self, owed: Owed) -> None:
+    async def _undo(self, pending: PendingUndo) -> None:
         try:
-            result = await owed.step.future if owed.step else None
+            result = await pending.step.future if pending.step else None
         except StepError:
-            if not owed.if_failed:
+            if not pending.if_failed:
                 return
             result = None
         try:
             self._context.steps.make_room()
-            await self._call(owed.undo, owed.given(result), owed.undoes).future
+            await self._call(pending.undo, pending.given(result), pending.undoes).future
         except (StepError, BadInput, TooLarge) as error:
             problem = error.problem if isinstance(error, StepError) else _unasked(error)
-            self._context.not_undone.append(NotUndone(step=owed.undoes, undo=owed.undo, problem=problem))
+            self._context.not_undone.append(
+                NotUndone(step=pending.undoes, undo=pending.undo, problem=problem)
+            )
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -131,10 +133,10 @@ CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
 """The innermost saga that a workflow, or a coroutine that it started, is in."""
 
 
-def owed_for(step: Step, undo: Tool[..., Any]) -> Owed:
+def owed_for(step: Step, undo: Tool[..., Any]) -> PendingUndo:
     """The undo of a step that is asked for, whatever becomes of it."""
     takes_result = bool(undo.parameters)
-    return Owed(
+    return PendingUndo(
         undo.name,
         step.number,
         lambda result: undo.arguments((result,) if takes_result else (), {}),

@@ -26,7 +26,7 @@ from segue.processors.routing.routes import ModelRoute, ToolRoute
 from segue.processors.routing.tools import Tool
 from segue.processors.workflow.answers import answer_of, shape_of
 from segue.processors.workflow.budget_guard import within_budget
-from segue.processors.workflow.completion import Again
+from segue.processors.workflow.completion import ContinueAsNew
 from segue.processors.workflow.context import ExecutionContext
 from segue.processors.workflow.continue_as_new import called_off
 from segue.processors.workflow.misuse import (
@@ -44,7 +44,7 @@ from segue.processors.workflow.misuse import (
     wrong,
 )
 from segue.processors.workflow.questions import close_question, open_question
-from segue.processors.workflow.saga import CURRENT, Owed, Saga, owed_for
+from segue.processors.workflow.saga import CURRENT, PendingUndo, Saga, owed_for
 from segue.processors.workflow.signal_delivery import expect
 from segue.processors.workflow.state.step import Step
 from segue.processors.workflow.task_log import TaskLog
@@ -72,7 +72,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 D = TypeVar("D")
 _NOBODY: Any = object()
-"""No `otherwise` was given."""
+"""No `default` was given."""
 
 QUESTION_CHARS_MAX = 10_000
 """Of its text. A status holds all questions of its task."""
@@ -134,7 +134,7 @@ class Task:
             step = self._ask_tool(name, arguments)
         if undo is None:
             return await step.future
-        self._innermost().owe(owed_for(step, undo))
+        self._innermost().add(owed_for(step, undo))
         return await asyncio.shield(step.future)  # cancelled, its outcome still decides what is undone
 
     def _ask_tool(self, name: str, arguments: dict[str, Any], undoes: int | None = None) -> Step:
@@ -223,7 +223,7 @@ class Task:
 
     # ------------------------------------------------------------ what is shown, and going on anew
 
-    def show(self, view: Any) -> None:
+    def set_view(self, view: Any) -> None:
         """Let people see where the task is: any value, in `segue show`, `segue tasks` and its `Status`.
 
         It replaces what was shown before. It is no step, and nothing waits for it. Of what is larger than
@@ -234,7 +234,7 @@ class Task:
             json_of(value)
         self._context.view = cut_to(value, VIEW_BYTES_MAX)
 
-    def again(self, value: Any = ABSENT, /, *, version: int | None = None) -> NoReturn:
+    def continue_as_new(self, value: Any = ABSENT, /, *, version: int | None = None) -> NoReturn:
         """Go on anew with that input, as the same task: for tasks that do not end. Does not return.
 
         The journal begins afresh, and with it the limits; signals that nobody took are carried over. What is
@@ -243,9 +243,9 @@ class Task:
         context = self._context
         if not context.steps.any_settled:
             raise BadInput(
-                "task.again(…) before anything was awaited would go on for ever: await a step first"
+                "task.continue_as_new(…) before anything was awaited would go on for ever: await a step first"
             )
-        check_version("task.again(…)", version)
+        check_version("task.continue_as_new(…)", version)
         submitted = context.submitted
         workflow = context.registry.workflow(
             submitted.workflow, submitted.version if version is None else version
@@ -256,9 +256,11 @@ class Task:
         try:
             value = context.verdicts.of(place, workflow.validate, value)
         except BadInput as error:
-            raise BadInput(f"task.again(…): workflow {workflow.name!r} can't take that: {error}") from None
+            raise BadInput(
+                f"task.continue_as_new(…): workflow {workflow.name!r} can't take that: {error}"
+            ) from None
         fits("again", workflow.name, value, most)
-        raise Again(value, workflow.version)
+        raise ContinueAsNew(value, workflow.version)
 
     # ------------------------------------------------------------ what is undone
 
@@ -282,7 +284,7 @@ class Task:
         self._context.registry.tool_route(name)
         context = self._context
         last = context.steps.first + max(len(context.steps) - 1, 0)
-        self._innermost().owe(Owed(name, last, lambda _: arguments))
+        self._innermost().add(PendingUndo(name, last, lambda _: arguments))
 
     def _undo_of(self, target: Any) -> Tool[..., Any] | None:
         app = self._context.registry
@@ -303,11 +305,11 @@ class Task:
 
     @overload
     async def ask(
-        self, to: str, text: str, *, options: Mapping[str, T], within: timedelta | None = None
+        self, to: str, text: str, *, options: Mapping[str, T], timeout: timedelta | None = None
     ) -> T: ...
     @overload
     async def ask(
-        self, to: str, text: str, *, options: Mapping[str, T], within: timedelta, otherwise: D
+        self, to: str, text: str, *, options: Mapping[str, T], timeout: timedelta, default: D
     ) -> T | D: ...
     @overload
     async def ask(
@@ -317,7 +319,7 @@ class Task:
         *,
         options: Mapping[str, T],
         answer: type[R],
-        within: timedelta | None = None,
+        timeout: timedelta | None = None,
     ) -> T | R: ...
     @overload
     async def ask(
@@ -327,17 +329,17 @@ class Task:
         *,
         options: Mapping[str, T],
         answer: type[R],
-        within: timedelta,
-        otherwise: D,
+        timeout: timedelta,
+        default: D,
     ) -> T | R | D: ...
     @overload
-    async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta | None = None) -> T: ...
+    async def ask(self, to: str, text: str, *, answer: type[T], timeout: timedelta | None = None) -> T: ...
     @overload
-    async def ask(self, to: str, text: str, *, answer: type[T], within: timedelta, otherwise: D) -> T | D: ...
+    async def ask(self, to: str, text: str, *, answer: type[T], timeout: timedelta, default: D) -> T | D: ...
     @overload
-    async def ask(self, to: str, text: str, *, within: timedelta | None = None) -> str: ...
+    async def ask(self, to: str, text: str, *, timeout: timedelta | None = None) -> str: ...
     @overload
-    async def ask(self, to: str, text: str, *, within: timedelta, otherwise: D) -> str | D: ...
+    async def ask(self, to: str, text: str, *, timeout: timedelta, default: D) -> str | D: ...
     async def ask(
         self,
         to: str,
@@ -345,39 +347,39 @@ class Task:
         *,
         options: Mapping[str, Any] | None = None,
         answer: Any = None,
-        within: timedelta | None = None,
-        otherwise: Any = _NOBODY,
+        timeout: timedelta | None = None,
+        default: Any = _NOBODY,
     ) -> Any:
         """Ask a person and wait, however long: for one of `options` (label to value), or for any `answer`.
 
         With both, for an option or something else of that type: "send it", "discard it", or a note.
 
-        After `within` the question closes and `otherwise` is the answer; without one a `StepError` is raised.
+        After `timeout` the question closes and `default` is the answer; without one a `StepError` is raised.
         """
-        step = self._question(to, text, options, answer, within)
+        step = self._question(to, text, options, answer, timeout)
         try:
             async with asyncio.timeout(None) as deadline:
-                if within is not None:
+                if timeout is not None:
                     with self._context.steps.closing(step):
-                        deadline.reschedule(self._context.loop.time() + within.total_seconds())
+                        deadline.reschedule(self._context.loop.time() + timeout.total_seconds())
                 return await step.future
         except TimeoutError:
             close_question(self._context, step, "expired")
-            if otherwise is not _NOBODY:
-                return otherwise
-            problem = Problem(type="Unanswered", message=f"nobody answered within {within}", retryable=False)
+            if default is not _NOBODY:
+                return default
+            problem = Problem(type="Unanswered", message=f"nobody answered within {timeout}", retryable=False)
             raise StepError(to, step.number, problem) from None
         finally:
             close_question(self._context, step, "ended")
 
     def _question(
-        self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, within: timedelta | None
+        self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, timeout: timedelta | None
     ) -> Step:
         where = f"ask({shown(to)})"
         check_text("task.ask(to, …): whom to ask", to)
         check_text(f"{where}: what to ask", text)
         check_options(where, options)
-        check_within(where, within)
+        check_within(where, timeout)
         context = self._context
         text = text if len(text) <= QUESTION_CHARS_MAX else shortened(text, QUESTION_CHARS_MAX)
         with Asking("a question"):
@@ -385,7 +387,7 @@ class Task:
             accept, schema = answer_of(offered, options, answer)
             step = context.step("ask", to, [text, offered])
         step.accept = accept
-        closes_at_ms = None if within is None else context.now_ms + rounded_up_ms(within)
+        closes_at_ms = None if timeout is None else context.now_ms + rounded_up_ms(timeout)
         open_question(context, step, to, text, options=offered, answer=schema, closes_at_ms=closes_at_ms)
         return step
 
@@ -490,15 +492,15 @@ class Task:
         )
         step.accept = accept(declared.output, validated=True)
         step.child = f"{self.id}/{step.number}" if known_as is None else known_as
-        facts = submitted.model_dump(include={"tenant", "priority", "steps_max", "open_steps_max"})
+        facts = submitted.model_dump(include={"tenant", "priority", "steps_max", "pending_steps_max"})
         child = Submitted(
             **facts,
             task=step.child,
             workflow=name,
             version=declared.version,
             input=value,
-            budget=strictest(context.purse.left, declared.budget),
-            parent=Parent(task=self.id, step=step.number, print=step.print) if waits else None,
+            budget=strictest(context.budget_account.left, declared.budget),
+            parent=Parent(task=self.id, step=step.number, fingerprint=step.fingerprint) if waits else None,
             at_ms=context.now_ms,
         )
         context.command("events", step, child, step.child)

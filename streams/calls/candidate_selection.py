@@ -16,11 +16,11 @@ from segue.processors.payloads.blob import is_value
 from segue.processors.routing.routes import AnyRoute, ModelRoute
 from segue.processors.routing.selection import (
     CHARACTERS_PER_TOKEN,
-    Asked,
-    Known,
-    asked_of,
-    choice_of,
+    CallInfo,
+    CandidateStats,
+    call_info_of,
     name_of,
+    selection_of,
 )
 from segue.processors.stages.tool import failed
 from segue.streams.calls.candidate_stats import Knowledge
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 AnyCall = CallModel | CallTool
 
 
-class Choosing:
+class CandidateSelector:
     """`knowledge` says how candidates fare."""
 
     def __init__(self, app: App, knowledge: Knowledge) -> None:
@@ -55,24 +55,24 @@ class Choosing:
         route = self._app.routes[call.route]
         assert route.choose is not None
         try:
-            asked = asked_of(call)
+            asked = call_info_of(call)
             asked = asked._replace(
                 tokens=asked.tokens + _bytes_elsewhere(asked.input) // CHARACTERS_PER_TOKEN
             )
-            choice = choice_of(route.choose, asked, await self._known(route, asked))
+            choice = selection_of(route.choose, asked, await self._known(route, asked))
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
             return _nobody(call, name_of(route.choose), problem_of(error))
-        chosen = call.model_copy(update={"choice": choice, "candidate": choice.order[0]})
+        chosen = call.model_copy(update={"choice": choice, "candidate_index": choice.order[0]})
         return Decision([Publish(record.topic, call.task, chosen)])
 
-    async def _known(self, route: AnyRoute, asked: Asked) -> Sequence[Known]:
+    async def _known(self, route: AnyRoute, asked: CallInfo) -> Sequence[CandidateStats]:
         costs: dict[str, float | None] = {}
         if isinstance(route, ModelRoute):
             await self._prices.load()
             costs = {name: self._prices.estimate(name, asked.tokens) for name in route.names}
         return [
-            Known(name, costs.get(name), *self._knowledge.of(route.name, name))
+            CandidateStats(name, costs.get(name), *self._knowledge.of(route.name, name))
             for name in dict.fromkeys(route.names)
         ]
 

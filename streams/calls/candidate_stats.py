@@ -37,7 +37,7 @@ class Knowledge(Protocol):
 
 class Attempt(NamedTuple):
     at_s: float
-    took_s: float
+    duration_s: float
     succeeded: bool
 
 
@@ -48,17 +48,17 @@ class Measured:
         self._now_s = now_s
         self._attempts: dict[tuple[str, str], deque[Attempt]] = {}
 
-    def add(self, route: str, candidate: str, *, succeeded: bool, took_s: float) -> None:
+    def add(self, route: str, candidate: str, *, succeeded: bool, duration_s: float) -> None:
         attempts = self._attempts.setdefault((route, candidate), deque(maxlen=KEPT_MAX))
-        attempts.append(Attempt(self._now_s(), took_s, succeeded))
+        attempts.append(Attempt(self._now_s(), duration_s, succeeded))
 
     def of(self, route: str, candidate: str) -> Figures:
         attempts = self._attempts.get((route, candidate), deque())
         while attempts and attempts[0].at_s < self._now_s() - WINDOW_S:
             attempts.popleft()
-        took_s = [each.took_s for each in attempts if each.succeeded]
+        duration_s = [each.duration_s for each in attempts if each.succeeded]
         share = sum(not each.succeeded for each in attempts) / len(attempts) if attempts else None
         return Figures(
-            latency_s=median(took_s) if took_s else None,
+            latency_s=median(duration_s) if duration_s else None,
             failure_share=share if len(attempts) >= ATTEMPTS_MIN else None,
         )

@@ -17,7 +17,7 @@ from mode import Service
 
 from segue.processors.routing.circuit_breaker import BEING_TRIED, believed, latency_key, refusal
 from segue.streams.calls.candidate_stats import Figures
-from segue.streams.kafka.best_effort_producer import Announcer
+from segue.streams.kafka.best_effort_producer import BestEffortProducer
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.reader import Reader
 from segue.streams.observability.metrics import Metrics
@@ -47,13 +47,15 @@ class Counts:
     latencies: Counter[int] = field(default_factory=Counter[int])
 
 
-class CircuitBoard(Service):
+class CircuitBreakers(Service):
     """One for all stages of a worker. `figures` is for whoever chooses among candidates."""
 
-    def __init__(self, settings: Settings, worker: str, announcer: Announcer, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, worker: str, best_effort_producer: BestEffortProducer, metrics: Metrics
+    ) -> None:
         self._settings = settings
         self._worker = worker
-        self._announcer = announcer
+        self._best_effort_producer = best_effort_producer
         self._metrics = metrics
         self._known: dict[str, Health] = {}
         self._counts: dict[str, Counts] = {}
@@ -115,7 +117,7 @@ class CircuitBoard(Service):
         if (counts := self._of(candidate)) is not None:
             counts.skipped += 1
 
-    def ended(self, candidate: str, took_ms: float, *, failed: bool, probe: bool) -> None:
+    def ended(self, candidate: str, duration_ms: float, *, failed: bool, probe: bool) -> None:
         """A failed probe is the last from here until the circuit is judged anew."""
         if probe and not failed:
             self._probing.pop(candidate, None)
@@ -125,7 +127,7 @@ class CircuitBoard(Service):
         counts.failures += failed
         counts.probes += probe
         counts.probes_failed += probe and failed
-        counts.latencies[latency_key(took_ms)] += 1
+        counts.latencies[latency_key(duration_ms)] += 1
 
     def given_up(self, candidate: str, *, probe: bool) -> None:
         """The call was cancelled, since its partition went to another worker: it tells nothing."""
@@ -145,7 +147,7 @@ class CircuitBoard(Service):
             counts, self._counts = self._counts, {}
             for candidate, counted in counts.items():
                 tally = Tally(candidate=candidate, worker=self._worker, at_ms=now_ms(), **vars(counted))
-                self._announcer.tell("outcomes", candidate, tally)
+                self._best_effort_producer.tell("outcomes", candidate, tally)
 
     async def _follow_for_ever(self) -> None:
         while True:

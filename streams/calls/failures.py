@@ -32,8 +32,8 @@ from segue.topics.descriptions import attribute_of, guarded, kind_of, shortened,
 from segue.topics.errors import (
     BadInput,
     MissingExtra,
+    OutputRejected,
     Permanent,
-    Refused,
     Retryable,
     UnknownName,
     in_words,
@@ -124,7 +124,7 @@ def _foreseen(error: BaseException) -> Problem | None:
         case Permanent() | BadInput():
             return _problem(error, retryable=False)
         case (
-            Refused() | UnknownName() | MissingExtra()
+            OutputRejected() | UnknownName() | MissingExtra()
         ):  # another worker may know the name, or have the extra
             return _problem(error)
         case TimeoutError():

@@ -21,7 +21,7 @@ from segue.processors.routing.rate_limits import Share
 from segue.processors.routing.routes import names_of
 from segue.processors.routing.selection import following
 from segue.processors.stages import tool
-from segue.streams.calls.circuit_breakers import CircuitBoard
+from segue.streams.calls.circuit_breakers import CircuitBreakers
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.settings import Settings
 from segue.topics.flow import MOVED, Decision, Headers, Publish, Received, is_moved, trace_of
@@ -44,10 +44,10 @@ class Waiting:
     """Done when the call may begin, or with the partition to move it to."""
 
 
-class Gate:
+class CallThrottle:
     """One for each effect stage of a worker whose app has circuits or limits."""
 
-    def __init__(self, stage: str, app: App, settings: Settings, board: CircuitBoard | None) -> None:
+    def __init__(self, stage: str, app: App, settings: Settings, board: CircuitBreakers | None) -> None:
         self._topic = f"{stage}-calls"
         self._app = app
         self._board = board
@@ -128,8 +128,8 @@ class Gate:
         except BaseException:
             self._board.given_up(by, probe=probe)
             raise
-        took_ms = (time.perf_counter() - started_s) * 1000
-        self._board.ended(by, took_ms, failed=_speaks_of_the_candidate(decision), probe=probe)
+        duration_ms = (time.perf_counter() - started_s) * 1000
+        self._board.ended(by, duration_ms, failed=_speaks_of_the_candidate(decision), probe=probe)
         return decision
 
     # ------------------------------------------------------------ limits
@@ -138,7 +138,7 @@ class Gate:
         if not self._shares:
             return ()
         route = self._app.routes.get(call.route)
-        names = dict.fromkeys((by, *(names_of(route, call.candidate) if route is not None else ())))
+        names = dict.fromkeys((by, *(names_of(route, call.candidate_index) if route is not None else ())))
         return tuple(self._shares[name] for name in names if name in self._shares)
 
     async def _turn(self, shares: tuple[Share, ...], call: AnyCall, record: Received) -> int | None:

@@ -14,28 +14,30 @@ from typing import Protocol
 from segue.streams.kafka.broker_clock import now_ms
 from segue.topics.flow import Decision
 from segue.topics.records import AttemptFailed, CallModel, Record
-from segue.topics.tokens import Stand, Tokens
+from segue.topics.tokens import TextState, Tokens
 
-TELL_S = 0.25
+PUBLISH_S = 0.25
 """Four records a second are a text that flows, and few enough for a thousand calls at once."""
 
 TEXT_CHARS_MAX = 20_000
 """Of one record: more comes at once only from a provider that does not stream."""
 
-TELLING: "ContextVar[Telling | None]" = ContextVar("segue_telling", default=None)
+TOKEN_PUBLISHER: "ContextVar[TokenPublisher | None]" = ContextVar("segue_telling", default=None)
 
 
-class Tells(Protocol):
+class RecordSink(Protocol):
     """An `Announcer`."""
 
     def tell(self, topic: str, key: str, record: Record, tenant: str | None = None) -> None: ...
 
 
-class Telling:
+class TokenPublisher:
     """The text of one attempt."""
 
-    def __init__(self, announcer: Tells, call: CallModel, by: str, tenant: str | None) -> None:
-        self._announcer = announcer
+    def __init__(
+        self, best_effort_producer: RecordSink, call: CallModel, by: str, tenant: str | None
+    ) -> None:
+        self._best_effort_producer = best_effort_producer
         self._call = call
         self._by = by
         self._tenant = tenant
@@ -48,17 +50,17 @@ class Telling:
         """The first piece goes out with whatever follows it at once, the next ones not before `TELL_S`."""
         self._gathered.append(text)
         if self._timer is None:
-            wait_s = TELL_S if self._number else 0.0
+            wait_s = PUBLISH_S if self._number else 0.0
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._tell, "running")
 
-    def end(self, stand: Stand) -> None:
+    def end(self, stand: TextState) -> None:
         """Of an attempt that wrote nothing, nothing is told."""
         if self._timer is not None:
             self._timer.cancel()
         if self._number or self._gathered:
             self._tell(stand)
 
-    def _tell(self, stand: Stand) -> None:
+    def _tell(self, stand: TextState) -> None:
         self._timer = None
         text, self._gathered = "".join(self._gathered), []
         pieces = [text[at : at + TEXT_CHARS_MAX] for at in range(0, len(text), TEXT_CHARS_MAX)] or [""]
@@ -66,28 +68,28 @@ class Telling:
             self._publish(piece, "running")
         self._publish(pieces[-1], stand)
 
-    def _publish(self, text: str, stand: Stand) -> None:
+    def _publish(self, text: str, stand: TextState) -> None:
         call = self._call
         tokens = Tokens(
             task=call.task,
             step=call.step,
             attempt=call.attempt,
             route=call.route,
-            by=self._by,
+            candidate=self._by,
             number=self._number,
             text=text.encode(errors="replace").decode(),  # half of a character would be no JSON
-            stand=stand,
+            state=stand,
             begun_ms=self._begun_ms,
             at_ms=now_ms(),
         )
         self._number += 1
-        self._announcer.tell("tokens", call.task, tokens, self._tenant)
+        self._best_effort_producer.tell("tokens", call.task, tokens, self._tenant)
 
 
-async def told(telling: Telling, perform: Callable[[], Awaitable[Decision]]) -> Decision:
+async def told(telling: TokenPublisher, perform: Callable[[], Awaitable[Decision]]) -> Decision:
     """Makes the call, with its text told. A call that fails or is given up takes its text back."""
-    TELLING.set(telling)  # the runner gives each call an asyncio task, and so a context, of its own
-    stand: Stand = "superseded"
+    TOKEN_PUBLISHER.set(telling)  # the runner gives each call an asyncio task, and so a context, of its own
+    stand: TextState = "superseded"
     try:
         decision = await perform()
         if not any(isinstance(publish.value, AttemptFailed) for publish in decision.publish):

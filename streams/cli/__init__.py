@@ -25,7 +25,7 @@ COMMANDS = {
     "tasks": ("tasks:tasks", "List tasks, the newest first."),
     "show": ("tasks:show", "Show a task's steps as a timeline."),
     "watch": ("tasks:watch_task", "Follow a task as it happens, to its end."),
-    "page": ("ui:page", "Serve a page of the tasks, to look at and to answer on."),
+    "ui": ("ui:ui", "Serve a page of the tasks, to look at and to answer on."),
     "answer": ("signals:answer", "Answer a task's question."),
     "signal": ("signals:signal", "Tell a task of an outside event."),
     "cancel": ("signals:cancel", "Cancel a task."),
@@ -44,7 +44,7 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0  done
-  1  the task failed (run --wait, watch, dev --once)
+  1  the task failed (run --wait, watch, dev --exit-when-done)
   2  usage, input that does not fit, or an extra that is not installed
   3  no such task, workflow or name
   4  the broker or a service can't be reached

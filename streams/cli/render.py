@@ -22,8 +22,8 @@ from rich.text import Text as RichText
 
 from segue.processors.formatting import duration, preview
 from segue.processors.views.descriptions import answer_line, mark_of, outcome_line, spent_line, took_ms_of
-from segue.processors.views.moments import DEADLINE, Attempt, Mark, Moment, Step
 from segue.processors.views.timeline import WENT_ON, Timeline
+from segue.processors.views.timeline_events import DEADLINE, Attempt, Mark, Step, TimelineEvent
 from segue.processors.views.token_stream import Piece
 from segue.streams.cli.fields import fields
 from segue.streams.cli.terminal import Text, terminal
@@ -114,7 +114,7 @@ class Screen:
     def is_terminal(self) -> bool:
         return self.console.is_terminal
 
-    def moment(self, moment: Moment) -> None:
+    def moment(self, moment: TimelineEvent) -> None:
         """One line, and more for a question or a long reason. What came out is for `result`."""
         line = self._moment_line(moment)
         if moment.what == "ask" and moment.mark == "waiting":
@@ -180,7 +180,7 @@ class Screen:
             line, no_wrap=True, overflow="ellipsis", crop=self.is_terminal, soft_wrap=not self.is_terminal
         )
 
-    def _moment_line(self, moment: Moment) -> Text:
+    def _moment_line(self, moment: TimelineEvent) -> Text:
         """Calls have columns for who was called and which attempt; the rest follows the name at once."""
         widths = self.columns
         line = Text()
@@ -194,9 +194,9 @@ class Screen:
             self._append_call(line, moment.name, moment.by, moment.attempt)
         line.append(f"{self.sign(moment.mark)}  ", style=MARK_STYLE[moment.mark])
         if moment.what in CALLS:
-            line.append(f"{duration(moment.took_ms):>7}  ", style="dim")
-        elif moment.took_ms is not None:
-            line.append(f"in {duration(moment.took_ms)}  ", style="dim")
+            line.append(f"{duration(moment.duration_ms):>7}  ", style="dim")
+        elif moment.duration_ms is not None:
+            line.append(f"in {duration(moment.duration_ms)}  ", style="dim")
         return line
 
     def _reason(self, reason: Text) -> None:
@@ -305,7 +305,7 @@ class Screen:
 
     def _row(self, step: Step, attempt: Attempt | None, first: bool) -> Text:
         widths = self.columns
-        mark, took_ms = mark_of(step, attempt), took_ms_of(step, attempt)
+        mark, duration_ms = mark_of(step, attempt), took_ms_of(step, attempt)
         line = Text()
         line.append(f"{_number(step.number if first else None)}  ", style="dim")
         line.append(_cell(step.what if first else "", widths.what), style=WHAT_STYLE.get(step.what, ""))
@@ -313,7 +313,7 @@ class Screen:
         line.append(_cell((attempt.by or "") if attempt else "", widths.by), style="dim")
         line.append(_cell(self._attempt(attempt.number if attempt else None), widths.attempt), style="dim")
         line.append(f"{self.sign(mark)}  ", style=MARK_STYLE[mark]).append(
-            f"{duration(took_ms):>8}  ", style="dim"
+            f"{duration(duration_ms):>8}  ", style="dim"
         )
         if attempt is not None and attempt.usage is not None:
             line.append(f"{spent_line(Spent.of(attempt.usage))}  ", style="dim")

@@ -10,8 +10,8 @@ import click
 
 from segue.processors.app.app import App
 from segue.processors.formatting import headline
-from segue.processors.views.moments import Moment
 from segue.processors.views.timeline import Timeline
+from segue.processors.views.timeline_events import TimelineEvent
 from segue.streams.cli.output import command_name, emit
 from segue.streams.cli.render import Screen
 from segue.streams.client.answers import check_answer, chosen, listed
@@ -33,10 +33,10 @@ NOBODY_WORKS = "no worker has taken the task up yet: start one with `segue worke
 Answerer = Callable[[Question], Awaitable[Any]]
 """Gets the answer to a question, a JSON value."""
 
-Listener = Callable[[Moment], None]
+Listener = Callable[[TimelineEvent], None]
 
 
-def emit_moment(moment: Moment) -> None:
+def emit_timeline_event(moment: TimelineEvent) -> None:
     """A line of JSON."""
     emit(moment._asdict())
 

@@ -313,7 +313,7 @@ class Client:
                     async for record in reader.tail(starts, key):
                         if _ends(record, status):
                             result: Result = codec.decode("results", record.value)
-                            value = await whole(result.result, self._objects.shelf(task, result.tenant))
+                            value = await whole(result.result, self._objects.of_task(task, result.tenant))
                             return result.model_copy(update={"result": value})
             except TimeoutError:
                 raise _no_result(task, status, timeout_s) from None

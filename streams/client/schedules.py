@@ -30,7 +30,7 @@ async def add(client: Client, spec: Spec) -> None:
         await client.start(KEEPER, Kept(schedule=spec), task_of(spec.name))
         return
     view = view_of(status)
-    if view is None or view.print != spec.print:
+    if view is None or view.fingerprint != spec.fingerprint:
         await tell(client, spec.name, Told(schedule=spec))
 
 

@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from segue.streams.kafka.consumer_group import Group
 from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
-from segue.streams.kafka.offset_tracker import Progress
+from segue.streams.kafka.offset_tracker import OffsetTracker
 from segue.streams.kafka.positions import Committed
 from segue.streams.kafka.producer import Offsets
 from segue.streams.observability.metrics import Metrics
@@ -33,7 +33,7 @@ class CallOffsets:
         self._bytes_max = METADATA_BYTES_MAX
         self._full: set[TopicPartition] = set()
         """Partitions that take no new calls."""
-        self.progress: dict[TopicPartition, Progress] = {}
+        self.progress: dict[TopicPartition, OffsetTracker] = {}
 
     async def take(
         self,
@@ -50,7 +50,7 @@ class CallOffsets:
                 f"unfinished calls: set their offset.metadata.max.bytes to {METADATA_BYTES_MAX}"
             )
         self.progress = {
-            tp: Progress(starts[tp] if at.offset is None else at.offset, at.metadata, self._bytes_max)
+            tp: OffsetTracker(starts[tp] if at.offset is None else at.offset, at.metadata, self._bytes_max)
             for tp, at in partitions.items()
         }
 
@@ -75,7 +75,7 @@ class CallOffsets:
 
     def finished(self, records: Iterable[tuple[TopicPartition, int]]) -> Offsets | None:
         """Return what to commit now that these have ended; None if no broker would take it yet."""
-        ended: dict[TopicPartition, Progress] = {}
+        ended: dict[TopicPartition, OffsetTracker] = {}
         for tp, offset in records:
             self.progress[tp].finish(offset)
             ended[tp] = self.progress[tp]

@@ -25,7 +25,7 @@ from aiokafka.structs import TopicPartition
 
 from segue.processors.stages.put_aside import put_aside
 from segue.streams.calls.calls import Calls, Job
-from segue.streams.calls.throttle import Gate
+from segue.streams.calls.throttle import CallThrottle
 from segue.streams.engine.call_offsets import CallOffsets
 from segue.streams.engine.losses import told
 from segue.streams.engine.outbox import Outbox
@@ -78,7 +78,7 @@ class EffectStage:
     name: str
     calls: Calls
     in_flight_max: int
-    gate: Gate | None = None
+    throttle: CallThrottle | None = None
 
     @property
     def topics(self) -> list[str]:
@@ -175,8 +175,8 @@ class EffectRunner:
 
     def _waiting(self) -> int:
         """Calls that wait for their limits are not in flight, but each holds its record in memory."""
-        gate = self._stage.gate
-        return 0 if gate is None else min(gate.waiting, WAITING_MAX)
+        throttle = self._stage.throttle
+        return 0 if throttle is None else min(throttle.waiting, WAITING_MAX)
 
     async def _wait_for_room(self) -> None:
         """The consumer heartbeats by itself meanwhile; what it has fetched waits in its buffer."""
@@ -327,8 +327,8 @@ class EffectRunner:
             if progress is None or progress.done(call.record.offset):
                 self._forget(call)
         self._room.set()
-        if self._stage.gate is not None:
-            self._stage.gate.own({tp.partition for tp in partitions})
+        if self._stage.throttle is not None:
+            self._stage.throttle.own({tp.partition for tp in partitions})
         for tp, offset in starts.items():
             self._group.serve(tp, offset)
 
@@ -339,9 +339,9 @@ class EffectRunner:
     async def _settle(self, grace_s: float) -> None:
         """Waits for calls in flight, not longer than `grace_s`, and until what finished is published."""
         tasks = [call.task for call in self._calls.values() if call.task is not None and not call.waits]
-        if (gate := self._stage.gate) is not None:
-            gate.own(())
-            tasks = [task for task in tasks if not gate.is_waiting(task)]
+        if (throttle := self._stage.throttle) is not None:
+            throttle.own(())
+            tasks = [task for task in tasks if not throttle.is_waiting(task)]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         with contextlib.suppress(TimeoutError):

@@ -20,7 +20,7 @@ import logging
 from importlib import import_module
 from typing import Any
 
-from segue.processors.routing.circuit_breaker import WINDOW, Circuits, counted, is_news, judged
+from segue.processors.routing.circuit_breaker import WINDOW, CircuitBreaker, counted, is_news, judged
 from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
 from segue.topics import codec
@@ -42,7 +42,7 @@ class HealthRunner:
 
     name = "health"
 
-    def __init__(self, circuits: Circuits, settings: Settings, worker: str, metrics: Metrics) -> None:
+    def __init__(self, circuits: CircuitBreaker, settings: Settings, worker: str, metrics: Metrics) -> None:
         self._circuits = circuits
         self._settings = settings
         self._worker = worker
@@ -76,7 +76,9 @@ class HealthRunner:
     async def close(self) -> None: ...
 
 
-def application(faust: Any, circuits: Circuits, settings: Settings, worker: str, metrics: Metrics) -> Any:
+def application(
+    faust: Any, circuits: CircuitBreaker, settings: Settings, worker: str, metrics: Metrics
+) -> Any:
     """A Faust app on the topics of the contracts, which it neither creates nor adds to."""
     app = faust.App(
         settings.group("health"),
@@ -105,7 +107,7 @@ def application(faust: Any, circuits: Circuits, settings: Settings, worker: str,
     return app
 
 
-def _sum_up(event: Any, panes: Any, healths: Any, circuits: Circuits, metrics: Metrics) -> None:
+def _sum_up(event: Any, panes: Any, healths: Any, circuits: CircuitBreaker, metrics: Metrics) -> None:
     """Time is the broker's, that of the record."""
     at_ms = round(event.message.timestamp * 1000)
     try:

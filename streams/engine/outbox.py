@@ -158,7 +158,7 @@ class Outbox:
 
     def _sealed(self, writes: list[Write], changelog: TopicPartition, passed: Headers) -> list[Write]:
         assert self._keys is not None
-        topic, tenant = changelog.topic.removeprefix(self._settings.prefix), tenant_in(passed)
+        topic, tenant = changelog.topic.removeprefix(self._settings.topic_prefix), tenant_in(passed)
         return [
             write
             if write.value is None or isinstance(write, Plain)

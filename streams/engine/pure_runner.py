@@ -230,7 +230,7 @@ class PureRunner:
         self._member = static_member(settings, stage.name, worker)
         self._metrics = metrics
         self._failures = FailureLog(sealed=settings.encryption_keys is not None)
-        self._directory = settings.state_dir / worker / settings.prefix
+        self._directory = settings.state_dir / worker / settings.topic_prefix
         self._group: Group | None = None
         self._partitions: dict[TopicPartition, Partition] = {}
         self._positions: dict[TopicPartition, int] = {}
@@ -348,7 +348,7 @@ class PureRunner:
 
     async def _commit(self, group: Group, outbox: Outbox, offsets: Offsets, now_ms: int) -> None:
         for tp, at in offsets.items():
-            self._partitions[tp].note(tp.topic.removeprefix(self._settings.prefix), at.offset, outbox)
+            self._partitions[tp].note(tp.topic.removeprefix(self._settings.topic_prefix), at.offset, outbox)
         await group.ensure_held()
         if self._local is not None and outbox.local:
             await self._local.serve(outbox, self.name, group.until_held)
@@ -385,7 +385,7 @@ class PureRunner:
                 changelog, keys = self._changelog(number), keys_of(self._settings)
                 storing = Storing(self._objects) if self._objects is not None else None
                 partition = Partition(self._stage, store, changelog, keys, self._local, storing)
-                topic = tp.topic.removeprefix(self._settings.prefix)
+                topic = tp.topic.removeprefix(self._settings.topic_prefix)
                 handled = handled_up_to(store, topic)
                 if store is not None and is_lost(partitions[tp], handled):
                     await self._make_up_for(self._group, tp, partition, starts[tp])
@@ -403,7 +403,7 @@ class PureRunner:
             rebuilder = Rebuilder(self._settings, group, self._committer, tp, end)
             await rebuilder.rebuild(partition, self._stage.make_again)
             partition.remake(self._stage.make)
-        loss = Loss(tp, tp.topic.removeprefix(self._settings.prefix), end, end, clock_ms())
+        loss = Loss(tp, tp.topic.removeprefix(self._settings.topic_prefix), end, end, clock_ms())
         self._found.append((tp, told(loss, self.name, self._metrics, clock_ms())))
 
     async def release(self) -> None:

@@ -13,14 +13,14 @@ from segue.processors.app.app import App
 from segue.processors.routing.mcp import McpTool
 from segue.processors.routing.openapi import OpenApiTool
 from segue.streams.calls.calls import CheckCalls, RouteCalls
-from segue.streams.calls.circuit_breakers import CircuitBoard
-from segue.streams.calls.throttle import Gate
+from segue.streams.calls.circuit_breakers import CircuitBreakers
+from segue.streams.calls.throttle import CallThrottle
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage
 from segue.streams.engine.local_calls import LocalCalls
 from segue.streams.engine.pure_runner import PureRunner, PureStage
 from segue.streams.engine.resumption import Report, log_resumed, report_resumed
 from segue.streams.engine.supervisor import Runner
-from segue.streams.kafka.best_effort_producer import Announcer
+from segue.streams.kafka.best_effort_producer import BestEffortProducer
 from segue.streams.object_store.store import Objects
 from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
@@ -40,8 +40,8 @@ class Resources:
     worker: str
     metrics: Metrics
     objects: Objects
-    announcer: Announcer | None = None
-    board: CircuitBoard | None = None
+    best_effort_producer: BestEffortProducer | None = None
+    board: CircuitBreakers | None = None
     resumed: Report = log_resumed
 
 
@@ -74,7 +74,7 @@ def _conduct(shared: Resources) -> Runner:
 def _model(shared: Resources) -> Runner:
     from segue.streams.executors.model import ModelExecutor
 
-    gate = _gate("model", shared)
+    throttle = _throttle("model", shared)
     calls = RouteCalls(
         "model",
         shared.app,
@@ -82,19 +82,19 @@ def _model(shared: Resources) -> Runner:
         shared.metrics,
         shared.objects,
         shared.board,
-        gate,
-        shared.announcer,
+        throttle,
+        shared.best_effort_producer,
     )
-    return _effects(EffectStage("model", calls, shared.settings.model_calls_max, gate), shared)
+    return _effects(EffectStage("model", calls, shared.settings.model_calls_max, throttle), shared)
 
 
 def _tool(shared: Resources) -> Runner:
     from segue.streams.executors.tool import ToolExecutor
 
-    gate = _gate("tool", shared)
+    throttle = _throttle("tool", shared)
     executor = ToolExecutor(shared.app)
-    calls = RouteCalls("tool", shared.app, executor, shared.metrics, shared.objects, shared.board, gate)
-    return _effects(EffectStage("tool", calls, shared.settings.tool_calls_max, gate), shared)
+    calls = RouteCalls("tool", shared.app, executor, shared.metrics, shared.objects, shared.board, throttle)
+    return _effects(EffectStage("tool", calls, shared.settings.tool_calls_max, throttle), shared)
 
 
 def _check(shared: Resources) -> Runner:
@@ -121,8 +121,8 @@ def _delay(shared: Resources) -> Runner:
 def _health(shared: Resources) -> Runner:
     from segue.streams.engine.health_stage import HealthRunner
 
-    assert shared.app.circuits is not None
-    return HealthRunner(shared.app.circuits, shared.settings, shared.worker, shared.metrics)
+    assert shared.app.circuit_breaker is not None
+    return HealthRunner(shared.app.circuit_breaker, shared.settings, shared.worker, shared.metrics)
 
 
 STAGES: Mapping[str, Callable[[Resources], Runner]] = {
@@ -169,10 +169,10 @@ def _effects(stage: EffectStage, shared: Resources) -> Runner:
     return EffectRunner(stage, shared.settings, shared.worker, shared.metrics)
 
 
-def _gate(name: str, shared: Resources) -> Gate | None:
+def _throttle(name: str, shared: Resources) -> CallThrottle | None:
     if not (shared.app.limits or shared.board):
         return None
-    gate = Gate(name, shared.app, shared.settings, shared.board)
-    for limit in gate.limits:
-        shared.metrics.limit_wait(name, limit, partial(gate.waited_s, limit))
-    return gate
+    throttle = CallThrottle(name, shared.app, shared.settings, shared.board)
+    for limit in throttle.limits:
+        shared.metrics.limit_wait(name, limit, partial(throttle.waited_s, limit))
+    return throttle

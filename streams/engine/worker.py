@@ -15,20 +15,20 @@ from functools import partial
 from mode import Service
 
 from segue.processors.app.app import App
-from segue.streams.calls.circuit_breakers import CircuitBoard
+from segue.streams.calls.circuit_breakers import CircuitBreakers
 from segue.streams.client.schedules import declare
 from segue.streams.engine.pure_runner import PureRunner
 from segue.streams.engine.resumption import Report, log_resumed
 from segue.streams.engine.stages import ALL_STAGES, STAGES, Resources, extras_of
 from segue.streams.engine.supervisor import SupervisedStage
-from segue.streams.kafka.best_effort_producer import Announcer
+from segue.streams.kafka.best_effort_producer import BestEffortProducer
 from segue.streams.kafka.provisioning import provision
 from segue.streams.object_store.expiry import Sweeper
 from segue.streams.object_store.store import Objects, ensure_library
 from segue.streams.observability.log_throttle import quiet_aiokafka
 from segue.streams.observability.metrics import Metrics
 from segue.streams.observability.watchdog import Watchdog
-from segue.streams.process.worker_lock import Slot
+from segue.streams.process.worker_lock import WorkerLock
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput
 from segue.topics.extras import require
@@ -56,13 +56,15 @@ class Worker(Service):
             raise BadInput(f"no stage {', '.join(unknown)}; there are: {', '.join(ALL_STAGES)}")
         self.app = app
         self.settings = settings
-        self.stages = tuple(stage for stage in stages if stage != "health" or app.circuits is not None)
+        self.stages = tuple(stage for stage in stages if stage != "health" or app.circuit_breaker is not None)
         if not self.stages:
-            raise BadInput(f"app {app.name!r} has no circuits: give it some, App(…, circuits=Circuits())")
+            raise BadInput(
+                f"app {app.name!r} has no circuits: give it some, App(…, circuit_breaker=CircuitBreaker())"
+            )
         require(*sorted(extras_of(app, self.stages)))
         ensure_library(settings)
-        self.slot = Slot(settings, app.name)
-        self.metrics = metrics if metrics is not None else Metrics(app, self.slot.name)
+        self.lock = WorkerLock(settings, app.name)
+        self.metrics = metrics if metrics is not None else Metrics(app, self.lock.name)
         self.objects = Objects(settings)
         self._resumed = resumed
         self.running: list[SupervisedStage] = []
@@ -80,14 +82,14 @@ class Worker(Service):
 
     async def on_start(self) -> None:
         quiet_aiokafka()
-        if (intruded := self.slot.intruded()) is not None:
+        if (intruded := self.lock.intruded()) is not None:
             log.warning(intruded)
         await provision(self.settings)
         if self.settings.metrics_port:
             host, port = self.settings.metrics_host, self.settings.metrics_port
             await self.metrics.serve(host, port, lambda: self.is_ready)
         await self.add_runtime_dependency(Watchdog())
-        settings = self.settings.model_copy(update={"worker": self.slot.name})
+        settings = self.settings.model_copy(update={"worker_id": self.lock.name})
         resources = await self._resources(settings)
         for name in self.stages:
             runner = STAGES[name](resources)
@@ -101,17 +103,17 @@ class Worker(Service):
     async def _resources(self, settings: Settings) -> Resources:
         """Whatever goes wrong in the announcer and the board, calls go on."""
         alone = Resources(
-            self.app, settings, self.slot.name, self.metrics, self.objects, resumed=self._resumed
+            self.app, settings, self.lock.name, self.metrics, self.objects, resumed=self._resumed
         )
         if not {"model", "tool"} & set(self.stages):
             return alone
-        announcer = Announcer(settings)
-        await self.add_runtime_dependency(announcer)
-        if self.app.circuits is None:
-            return replace(alone, announcer=announcer)
-        board = CircuitBoard(settings, self.slot.name, announcer, self.metrics)
+        best_effort_producer = BestEffortProducer(settings)
+        await self.add_runtime_dependency(best_effort_producer)
+        if self.app.circuit_breaker is None:
+            return replace(alone, best_effort_producer=best_effort_producer)
+        board = CircuitBreakers(settings, self.lock.name, best_effort_producer, self.metrics)
         await self.add_runtime_dependency(board)
-        return replace(alone, announcer=announcer, board=board)
+        return replace(alone, best_effort_producer=best_effort_producer, board=board)
 
     async def on_stop(self) -> None:
         if self._announcing is not None:
@@ -123,11 +125,11 @@ class Worker(Service):
 
     async def on_shutdown(self) -> None:
         await self.metrics.close()
-        self.slot.free()
+        self.lock.free()
 
     async def _announce(self) -> None:
         await self.ready()
-        log.info("worker %s is ready: %s", self.slot.name, ", ".join(self.stages))
+        log.info("worker %s is ready: %s", self.lock.name, ", ".join(self.stages))
         if "conduct" in self.stages and self.app.schedules:
             await declare(self.app, self.settings)
 

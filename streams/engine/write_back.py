@@ -71,7 +71,7 @@ class WritingBack:
         )
 
     def _name(self, tp: TopicPartition) -> str:
-        return tp.topic.removeprefix(self._settings.prefix)
+        return tp.topic.removeprefix(self._settings.topic_prefix)
 
     async def _written(self, store: Store, place: TopicPartition, found: Changelog) -> Changelog:
         entries = (self._sealed(self._name(place), *entry) for entry in store.all())

@@ -24,11 +24,11 @@ from segue.processors.agents.serialization import Body
 from segue.processors.app.app import App
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.pricing import Prices
-from segue.streams.calls.token_stream import TELLING
+from segue.streams.calls.token_stream import TOKEN_PUBLISHER
 from segue.streams.executors.connections import spread_models
 from segue.streams.executors.current import serve_as_current
 from segue.streams.executors.provider import meaning, request_key
-from segue.streams.executors.streamed import Scribe
+from segue.streams.executors.streamed import TextCollector
 from segue.topics.errors import UnknownName
 from segue.topics.records import CallModel, CallTool
 
@@ -36,7 +36,7 @@ from segue.topics.records import CallModel, CallTool
 async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
     """Asks the agent's own model, or the spare that the call has come to; streamed where somebody tells."""
     route = app.model_route(call.route)
-    asked = {"model": route.names[call.candidate]} if call.candidate else {}
+    asked = {"model": route.names[call.candidate_index]} if call.candidate_index else {}
     if call.agent is not None and (agent := app.agents.get(call.agent.agent)) is not None:
         spread_models(*agent.models)
     try:
@@ -72,10 +72,10 @@ def _served(call: CallModel | CallTool, of: DurableOperationId) -> AbstractConte
 
 
 def _hearer(params: Any) -> EventStreamHandler[Any] | None:
-    telling = TELLING.get()
+    telling = TOKEN_PUBLISHER.get()
     if telling is None or not isinstance(params, ModelRequestParams):
         return None
-    return Scribe(telling, params.model_request_parameters).hear_all
+    return TextCollector(telling, params.model_request_parameters).hear_all
 
 
 def operation_of(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[Any, Body, Any], Body]:
@@ -85,7 +85,7 @@ def operation_of(app: App, call: CallModel | CallTool) -> tuple[DurableOperation
     if agent is None:
         raise UnknownName(f"no agent {asked.agent!r} in app {app.name!r}: add it to its agents")
     operation = agent.get_durable_operation_backend().find(
-        asked.operation, streamed=TELLING.get() is not None
+        asked.operation, streamed=TOKEN_PUBLISHER.get() is not None
     )
     if operation is None:
         raise UnknownName(f"agent {asked.agent!r} has no operation {asked.operation!r} here")

@@ -14,7 +14,7 @@ from segue.streams.executors.arguments import bind, fit
 from segue.streams.executors.current import serve_as_current
 from segue.topics.codec import describe
 from segue.topics.descriptions import text_of
-from segue.topics.errors import Refused, leaves
+from segue.topics.errors import OutputRejected, leaves
 from segue.topics.records import CheckCall, CheckOutput
 
 
@@ -37,7 +37,7 @@ class CheckExecutor:
         """
         checks, verdict = record.call.checks, record.verdict
         if verdict is not None and not verdict.accepted:
-            raise Refused(verdict.critique)
+            raise OutputRejected(verdict.critique)
         first = record.passed + (verdict is not None)
         serve_as_current(record.call)
         for place, call in enumerate(checks[first:], first):
@@ -52,7 +52,7 @@ async def _run(check: Check[Any, ...], call: CheckCall, record: CheckOutput) -> 
     try:
         output = fit(check.parameters[first.name], record.result)
     except ValidationError as error:
-        raise Refused(f"the output does not fit: {describe(error)}") from None
+        raise OutputRejected(f"the output does not fit: {describe(error)}") from None
     arguments = bind(f"check {check.name!r}", others, check.parameters, call.arguments)
     try:
         outcome = check.function(output, **arguments)
@@ -62,9 +62,9 @@ async def _run(check: Check[Any, ...], call: CheckCall, record: CheckOutput) -> 
         raise _refused_by(group) or group from None
 
 
-def _refused_by(group: BaseException) -> Refused | None:
+def _refused_by(group: BaseException) -> OutputRejected | None:
     """All that a task group of the check refused; None if anything else failed in it."""
-    critiques = [each for each in leaves(group) if isinstance(each, Refused)]
+    critiques = [each for each in leaves(group) if isinstance(each, OutputRejected)]
     if len(critiques) < len(list(leaves(group))):
         return None
-    return Refused("; ".join(map(text_of, critiques)))
+    return OutputRejected("; ".join(map(text_of, critiques)))

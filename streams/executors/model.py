@@ -38,12 +38,12 @@ class ModelExecutor:
 
     def candidate(self, call: CallModel) -> str:
         """Its name for records; never raises. What an agent asks for first is its own model."""
-        if call.agent is not None and call.candidate == 0:
+        if call.agent is not None and call.candidate_index == 0:
             return call.agent.name
         try:
-            return self._app.model_route(call.route).names[call.candidate]
+            return self._app.model_route(call.route).names[call.candidate_index]
         except (UnknownName, IndexError):
-            return f"{call.route}[{call.candidate}]"
+            return f"{call.route}[{call.candidate_index}]"
 
     async def __call__(self, call: CallModel) -> Reply:
         """Raises `OutputRefused` for what is no answer; `Retryable` or `Permanent` when there is none."""
@@ -69,9 +69,9 @@ class ModelExecutor:
 
 
 def _candidate(route: ModelRoute, call: CallModel) -> ModelCandidate:
-    if call.candidate >= len(route.candidates):
-        raise UnknownName(f"model route {call.route!r} has no candidate {call.candidate} any more")
-    return route.candidates[call.candidate]
+    if call.candidate_index >= len(route.candidates):
+        raise UnknownName(f"model route {call.route!r} has no candidate {call.candidate_index} any more")
+    return route.candidates[call.candidate_index]
 
 
 def _made(candidate: ModelCandidate, name: str, prices: Prices) -> "ModelClient":

@@ -32,7 +32,7 @@ from segue.processors.stages.model import Turn, conversation
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.failures import OutputRefused, Withheld, http_message, may_retry, retry_after_s
 from segue.streams.calls.pricing import Prices
-from segue.streams.calls.token_stream import TELLING
+from segue.streams.calls.token_stream import TOKEN_PUBLISHER
 from segue.streams.client.answers import json_or_text
 from segue.streams.executors.connections import spread_models
 from segue.streams.executors.streamed import request_streamed
@@ -72,7 +72,7 @@ class ModelClient:
     async def ask(self, route: ModelRoute, call: CallModel) -> Reply:
         """Makes one request, streamed where somebody tells what comes."""
         asked, settings = messages(call, call.instructions or route.instructions), self._settings(route, call)
-        telling, shape = TELLING.get(), parameters(call.output)
+        telling, shape = TOKEN_PUBLISHER.get(), parameters(call.output)
         try:
             if telling is not None:
                 response = await request_streamed(telling, self._model, asked, settings, shape)
@@ -121,7 +121,7 @@ def _text(turn: Turn) -> str:
 
 def request_key(call: CallModel) -> str:
     """The same for every attempt that asks the same: another candidate or critique makes another request."""
-    return quote(f"{call.idempotency_key}/{call.candidate}/{len(call.critiques)}", safe="/")
+    return quote(f"{call.idempotency_key}/{call.candidate_index}/{len(call.critiques)}", safe="/")
 
 
 def parameters(schema: dict[str, Any] | None) -> ModelRequestParameters:

@@ -20,17 +20,17 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
 from segue.processors.agents.streaming_model import Streaming
-from segue.streams.calls.token_stream import Telling
+from segue.streams.calls.token_stream import TokenPublisher
 
 
 async def request_streamed(
-    telling: Telling,
+    telling: TokenPublisher,
     model: Model,
     messages: Sequence[ModelMessage],
     settings: ModelSettings,
     parameters: ModelRequestParameters,
 ) -> ModelResponse:
-    scribe = Scribe(telling, parameters)
+    scribe = TextCollector(telling, parameters)
     async with model_request_stream(
         Streaming(model), messages, model_settings=settings, model_request_parameters=parameters
     ) as stream:
@@ -39,13 +39,13 @@ async def request_streamed(
         return stream.get()
 
 
-class Scribe:
+class TextCollector:
     """Tells text, and the JSON of a structured answer as it grows.
 
     What a model thinks is not told, nor what it calls other tools with: those calls are steps of their own.
     """
 
-    def __init__(self, telling: Telling, parameters: ModelRequestParameters) -> None:
+    def __init__(self, telling: TokenPublisher, parameters: ModelRequestParameters) -> None:
         self._telling = telling
         self._answers = {tool.name for tool in parameters.output_tools}
         self._answering: set[int] = set()

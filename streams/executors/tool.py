@@ -56,7 +56,7 @@ class ToolExecutor:
         try:
             return self._candidate(call).name
         except UnknownName:
-            return f"{call.route}[{call.candidate}]"
+            return f"{call.route}[{call.candidate_index}]"
 
     async def __call__(self, call: CallTool) -> Reply:
         candidate = self._candidate(call)
@@ -68,13 +68,13 @@ class ToolExecutor:
             result = await self._call_remote(candidate.api, candidate.operation, call)
         else:
             result = await _call(candidate, call)
-        return Reply(result, by=candidate.name)
+        return Reply(result, candidate=candidate.name)
 
     def _candidate(self, call: CallTool) -> ToolCandidate:
         route = self._app.tool_route(call.route)
-        if call.candidate >= len(route.candidates):
-            raise UnknownName(f"tool route {call.route!r} has no candidate {call.candidate} any more")
-        return route.candidates[call.candidate]
+        if call.candidate_index >= len(route.candidates):
+            raise UnknownName(f"tool route {call.route!r} has no candidate {call.candidate_index} any more")
+        return route.candidates[call.candidate_index]
 
     async def _call_remote(self, place: McpServer | OpenApi, name: str, call: CallTool) -> Any:
         if place not in self._remotes:

@@ -30,7 +30,7 @@ QUEUED_MAX = 2_000
 AGAIN_S_MIN, AGAIN_S_MAX = 1.0, 30.0
 
 
-class Announcer(Service):
+class BestEffortProducer(Service):
     """`tell` at any time; what is told before `start`, or after `stop`, waits or is lost."""
 
     def __init__(self, settings: Settings) -> None:

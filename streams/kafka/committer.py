@@ -98,7 +98,7 @@ def _parted(records: Iterable[Outgoing]) -> tuple[list[Outgoing], list[Outgoing]
 def committer(settings: Settings, consumer: AIOKafkaConsumer, stage: str, worker: str) -> Committer:
     """The committer of a stage on this worker, by the guarantee that is set."""
     if settings.guarantee == "exactly_once":
-        return Transactions(settings, f"{settings.prefix}segue-{stage}-{worker}")
+        return Transactions(settings, f"{settings.topic_prefix}segue-{stage}-{worker}")
     return Acknowledgements(settings, consumer)
 
 

@@ -30,7 +30,7 @@ from segue.streams.kafka.offset_encoding import (
 )
 
 
-class Progress:
+class OffsetTracker:
     """Offsets of one partition: delivered, finished, and what to commit."""
 
     def __init__(self, offset: int, metadata: str = "", chars_max: int = METADATA_BYTES_MAX) -> None:

@@ -115,7 +115,7 @@ class Positions:
         log.error(
             "stage %s: the offset of group %s on %s/%d was set to %d, and not by Segue: records before it "
             "may never have been read. Calls and timers that open tasks wait for are asked for again; "
-            "requests and signals are not: `segue topics replay` sends them again",
+            "requests and signals are not: `segue topics redrive` sends them again",
             *(self._stage, self._group, tp.topic, tp.partition, offset),
         )
         self.losses.append(Loss(tp, self._names[tp.topic], offset, offset, clock_ms()))

@@ -102,7 +102,7 @@ class StaticMember:
         return NameTaken(
             f"another worker named {self.worker!r}, {where}, has taken this one's place in group "
             f"{self._group}. Two workers of one name have the same group instance id ({self.instance}) and "
-            f"the same transactional ids, and fence each other: give each a SEGUE_WORKER of its own. "
+            f"the same transactional ids, and fence each other: give each a SEGUE_WORKER_ID of its own. "
             f"This one waits until the other is gone"
         )
 

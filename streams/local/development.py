@@ -42,7 +42,7 @@ async def development(
         stack.push_async_callback(services.stop)
         worker = Worker(app, settings, resumed=resumed)
         stack.push_async_callback(worker.stop)
-        if (intruded := worker.slot.intruded()) is not None:
+        if (intruded := worker.lock.intruded()) is not None:
             raise BadInput(intruded)
         starting = asyncio.create_task(services.start())
         stack.push_async_callback(_abandon, starting)

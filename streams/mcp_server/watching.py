@@ -16,8 +16,8 @@ from mcp_types import ElicitResult
 
 from segue.processors.app.app import App
 from segue.processors.payloads.values import jsonable
-from segue.processors.views.moments import Moment
 from segue.processors.views.timeline import Timeline
+from segue.processors.views.timeline_events import TimelineEvent
 from segue.streams.client.answers import check_answer
 from segue.streams.client.client import Client
 from segue.streams.mcp_server.caller import STATE, Answer, Caller, asking_back, refusal
@@ -226,7 +226,7 @@ def has_ended(status: Status | None) -> bool:
     return status is not None and status.state in ENDED
 
 
-def _sentence(moment: Moment) -> str:
+def _sentence(moment: TimelineEvent) -> str:
     return " ".join(part for part in (moment.what, moment.name, moment.by, moment.text) if part)
 
 

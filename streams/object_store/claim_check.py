@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json, to_jsonable_python
 
-from segue.processors.payloads.blob import DATA, JSON, SHELF, as_data, bytes_of, reference, whole
+from segue.processors.payloads.blob import DATA, JSON, TASK_OBJECTS, as_data, bytes_of, reference, whole
 from segue.processors.stages.reply import Reply
-from segue.streams.object_store.store import Objects, TaskShelf
+from segue.streams.object_store.store import Objects, TaskObjectStore
 from segue.topics.codec import DEPTH_MAX, json_of, too_deep
 from segue.topics.errors import BadInput, Permanent
 from segue.topics.records import AgentOperation, CallModel, CallTool, CheckOutput
@@ -44,7 +44,7 @@ class Serves(Protocol):
     async def __call__(self, call: Any, /) -> Any: ...
 
 
-class Desk:
+class PayloadResolver:
     """Where one call is served, with the task's place in the object store, if there is a store."""
 
     def __init__(
@@ -69,49 +69,56 @@ class Desk:
 
         An agent looks into what its tools and models answer, so that must fit.
         """
-        shelf = self._objects.shelf(self._task, self._tenant) if self._objects is not None else None
-        if shelf is not None:
-            SHELF.set(shelf)  # the runner gives each call an asyncio task, and so a context, of its own
-        asked = await _loaded(call, shelf) if shelf is not None and self._refers else call
+        task_objects = self._objects.of_task(self._task, self._tenant) if self._objects is not None else None
+        if task_objects is not None:
+            TASK_OBJECTS.set(
+                task_objects
+            )  # the runner gives each call an asyncio task, and so a context, of its own
+        asked = await _loaded(call, task_objects) if task_objects is not None and self._refers else call
         await owned()
         answer = await executor(asked)
         if not isinstance(answer, Reply):
             return answer
         body = _body(answer, DEPTH_MAX if call.agent is None else AGENT_DEPTH_MAX)
-        if call.agent or shelf is None:
+        if call.agent or task_objects is None:
             return answer
-        return await _kept(answer, body, shelf, self._bytes_max)
+        return await _kept(answer, body, task_objects, self._bytes_max)
 
 
-async def _loaded(call: CallModel | CallTool | CheckOutput, shelf: TaskShelf) -> Any:
+async def _loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskObjectStore) -> Any:
     """What is called with; what is published of the call keeps the references."""
     match call:
         case CallTool():
-            arguments = await whole(call.arguments, shelf)
-            return call.model_copy(update={"arguments": arguments, "agent": await _asked(call.agent, shelf)})
+            arguments = await whole(call.arguments, task_objects)
+            return call.model_copy(
+                update={"arguments": arguments, "agent": await _asked(call.agent, task_objects)}
+            )
         case CallModel():
-            judging = await _loaded(call.judging, shelf) if call.judging is not None else None
-            changes = {"prompt": await whole(call.prompt, shelf), "agent": await _asked(call.agent, shelf)}
+            judging = await _loaded(call.judging, task_objects) if call.judging is not None else None
+            changes = {
+                "prompt": await whole(call.prompt, task_objects),
+                "agent": await _asked(call.agent, task_objects),
+            }
             return call.model_copy(update={**changes, "judging": judging})
         case CheckOutput():
             checks = [
-                bound.model_copy(update={"arguments": await whole(bound.arguments, shelf)})
+                bound.model_copy(update={"arguments": await whole(bound.arguments, task_objects)})
                 for bound in call.call.checks
             ]
-            asked = (await _loaded(call.call, shelf)).model_copy(update={"checks": tuple(checks)})
-            return call.model_copy(update={"call": asked, "result": await whole(call.result, shelf)})
+            asked = (await _loaded(call.call, task_objects)).model_copy(update={"checks": tuple(checks)})
+            return call.model_copy(update={"call": asked, "result": await whole(call.result, task_objects)})
 
 
-async def _asked(operation: AgentOperation | None, shelf: TaskShelf) -> AgentOperation | None:
+async def _asked(operation: AgentOperation | None, task_objects: TaskObjectStore) -> AgentOperation | None:
     if operation is None or not operation.large:
         return operation
-    large = {name: await _joined(pieces, shelf) for name, pieces in operation.large.items()}
+    large = {name: await _joined(pieces, task_objects) for name, pieces in operation.large.items()}
     return operation.model_copy(update={"body": operation.body | large, "large": {}})
 
 
-async def _joined(pieces: Iterable[dict[str, Any]], shelf: TaskShelf) -> Any:
+async def _joined(pieces: Iterable[dict[str, Any]], task_objects: TaskObjectStore) -> Any:
     """All at once: a long conversation has dozens, and a store may take a tenth of a second for each."""
-    found = await asyncio.gather(*(bytes_of(reference(piece), shelf) for piece in pieces))
+    found = await asyncio.gather(*(bytes_of(reference(piece), task_objects) for piece in pieces))
     return from_json(b"".join(found))
 
 
@@ -120,19 +127,21 @@ def _body(reply: Reply, depth_max: int) -> bytes:
     try:
         body = json_of(reply.result)
     except BadInput as error:
-        raise Permanent(f"the answer of {reply.by}: {error}") from None
+        raise Permanent(f"the answer of {reply.candidate}: {error}") from None
     if too_deep(body, depth_max):
-        raise Permanent(f"the answer of {reply.by} has lists and objects nested deeper than {depth_max}")
+        raise Permanent(
+            f"the answer of {reply.candidate} has lists and objects nested deeper than {depth_max}"
+        )
     return body
 
 
-async def _kept(reply: Reply, body: bytes, shelf: TaskShelf, bytes_max: int | None) -> Reply:
-    if len(body) <= shelf.payload_bytes_max:
+async def _kept(reply: Reply, body: bytes, task_objects: TaskObjectStore, bytes_max: int | None) -> Reply:
+    if len(body) <= task_objects.payload_bytes_max:
         return reply._replace(result=as_data(reply.result))
     if bytes_max is not None and len(body) > bytes_max:
         raise Permanent(
-            f"{reply.by} answered with {len(body):,} bytes, "
+            f"{reply.candidate} answered with {len(body):,} bytes, "
             f"over the {bytes_max:,} of its policy's result_bytes_max"
         )
-    kept = await shelf.put(body, JSON, "value")
+    kept = await task_objects.put(body, JSON, "value")
     return reply._replace(result=to_jsonable_python(kept))

@@ -1,6 +1,6 @@
 """Removes the objects of tasks that ended long ago, so that none outlives its task for ever.
 
-A task's objects go when the newest of them is older than `objects_kept_s`, and neither the task nor one that
+A task's objects go when the newest of them is older than `object_retention_s`, and neither the task nor one that
 it is a child of is open or ended within that time, as `status` says. So a parent finds what its child made,
 and `segue show` what the records refer to, as long as the topics keep those. What a crash left without a
 record goes the same way: nothing is kept about an object but its own time, so there is nothing to lose.
@@ -50,7 +50,7 @@ class Sweeper(Service):
         self._sweeping.cancel()
 
     async def _run(self) -> None:
-        period_s = min(PERIOD_S_MAX, max(1.0, self._settings.objects_kept_s / PERIODS))
+        period_s = min(PERIOD_S_MAX, max(1.0, self._settings.object_retention_s / PERIODS))
         await asyncio.sleep(min(period_s, FIRST_S_MAX))
         while True:
             try:
@@ -64,7 +64,7 @@ class Sweeper(Service):
 
 async def sweep(settings: Settings, objects: Objects, partitions: Iterable[int]) -> int:
     """Removes what has expired on these partitions, and returns of how many tasks."""
-    before_s = now_ms() / 1000 - settings.objects_kept_s
+    before_s = now_ms() / 1000 - settings.object_retention_s
     old = await asyncio.to_thread(_old, objects, list(partitions), before_s)
     if not old:
         return 0

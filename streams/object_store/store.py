@@ -59,12 +59,12 @@ class Objects:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.payload_bytes_max = settings.payload_bytes_max
-        self.kept_s = settings.objects_kept_s
+        self.kept_s = settings.object_retention_s
         self._keys = keys_of(settings)
         self._opened: tuple[Any, str] | None = None
 
-    def shelf(self, task: str, tenant: str | None = None) -> "TaskShelf":
-        return TaskShelf(self, task, tenant)
+    def of_task(self, task: str, tenant: str | None = None) -> "TaskObjectStore":
+        return TaskObjectStore(self, task, tenant)
 
     # ------------------------------------------------------------ bytes in
 
@@ -229,11 +229,11 @@ class Objects:
             ensure_library(self._settings)
             from fsspec import core
 
-            url = f"{self._settings.objects_root.rstrip('/')}/{self._settings.prefix}objects"
+            url = f"{self._settings.objects_root.rstrip('/')}/{self._settings.topic_prefix}objects"
             try:
                 opened: tuple[Any, str] = cast("Any", core).url_to_fs(url)
             except (ImportError, ValueError) as error:
-                raise BadInput(f"SEGUE_OBJECTS={self._settings.objects_root}: {error}") from None
+                raise BadInput(f"SEGUE_OBJECT_STORE_URL={self._settings.objects_root}: {error}") from None
             self._opened = opened
         return self._opened
 
@@ -253,7 +253,7 @@ class Objects:
         except (BadInput, MissingExtra, Permanent, Retryable):
             raise
         except FileNotFoundError as error:
-            why = "it has expired, or was written to a store that is not the SEGUE_OBJECTS of this worker"
+            why = "it has expired, or was written to a store that is not the SEGUE_OBJECT_STORE_URL of this worker"
             raise Permanent(f"an object is not in {root}: {why} ({error})") from None
         except InvalidTag:
             raise Permanent("an object does not open with its key: it was changed, or moved") from None
@@ -261,7 +261,7 @@ class Objects:
             raise Retryable(f"the object store {root}: {type(error).__name__}: {error}") from error
 
 
-class TaskShelf:
+class TaskObjectStore:
     """Implements `payloads.blob.Shelf`: writes below the task, reads what belongs to the task's tenant.
 
     A reference is data that anybody may have seen, or made up: it opens nothing of another tenant.

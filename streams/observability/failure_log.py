@@ -39,7 +39,7 @@ class FailureLog:
         match publish.value:
             case AttemptFailed(call=call) as failure:
                 level = logging.WARNING if failure.problem.traceback else logging.INFO
-                step = f"step {call.step}, {call.route!r} by {failure.by}, attempt {call.attempt}"
+                step = f"step {call.step}, {call.route!r} by {failure.candidate}, attempt {call.attempt}"
                 return level, self._why(f"task {call.task}: {step} failed", failure.problem)
             case Result(outcome="failed", problem=Problem() as problem) as result:
                 return logging.WARNING, self._why(

@@ -23,7 +23,7 @@ LOGGERS = (
 """A filter on a logger does not see what its children log."""
 
 
-class Seldom(logging.Filter):
+class LogThrottle(logging.Filter):
     """Lets a message of one wording through at most every `REPEAT_S`, whatever its arguments."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Seldom(logging.Filter):
         return True
 
 
-_SELDOM = Seldom()
+_SELDOM = LogThrottle()
 
 
 def quiet_aiokafka() -> None:

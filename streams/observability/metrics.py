@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import assert_never, cast, get_args
 
 from segue.processors.app.app import App
-from segue.streams.observability.metric_families import Families
+from segue.streams.observability.metric_definitions import MetricDefinitions
 from segue.streams.observability.metrics_server import Exposition
 from segue.topics import contracts
 from segue.topics.flow import Publish
@@ -66,7 +66,7 @@ CIRCUIT_STATES: tuple[State, ...] = ("closed", "half_open", "open")
 """By the number that the metric gives."""
 
 
-class Metrics(Families):
+class Metrics(MetricDefinitions):
     """The metrics of one worker, in a registry of their own. `app` tells which names are names."""
 
     def __init__(self, app: App, worker: str | None = None) -> None:
@@ -74,7 +74,7 @@ class Metrics(Families):
         self._workflows = {name for name, _ in app.workflows}
         self._candidates = {name: route.names for name, route in app.routes.items()}
         self._exposition: Exposition | None = None
-        self._begin_at_zero(circuits=app.circuits is not None)
+        self._begin_at_zero(circuits=app.circuit_breaker is not None)
 
     def _begin_at_zero(self, *, circuits: bool) -> None:
         """A series that appears with 1 shows no rise: what alerts watch is there from the start."""
@@ -139,7 +139,7 @@ class Metrics(Families):
             case CheckOutput():
                 self._checked(record)
             case StepFailed():
-                self._steps_ended[stage, record.by or "", "failed"].inc()
+                self._steps_ended[stage, record.candidate or "", "failed"].inc()
             case Question():
                 self._questions_asked[(self._workflow(record.workflow),)].inc()
             case QuestionClosed():
@@ -148,7 +148,7 @@ class Metrics(Families):
                 if stage == "intake":  # others hand on what intake let in
                     self._signals[(record.kind,)].inc()
             case Admitted():
-                self._waited_seconds[(str(record.priority),)].observe(record.waited_ms / 1000)
+                self._task_queue_wait[(str(record.priority),)].observe(record.waited_ms / 1000)
             case Rejected() | PutAside() | None:
                 pass  # its `Result` counts it; what is forgotten was counted
             case RecordsLost():
@@ -171,30 +171,30 @@ class Metrics(Families):
             self._tasks_queued[(self._workflow(record.workflow),)].inc()
 
     def _step_succeeded(self, stage: str, record: StepSucceeded) -> None:
-        self._steps_ended[stage, record.by or "", "succeeded"].inc()
+        self._steps_ended[stage, record.candidate or "", "succeeded"].inc()
         if stage == "check":
-            self._checks[record.by or "", "accepted"].inc()
+            self._checks[record.candidate or "", "accepted"].inc()
         elif record.usage is not None:
-            self._consumed(record.usage, record.by or "")
+            self._consumed(record.usage, record.candidate or "")
 
     def _called(self, stage: str, call: CallModel | CallTool) -> None:
         """From conduct a new step, from recover another way to do one; delay hands on what was counted."""
         if stage == "conduct":
             self._steps_started[self._workflow(call.workflow), call.route].inc()
         elif stage in ("model", "tool"):
-            self._choices[call.route, self._candidate(call)].inc()
+            self._selections[call.route, self._candidate(call)].inc()
         elif stage == "recover" and call.critiques:
-            self._critiques[call.route, self._candidate(call)].inc()
+            self._reprompts[call.route, self._candidate(call)].inc()
         elif stage == "recover":
             moved = self._before(call), self._candidate(call)
             self._fallbacks[call.route, *moved].inc()
 
     def _attempt_failed(self, stage: str, record: AttemptFailed) -> None:
-        self._failures[stage, record.call.route, record.by, record.problem.type].inc()
+        self._failures[stage, record.call.route, record.candidate, record.problem.type].inc()
         if stage == "check":
-            self._checks[record.by, "refused" if record.critique else "failed"].inc()
+            self._checks[record.candidate, "refused" if record.critique else "failed"].inc()
         else:
-            self._consumed(record.usage, record.by)
+            self._consumed(record.usage, record.candidate)
 
     def _delayed(self, delay: Delay) -> None:
         match delay.record:
@@ -208,16 +208,16 @@ class Metrics(Families):
     def _consumed(self, usage: Usage | None, by: str) -> None:
         if usage is not None:
             model = usage.model or by
-            self._tokens[model, "input"].inc(usage.input_tokens)
-            self._tokens[model, "output"].inc(usage.output_tokens)
+            self._model_tokens[model, "input"].inc(usage.input_tokens)
+            self._model_tokens[model, "output"].inc(usage.output_tokens)
             if usage.usd is None:
                 self._unpriced[(model,)].inc(usage.input_tokens + usage.output_tokens)
             else:
-                self._usd[(model,)].inc(usage.usd)
+                self._model_cost_usd[(model,)].inc(usage.usd)
 
     def _checked(self, output: CheckOutput) -> None:
         """From the model stage, to be checked; or with the verdict of a judge, and what that consumed."""
-        self._consumed(output.usage if output.verdict is None else output.verdict.usage, output.by)
+        self._consumed(output.usage if output.verdict is None else output.verdict.usage, output.candidate)
 
     # ------------------------------------------------------------ what happens now
 
@@ -235,7 +235,7 @@ class Metrics(Families):
 
     def limit_wait(self, stage: str, limit: str, waited_s: Callable[[], float]) -> None:
         """Of the first of those that it holds back here; asked whenever the metrics are read."""
-        self._limit_wait[stage, limit].set_function(waited_s)
+        self._rate_limit_wait[stage, limit].set_function(waited_s)
 
     def attempt(self, stage: str, route: str, candidate: str, outcome: str, seconds: float) -> None:
         """A call ended. `outcome` is one word: `succeeded`, or how it failed; for a check what it decided."""
@@ -297,11 +297,11 @@ class Metrics(Families):
     def _candidate(self, call: CallModel | CallTool, number: int | None = None) -> str:
         """The candidate's name; its number where this worker does not know the route as it was."""
         names = self._candidates.get(call.route, [])
-        index = call.candidate if number is None else number
+        index = call.candidate_index if number is None else number
         return names[index] if 0 <= index < len(names) else str(index)
 
     def _before(self, call: CallModel | CallTool) -> str:
         """Who was called before, in the order that was chosen or else in the route's."""
         order = call.choice.order if call.choice is not None else ()
-        place = order.index(call.candidate) if call.candidate in order else 0
-        return self._candidate(call, order[place - 1] if place > 0 else call.candidate - 1)
+        place = order.index(call.candidate_index) if call.candidate_index in order else 0
+        return self._candidate(call, order[place - 1] if place > 0 else call.candidate_index - 1)

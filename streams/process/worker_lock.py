@@ -21,12 +21,12 @@ from segue.streams.settings import Settings
 from segue.topics.errors import BadInput, Unavailable
 
 
-class Slot:
+class WorkerLock:
     """Held by a lock that the operating system frees when the process ends, however."""
 
     def __init__(self, settings: Settings, app: str) -> None:
         self.name, self._lock = _locked(settings)
-        self._place: dict[str, Any] = {"kafka": settings.bootstrap, "prefix": settings.prefix}
+        self._place: dict[str, Any] = {"kafka": settings.bootstrap, "prefix": settings.topic_prefix}
         self._app = app
         self._folder = settings.state_dir
         self._lock.truncate(0)
@@ -44,7 +44,7 @@ class Slot:
         own = re.sub(r"[^A-Za-z0-9._-]", "-", self._app)
         return (
             f"app {' and '.join(map(repr, others))} works on these topics already, and each would reject the "
-            f"tasks of the other: stop that, or give {self._app!r} topics of its own, SEGUE_PREFIX={own}-"
+            f"tasks of the other: stop that, or give {self._app!r} topics of its own, SEGUE_TOPIC_PREFIX={own}-"
         )
 
     def _going_on(self) -> Iterator[dict[str, Any]]:
@@ -76,11 +76,11 @@ def _held(path: Path) -> bool:
 
 
 def _locked(settings: Settings) -> tuple[str, IO[str]]:
-    if settings.worker is not None:
-        lock = _lock(settings, settings.worker)
+    if settings.worker_id is not None:
+        lock = _lock(settings, settings.worker_id)
         if lock is None:
-            raise BadInput(f"a worker {settings.worker!r} already runs here: set another SEGUE_WORKER")
-        return settings.worker, lock
+            raise BadInput(f"a worker {settings.worker_id!r} already runs here: set another SEGUE_WORKER_ID")
+        return settings.worker_id, lock
     host = socket.gethostname().split(".")[0] or "worker"
     for number in itertools.count(1):
         name = f"{host}-{number}"

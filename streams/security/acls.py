@@ -7,7 +7,7 @@
     operator      looks at tasks and steers them by `segue`: reads what they leave, writes as upstream
 
 Only workers write elsewhere: whoever may write to `events` is believed. So records of other topics are sent
-again (`segue dead-letters replay`, `segue topics replay`) with the rights of a worker.
+again (`segue dead-letters redrive`, `segue topics redrive`) with the rights of a worker.
 
 `Write` on a topic includes writing idempotently since Kafka 3.0. A consumer of one's own also needs `Read` on
 its group, whose name only its owner knows.

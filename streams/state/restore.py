@@ -122,7 +122,7 @@ async def _caught_up(
 ) -> AsyncIterator[int]:
     isolation = "read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted"
     remaining = {number: changelogs[number].end - store.offset for number, store in behind.items()}
-    progress = Progress(topic, sum(remaining.values()))
+    progress = RestoreProgress(topic, sum(remaining.values()))
     left = deque(sorted(remaining, key=lambda number: remaining[number]))
     async with _reader(settings, isolation) as reader:
         while left:
@@ -178,7 +178,7 @@ class Believed:
         return False
 
 
-class Progress:
+class RestoreProgress:
     """Says in the log how fast a changelog is read and when that will end, where it takes long."""
 
     def __init__(self, topic: str, records: int) -> None:
@@ -199,8 +199,8 @@ class Progress:
         )
 
     def end(self) -> None:
-        took_s = time.monotonic() - self._begun_s
-        log.info("restored %s records from %s in %.1f s", f"{self._records:,}", self._topic, took_s)
+        duration_s = time.monotonic() - self._begun_s
+        log.info("restored %s records from %s in %.1f s", f"{self._records:,}", self._topic, duration_s)
 
 
 async def _changelogs(settings: Settings, changelog: str, paths: Mapping[int, Path]) -> dict[int, Changelog]:

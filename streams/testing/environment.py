@@ -104,7 +104,7 @@ class Rehearsal:
         with ExitStack() as opening:
             portal = opening.enter_context(_portal())
             folder = opening.enter_context(tempfile.TemporaryDirectory(prefix="segue-rehearsal-"))
-            objects = Objects(Settings.model_construct(objects=folder))  # nothing of the environment
+            objects = Objects(Settings.model_construct(object_store_url=folder))  # nothing of the environment
             played = Played(self._app, self._stand_ins, portal, objects, **self._options)
             opening.callback(played.close)
             self._played, self._opened = played, opening.pop_all()

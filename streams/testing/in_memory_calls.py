@@ -16,16 +16,16 @@ from segue.processors.stages.put_aside import put_aside
 from segue.processors.stages.reply import Reply
 from segue.processors.stages.tool import failed, replied
 from segue.streams.calls.calls import Executor
-from segue.streams.calls.candidate_selection import Choosing
+from segue.streams.calls.candidate_selection import CandidateSelector
 from segue.streams.calls.candidate_stats import Knowledge
 from segue.streams.calls.failures import output_of, problem_of
 from segue.streams.executors import CheckExecutor
-from segue.streams.object_store.claim_check import Desk
+from segue.streams.object_store.claim_check import PayloadResolver
 from segue.streams.object_store.store import Objects
 from segue.streams.process.user_code import raise_if_ours
 from segue.topics import codec
 from segue.topics.descriptions import is_ctrl_c, text_of
-from segue.topics.errors import BadRecord, Refused, in_words
+from segue.topics.errors import BadRecord, OutputRejected, in_words
 from segue.topics.flow import Decision, Received, tenant_in
 from segue.topics.records import CallModel, CallTool, CheckOutput
 
@@ -67,7 +67,7 @@ class Effects:
         call = codec.decode(record.topic, record.value)
         if isinstance(call, CheckOutput):
             return self.in_a_loop(lambda: self._check(call, record, now_ms))
-        if (choosing := Choosing(self.app, self.knowledge)).is_due(call):
+        if (choosing := CandidateSelector(self.app, self.knowledge)).is_due(call):
             return self.in_a_loop(lambda: choosing.choose(call, record))
         return self.in_a_loop(lambda: self._call(call, record, now_ms))
 
@@ -85,7 +85,7 @@ class Effects:
     async def _check(self, output: CheckOutput, record: Received, now_ms: int) -> Decision:
         try:
             place = await self._served(CheckExecutor(self.app), output, output.call, record)
-        except Refused as reason:
+        except OutputRejected as reason:
             return refused(output, text_of(reason), now_ms)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
@@ -95,6 +95,8 @@ class Effects:
     async def _served(self, executor: Executor, asked: Any, call: AnyCall, record: Received) -> Any:
         policy = self.app.routes[call.route].policy
         bytes_max = policy.result_bytes_max
-        desk = Desk(self.objects, call.task, tenant_in(record.headers), refers=True, bytes_max=bytes_max)
+        payload_resolver = PayloadResolver(
+            self.objects, call.task, tenant_in(record.headers), refers=True, bytes_max=bytes_max
+        )
         async with asyncio.timeout(policy.timeout_s):
-            return await desk.serve(executor, asked)
+            return await payload_resolver.serve(executor, asked)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from segue.processors.app.app import App
 from segue.processors.payloads.blob import Blob, is_value
-from segue.processors.workflow.completion import Ending
+from segue.processors.workflow.completion import Completion
 from segue.processors.workflow.execution import WorkflowExecution
 from segue.topics import codec
 from segue.topics.errors import BadInput, UnknownName
@@ -73,7 +73,7 @@ class Replay:
         execution.start()
         yield Played(self._submitted, execution.take())
         for event in self._events:
-            if execution.ending or execution.knows(event):
+            if execution.completion or execution.knows(event):
                 continue
             if isinstance(event, OUTCOMES) and event.step == self._until:
                 return
@@ -97,16 +97,20 @@ class Replay:
     @property
     def different_ending(self) -> str | None:
         """What the recorded result and that of this run differ in; None if they agree, or one has no end."""
-        ending, was = self.execution.ending if self.execution else None, self._was
-        if ending is None or was is None:
+        completion, was = self.execution.completion if self.execution else None, self._was
+        if completion is None or was is None:
             return None
-        now = self._told(ending)
+        now = self._told(completion)
         return None if was == now else f"the log ends with {was}, this run with {now}"
 
-    def _told(self, ending: Ending) -> str:
-        if ending.again is not None:
-            return _going_on(_as_recorded(ending.again.given, self._following and self._following.input))
-        return _ending(ending.outcome, _as_recorded(ending.result, self._recorded and self._recorded.result))
+    def _told(self, completion: Completion) -> str:
+        if completion.continue_as_new is not None:
+            return _going_on(
+                _as_recorded(completion.continue_as_new.given, self._following and self._following.input)
+            )
+        return _ending(
+            completion.outcome, _as_recorded(completion.result, self._recorded and self._recorded.result)
+        )
 
     @property
     def _was(self) -> str | None:

@@ -75,7 +75,7 @@ class Played(Stages):
     def loaded(self, result: Result) -> Any:
         """A result that is in the object store."""
         assert self.objects is not None
-        return self._portal.call(whole, result.result, self.objects.shelf(result.task, result.tenant))
+        return self._portal.call(whole, result.result, self.objects.of_task(result.task, result.tenant))
 
     def _note(self, call: AnyCall, by: str) -> None:
         self._stand_ins.serve(call, by)

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 
 from segue.streams.client.answers import question_for
 from segue.streams.ui.forms import VALUE, Form, answer_in
-from segue.streams.ui.rendering import Refused
+from segue.streams.ui.rendering import RejectedAnswer
 from segue.streams.ui.source import Source
 from segue.topics.errors import BadInput, UnknownName
 
-Outcome = Refused | str
+Outcome = RejectedAnswer | str
 """Of a form: why it was refused, or the word for what it came to."""
 
 
@@ -36,4 +36,4 @@ async def tried(task: str, act: Callable[[], Awaitable[str]], form: Form, step: 
     try:
         return await act()
     except (BadInput, UnknownName) as error:
-        return Refused(task, step, str(error), form)
+        return RejectedAnswer(task, step, str(error), form)

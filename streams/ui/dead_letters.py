@@ -27,14 +27,14 @@ TOPIC = "dead-letters"
 Letter = dict[str, Any]
 
 
-class Letters(NamedTuple):
+class DeadLetterPage(NamedTuple):
     """Some letters, the newest first. The ones before them are found by `older`, if there are some."""
 
     letters: Sequence[Letter]
     older: Position | None = None
 
 
-class LetterTable:
+class DeadLetterTable:
     """Reads dead letters, the newest of which it keeps."""
 
     def __init__(self, settings: Settings) -> None:
@@ -44,7 +44,7 @@ class LetterTable:
         self._newest: Found[Letter] = []
         self._read_to: dict[Any, int] = {}
 
-    async def look(self, before: Position | None) -> Letters:
+    async def look(self, before: Position | None) -> DeadLetterPage:
         """The newest letters, or the newest of those before a position."""
         async with self._lock:
             reader = await self._connected()
@@ -96,7 +96,7 @@ def cut(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
     return text if len(text) <= chars_max else f"{text[:chars_max]}…"
 
 
-def part(found: Found[Letter]) -> Letters:
+def part(found: Found[Letter]) -> DeadLetterPage:
     """The first page of what was found."""
     shown = found[:LETTERS_MAX]
-    return Letters([letter for _, letter in shown], shown[-1][0] if len(found) > len(shown) else None)
+    return DeadLetterPage([letter for _, letter in shown], shown[-1][0] if len(found) > len(shown) else None)

@@ -21,9 +21,9 @@ from segue.processors.views.descriptions import (
     standing,
     took_ms_of,
 )
-from segue.processors.views.moments import DEADLINE, Step
 from segue.processors.views.steps import label_of
 from segue.processors.views.timeline import Timeline
+from segue.processors.views.timeline_events import DEADLINE, Step
 from segue.streams.client.local_time import clock, moment_of
 from segue.streams.ui.forms import fields_of
 from segue.topics.parts import Spent
@@ -36,7 +36,7 @@ STEPS_MAX = 200
 """On one page: more are turned over."""
 
 
-class Refused(NamedTuple):
+class RejectedAnswer(NamedTuple):
     """A form that was not accepted: what was filled in, and why not."""
 
     task: str
@@ -54,7 +54,7 @@ class TaskView:
     children: Sequence[Status] = ()
     asking: int = 0
     """How many questions all tasks ask."""
-    refused: Refused | None = None
+    refused: RejectedAnswer | None = None
     run: int | None = None
     before: int | None = None
     written: dict[int, str] = field(default_factory=dict[int, str])
@@ -89,7 +89,7 @@ class TaskView:
         return told if self.before is None else [step for step in told if step.number < self.before]
 
 
-def refused_here(refused: Refused | None, question: Question) -> Refused | None:
+def refused_here(refused: RejectedAnswer | None, question: Question) -> RejectedAnswer | None:
     """Of this very question."""
     if refused is not None and (refused.task, refused.step) == (question.task, question.step):
         return refused

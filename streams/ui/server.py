@@ -25,7 +25,7 @@ from segue.streams.ui.answers import Outcome, answered, tried
 from segue.streams.ui.forms import form_of
 from segue.streams.ui.index import Wanted
 from segue.streams.ui.live import Followed, Parts, Stream, following
-from segue.streams.ui.rendering import Refused, TaskView, environment, refused_here, task_url
+from segue.streams.ui.rendering import RejectedAnswer, TaskView, environment, refused_here, task_url
 from segue.streams.ui.source import Source
 from segue.topics.errors import BadInput, Unavailable, UnknownName
 from segue.topics.records import STATES, Question
@@ -113,7 +113,9 @@ class Page:
     async def _questions(self, request: Request) -> Response:
         return await self._questions_page(request, request.query_params.get("to", ""))
 
-    async def _questions_page(self, request: Request, to: str, refused: Refused | None = None) -> Response:
+    async def _questions_page(
+        self, request: Request, to: str, refused: RejectedAnswer | None = None
+    ) -> Response:
         every = (await self._source.index()).questions()
         asked: dict[str, int] = {}
         for question in every:
@@ -142,7 +144,9 @@ class Page:
         task = request.path_params["task"] or request.query_params.get("id", "")
         return await self._task_page(request, task)
 
-    async def _task_page(self, request: Request, task: str, refused: Refused | None = None) -> Response:
+    async def _task_page(
+        self, request: Request, task: str, refused: RejectedAnswer | None = None
+    ) -> Response:
         run, before = _number(request.query_params.get("run")), _number(request.query_params.get("before"))
         timeline = Timeline(task, only=run)
         view = await self._view(timeline, run=run, before=before, refused=refused)
@@ -181,7 +185,7 @@ class Page:
         if form.get("back") != "questions":
             return await self._back(request, task, outcome)
         to = form.get("to", "")
-        if isinstance(outcome, Refused):
+        if isinstance(outcome, RejectedAnswer):
             return await self._questions_page(request, to, outcome)
         return _redirect("/questions", {"to": to} if to else {}, outcome)
 
@@ -215,7 +219,7 @@ class Page:
         return response
 
     async def _back(self, request: Request, task: str, outcome: Outcome) -> Response:
-        if isinstance(outcome, Refused):
+        if isinstance(outcome, RejectedAnswer):
             return await self._task_page(request, task, outcome)
         return RedirectResponse(task_url(task, said=outcome), 303)
 
@@ -246,7 +250,7 @@ class Page:
         return self._html(request, "error.html", code, code=code, message=message, wrong=wrong, asking=0)
 
 
-def _told_nowhere(refused: Refused | None, questions: Sequence[Question]) -> str:
+def _told_nowhere(refused: RejectedAnswer | None, questions: Sequence[Question]) -> str:
     """Why a form was refused that no longer stands on the page: its question was answered elsewhere, say."""
     if refused is None or refused.step is None or any(refused_here(refused, each) for each in questions):
         return ""

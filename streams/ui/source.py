@@ -9,7 +9,7 @@ from segue.streams.client.client import Client
 from segue.streams.client.newest_records import Position
 from segue.streams.client.status_table import StatusTable
 from segue.streams.settings import Settings
-from segue.streams.ui.dead_letters import Letters, LetterTable
+from segue.streams.ui.dead_letters import DeadLetterPage, DeadLetterTable
 from segue.streams.ui.index import Index
 from segue.topics.flow import Received
 from segue.topics.records import Status
@@ -20,7 +20,7 @@ HISTORIES_MAX = 4
 
 class Source(Protocol):
     async def index(self) -> Index: ...
-    async def letters(self, before: Position | None = None) -> Letters: ...
+    async def letters(self, before: Position | None = None) -> DeadLetterPage: ...
     async def status(self, task: str) -> Status: ...
     async def history(self, task: str, run: int | None = None) -> list[Received]: ...
     def follow(self, task: str) -> AsyncIterator[Received]: ...
@@ -42,7 +42,7 @@ class KafkaSource(Client):
 
     def __init__(self, settings: Settings) -> None:
         self._indexed = _IndexedTable(settings)
-        self._letters = LetterTable(settings)
+        self._letters = DeadLetterTable(settings)
         self._reading = asyncio.Semaphore(HISTORIES_MAX)
         super().__init__(settings, self._indexed)
 
@@ -55,7 +55,7 @@ class KafkaSource(Client):
     async def index(self) -> Index:
         return await self._indexed.looked_at()
 
-    async def letters(self, before: Position | None = None) -> Letters:
+    async def letters(self, before: Position | None = None) -> DeadLetterPage:
         """The newest, or the newest of those before a position."""
         return await self._letters.look(before)
 

@@ -65,19 +65,21 @@ def records(task: str) -> list[tuple[str, Record]]:
     origin = Origin(topic="signals", partition=0, offset=0)
     bad = Problem(type=LINES, message=LINES, traceback=LINES)
     call = CallTool(
-        task=task, step=1, print="p", workflow=LINES, route=LINES, arguments={LINES: LINES}, at_ms=2
+        task=task, step=1, fingerprint="p", workflow=LINES, route=LINES, arguments={LINES: LINES}, at_ms=2
     )
     answer = Given(id=LINES, value=LINES, by=LINES)
     late = Answered(task=task, id="late", step=0, value=LINES, by=LINES, origin=origin, at_ms=4)
     signal = SignalReceived(task=task, id="s", name=LINES, value=LINES, origin=origin, at_ms=5)
-    gave_up = StepFailed(task=task, step=1, print="p", problem=bad, route=LINES, by=LINES, at_ms=6)
+    gave_up = StepFailed(
+        task=task, step=1, fingerprint="p", problem=bad, route=LINES, candidate=LINES, at_ms=6
+    )
     return [
         ("events", Submitted(task=task, workflow=LINES, version=1, input=LINES, at_ms=1)),
         ("questions", question(task)),
         ("questions", QuestionClosed(task=task, step=0, reason="answered", answer=answer, at_ms=3)),
         ("events", late),
         ("tool-calls", call),
-        ("failures", AttemptFailed(task=task, call=call, by=LINES, problem=bad, at_ms=4)),
+        ("failures", AttemptFailed(task=task, call=call, candidate=LINES, problem=bad, at_ms=4)),
         ("events", gave_up),
         ("events", signal),
         ("events", CancelRequested(task=task, id="c", reason=LINES, at_ms=7)),

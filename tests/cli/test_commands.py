@@ -45,7 +45,7 @@ def test_every_command_has_help(name: str) -> None:
     assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)
 
 
-TELL_NOTHING = {"worker", "completion", "broker", "dead-letters", "keys", "mcp", "page"}
+TELL_NOTHING = {"worker", "completion", "broker", "dead-letters", "keys", "mcp", "ui"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - TELL_NOTHING))
@@ -64,11 +64,11 @@ def test_a_command_that_tells_something_tells_it_as_json(name: str) -> None:
         (["budget", "t", "--usd", "inf"], 2, "usd: Input should be a finite number"),
         (["show", "t"], 4, "no broker answers"),
         (["topics"], 4, "no broker answers"),
-        (["page"], 4, "no broker answers"),
+        (["ui"], 4, "no broker answers"),
         (["dead-letters"], 4, "no broker answers"),
-        (["dead-letters", "replay"], 2, "which ones? PARTITION:OFFSET, --task TASK, or --all"),
+        (["dead-letters", "redrive"], 2, "which ones? PARTITION:OFFSET, --task TASK, or --all"),
         (["dead-letters", "show", "x"], 2, "'x' is no PARTITION:OFFSET"),
-        (["topics", "replay", "tasks", "--from", "noon"], 2, "'noon' is no offset (12345) and no ISO time"),
+        (["topics", "redrive", "tasks", "--from", "noon"], 2, "'noon' is no offset (12345) and no ISO time"),
         (["worker", "nowhere"], 3, "no module 'nowhere' here"),
         (["broker", "stop"], 2, "SEGUE_KAFKA is set (127.0.0.1:9)"),
         (["taks"], 2, "Did you mean 'tasks'?"),

@@ -71,7 +71,7 @@ def test_what_can_t_run_once_is_told_before_anything_is_started(
 ) -> None:
     (tmp_path / "app.py").write_text(COUNTING)
     nobody = {"SEGUE_KAFKA": "127.0.0.1:9"}
-    result = CliRunner().invoke(main, ["dev", str(tmp_path), "--once", *arguments], env=nobody)
+    result = CliRunner().invoke(main, ["dev", str(tmp_path), "--exit-when-done", *arguments], env=nobody)
     assert (result.exit_code, result.stdout) == (2, "")
     assert told in result.stderr
 

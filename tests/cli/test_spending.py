@@ -23,17 +23,17 @@ from tests.builders import call_model, critique, failure
 OFFSETS = count()
 CHOICE = Choice(order=(1, 0), by="cheapest", reason="small $0.01, large $0.1")
 USED = Usage(model="m", input_tokens=90, output_tokens=10, usd=0.25)
-CHOSEN = call_model(choice=CHOICE, candidate=1, checks=(CheckCall(name="critic", judge="critic"),))
-OUTPUT = CheckOutput(task="t", call=CHOSEN, result="x", by="small", took_ms=5, usage=USED, at_ms=1)
-JUDGED = OUTPUT.model_copy(update={"verdict": Verdict(accepted=True, by="judge-a", usage=USED)})
+CHOSEN = call_model(choice=CHOICE, candidate_index=1, checks=(CheckCall(name="critic", judge="critic"),))
+OUTPUT = CheckOutput(task="t", call=CHOSEN, result="x", candidate="small", duration_ms=5, usage=USED, at_ms=1)
+JUDGED = OUTPUT.model_copy(update={"verdict": Verdict(accepted=True, candidate="judge-a", usage=USED)})
 JUDGES = call_model(route="critic", judging=OUTPUT)
 TOLD = StepSucceeded(
     task="t",
     step=0,
-    print="p",
+    fingerprint="p",
     result="x",
     route="rank",
-    by="small",
+    candidate="small",
     usage=USED,
     spent=Spent(calls=2, input_tokens=180, output_tokens=20, usd=0.5),
     choice=CHOICE,
@@ -83,7 +83,7 @@ def test_a_choice_a_verdict_and_a_cost_are_told() -> None:
 
 def test_a_judges_failure_is_no_attempt_of_the_step() -> None:
     told, moments = timeline(
-        ("model-calls", CHOSEN), ("checks", OUTPUT), ("failures", failure(JUDGES, by="judge-a"))
+        ("model-calls", CHOSEN), ("checks", OUTPUT), ("failures", failure(JUDGES, candidate="judge-a"))
     )
     [attempt] = told.steps[0].attempts.values()
     assert attempt.outcome == "checking"

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.processors.views.moments import Moment
+from segue.processors.views.timeline_events import TimelineEvent
 from segue.processors.views.token_stream import Piece
 from segue.streams import cli
 from segue.streams.calls.failures import Redacting
@@ -127,8 +127,8 @@ COMMANDS: list[tuple[str, ...]] = [
     ("dead-letters", "show", HOSTILE),
     ("replay", HOSTILE, "--app", "tests.cli.hostile"),
     ("worker", HOSTILE),
-    ("topics", "replay", HOSTILE),
-    ("topics", "replay", "tasks", "--from", HOSTILE),
+    ("topics", "redrive", HOSTILE),
+    ("topics", "redrive", "tasks", "--from", HOSTILE),
     ("topics", "acls", "--principal", HOSTILE, "--stages", HOSTILE),
     ("keys", "add", "--file", HOSTILE),
     (HOSTILE,),
@@ -195,8 +195,8 @@ def test_a_terminal_gets_only_colours_of_ours(terminal_: tuple[Terminal, io.Stri
     console, text = terminal_
     screen = Screen(console)
     screen.note(HOSTILE)
-    screen.moment(Moment(0, "tool", HOSTILE, 0, HOSTILE, 1, "failed", 1.0, HOSTILE))
-    screen.moment(Moment(0, "ask", HOSTILE, 0, mark="waiting", text=HOSTILE))
+    screen.moment(TimelineEvent(0, "tool", HOSTILE, 0, HOSTILE, 1, "failed", 1.0, HOSTILE))
+    screen.moment(TimelineEvent(0, "ask", HOSTILE, 0, mark="waiting", text=HOSTILE))
     with screen.prompting(HOSTILE):
         pass
     console.print(HOSTILE)

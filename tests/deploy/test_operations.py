@@ -60,7 +60,7 @@ def test_the_defaults_that_are_told_are_the_settings_own() -> None:
         "partitions",
         "metrics_host",
         "metrics_port",
-        "page_port",
+        "ui_port",
         "session_timeout_ms",
         "guarantee",
         "security_protocol",

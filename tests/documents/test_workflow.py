@@ -11,7 +11,7 @@ from examples.documents.offline.model import answer
 from examples.documents.routes import read, summarize, write
 from examples.documents.tools import send
 from examples.documents.workflow import NOTES_MAX, tell
-from segue import App, Refused, tool
+from segue import App, OutputRejected, tool
 from segue.topics.records import CallModel, Question
 from tests.driver import Driver
 
@@ -105,5 +105,5 @@ def test_a_quote_that_stands_nowhere_is_refused() -> None:
     passage = Passage(document="a.md", title="A", heading="", text="Desks are shared.")
     quoted.function(Summary(points=[Point(text="x", quote="Desks  are\nshared", document="a.md")]), [passage])
     for quote, document in (("Desks are free", "a.md"), ("Desks are shared", "b.md")):
-        with pytest.raises(Refused, match="No passage of"):
+        with pytest.raises(OutputRejected, match="No passage of"):
             quoted.function(Summary(points=[Point(text="x", quote=quote, document=document)]), [passage])

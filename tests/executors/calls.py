@@ -9,7 +9,7 @@ def call_model(**changes: Any) -> CallModel:
     values: dict[str, Any] = {
         "task": "t1",
         "step": 3,
-        "print": "p",
+        "fingerprint": "p",
         "workflow": "w",
         "route": "interpret",
         "prompt": "find me a hotel",
@@ -22,7 +22,7 @@ def call_tool(route: str, arguments: dict[str, Any] | None = None, **changes: An
     values: dict[str, Any] = {
         "task": "t1",
         "step": 3,
-        "print": "p",
+        "fingerprint": "p",
         "workflow": "w",
         "route": route,
         "arguments": arguments or {},

@@ -65,10 +65,10 @@ async def test_what_an_agents_model_writes_is_told(streams: bool, stream: bool) 
     [call] = await asyncio.to_thread(commands, agent, streams=streams)
     response, kept = await heard(agent, call)
     assert kept.text == "a quiet one "
-    assert {(record.route, record.step, record.by) for record in kept.records} == {
+    assert {(record.route, record.step, record.candidate) for record in kept.records} == {
         ("guide", 0, "function:function:answer:stream")
     }
-    assert kept.records[-1].stand == "finished"
+    assert kept.records[-1].state == "finished"
     assert [part["content"] for part in response["parts"]] == ["a quiet one "]
 
 

@@ -16,7 +16,7 @@ from segue.processors.workflow.completion import TRACEBACK_CHARACTERS_MAX, probl
 from segue.streams.calls.failures import MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX, problem_of
 from segue.topics import codec
 from segue.topics.descriptions import EXCEPTIONS_MAX, traceback_of
-from segue.topics.errors import Permanent, Refused, Retryable, StepError
+from segue.topics.errors import OutputRejected, Permanent, Retryable, StepError
 from segue.topics.records import Problem
 from tests.builders import call_tool, failure
 
@@ -68,7 +68,7 @@ RAISED: list[type[BaseException]] = [ValueError, SystemExit, GeneratorExit, Keyb
 
 KINDS: list[type[BaseException]] = [
     *(Exception, BaseException, KeyError, OSError, UnicodeDecodeError, SyntaxError, TimeoutError),
-    *(ConnectionError, KeyboardInterrupt, StopIteration, Retryable, Permanent, Refused, StepError),
+    *(ConnectionError, KeyboardInterrupt, StopIteration, Retryable, Permanent, OutputRejected, StepError),
     *(httpx.HTTPStatusError, httpx.ReadTimeout),
 ]
 

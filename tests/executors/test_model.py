@@ -365,10 +365,12 @@ async def test_a_model_object_is_called_as_it_is() -> None:
         return ModelResponse([TextPart(f'{{"place": "{tool.name}", "price_max": 1}}')])
 
     reply = await ask(call_model(output=TRIP), FunctionModel(echo, model_name="offline"))
-    assert (reply.result, reply.by) == ({"place": "answer", "price_max": 1}, "offline")
+    assert (reply.result, reply.candidate) == ({"place": "answer", "price_max": 1}, "offline")
 
 
 async def test_a_candidate_has_a_name_even_if_there_is_none() -> None:
     executor = ModelExecutor(App("test", workflows=[], routes=[ModelRoute("interpret", [CHAT])]))
-    names = [executor.candidate(c) for c in (call_model(), call_model(candidate=4), call_model(route="x"))]
+    names = [
+        executor.candidate(c) for c in (call_model(), call_model(candidate_index=4), call_model(route="x"))
+    ]
     assert names == [CHAT, "interpret[4]", "x[0]"]

@@ -13,7 +13,7 @@ from yarl import URL
 
 from segue.streams.calls.failures import MESSAGE_CHARS_MAX, OutputRefused, problem_of, retry_after_s
 from segue.streams.text.redaction import redact
-from segue.topics.errors import BadInput, Permanent, Refused, Retryable, UnknownName
+from segue.topics.errors import BadInput, OutputRejected, Permanent, Retryable, UnknownName
 from segue.topics.records import Critique, Problem
 
 
@@ -38,7 +38,7 @@ def http_error(status: int, headers: dict[str, str] | None = None) -> httpx.HTTP
         (Permanent("sold out"), Problem(type="Permanent", message="sold out", retryable=False)),
         (BadInput("no"), Problem(type="BadInput", message="no", retryable=False)),
         (UnknownName("no route"), Problem(type="UnknownName", message="no route")),
-        (Refused("not in the list"), Problem(type="Refused", message="not in the list")),
+        (OutputRejected("not in the list"), Problem(type="Refused", message="not in the list")),
         (TimeoutError(), Problem(type="TimeoutError", message="timed out")),
         (OutputRefused({}, "empty"), Problem(type="OutputRefused", message="empty")),
         (ExceptionGroup("tasks", [Permanent("x")]), Problem(type="Permanent", message="x", retryable=False)),

@@ -51,11 +51,11 @@ async def ask(call: CallModel, candidate: str | Model, kept: Kept) -> Reply:
 async def test_what_is_told_is_the_answer_and_is_numbered(there: Provider, candidate: str) -> None:
     there.next, kept = Streamed(("a ", "quiet ", "one"), pause_s=TOLD_S), Kept()
     reply = await ask(call_model(stream=True), candidate, kept)
-    assert (reply.result, reply.by) == ("a quiet one", candidate)
+    assert (reply.result, reply.candidate) == ("a quiet one", candidate)
     assert reply.usage == Usage(model=_model(candidate), input_tokens=11, output_tokens=7)
     assert kept.text == "a quiet one"
     assert [record.number for record in kept.records] == list(range(len(kept.records)))
-    assert [record.stand for record in kept.records][-2:] == ["running", "finished"]
+    assert [record.state for record in kept.records][-2:] == ["running", "finished"]
     assert 2 < len(kept.records) < 6
 
 
@@ -83,16 +83,16 @@ async def test_a_model_that_cannot_stream_tells_its_answer_in_one_piece(model: M
     kept = Kept()
     reply = await ask(call_model(stream=True), model, kept)
     assert (reply.result, [record.text for record in kept.records]) == ("a quiet one", ["a quiet one"])
-    assert kept.records[-1].stand == "finished"
+    assert kept.records[-1].state == "finished"
 
 
 async def test_many_pieces_are_few_records(there: Provider) -> None:
     there.next, kept = Streamed(tuple("abcdefghijklmnopqrstuvwxyz" * 20)), Kept()
     started_s = asyncio.get_running_loop().time()
     await ask(call_model(stream=True), CHAT, kept)
-    took_s = asyncio.get_running_loop().time() - started_s
+    duration_s = asyncio.get_running_loop().time() - started_s
     assert kept.text == "abcdefghijklmnopqrstuvwxyz" * 20
-    assert len(kept.records) <= 3 + took_s * 4
+    assert len(kept.records) <= 3 + duration_s * 4
 
 
 def _model(candidate: str) -> str:

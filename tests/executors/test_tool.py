@@ -100,7 +100,7 @@ async def test_arguments_and_result_travel_as_json_by_their_annotations() -> Non
         "per_night": "99.50",
         "tags": ["quiet"],
     }
-    assert await call("price", arguments) == Reply({"2026-10-01": "298.50"}, by="price")
+    assert await call("price", arguments) == Reply({"2026-10-01": "298.50"}, candidate="price")
 
 
 async def test_every_wrong_argument_is_named() -> None:
@@ -157,9 +157,9 @@ async def test_what_a_tool_did_not_foresee_shows_its_code_and_not_ours() -> None
 
 async def test_candidates_are_called_by_their_index_and_named() -> None:
     executor = ToolExecutor(App("test", workflows=[], routes=[ToolRoute("r", [busy, anything])]))
-    second = call_tool("r", {"value": 1}, candidate=1)
+    second = call_tool("r", {"value": 1}, candidate_index=1)
     assert (executor.candidate(second), await executor(second)) == ("anything", Reply(1, "anything"))
-    gone = call_tool("r", candidate=2)
+    gone = call_tool("r", candidate_index=2)
     assert executor.candidate(gone) == "r[2]"
     with pytest.raises(Exception, match="no candidate 2 any more"):
         await executor(gone)
@@ -238,7 +238,7 @@ OPEN = threading.Event()
 
 async def test_a_function_that_is_not_async_is_called_in_a_thread_and_knows_its_attempt() -> None:
     reply = await call("blocking", {"stay": {"arrive": "2026-10-01", "nights": 3}}, attempt=2)
-    assert (reply.by, reply.result["attempt"]) == ("blocking", 2)
+    assert (reply.candidate, reply.result["attempt"]) == ("blocking", 2)
     assert await first_of(["", "Alba"]) == "Alba", "for its own tests"
 
 

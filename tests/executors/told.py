@@ -1,6 +1,6 @@
 """Keeps what is told of a call, in place of Kafka."""
 
-from segue.streams.calls.token_stream import TELLING, Telling
+from segue.streams.calls.token_stream import TOKEN_PUBLISHER, TokenPublisher
 from segue.topics.records import CallModel, Record
 from segue.topics.tokens import Tokens
 
@@ -19,8 +19,8 @@ class Kept:
         return "".join(record.text for record in self.records)
 
 
-def telling(call: CallModel, by: str, kept: Kept) -> Telling:
+def telling(call: CallModel, by: str, kept: Kept) -> TokenPublisher:
     """What the call writes from here on is kept."""
-    begun = Telling(kept, call, by, "acme")
-    TELLING.set(begun)
+    begun = TokenPublisher(kept, call, by, "acme")
+    TOKEN_PUBLISHER.set(begun)
     return begun

@@ -145,7 +145,7 @@ PARTS = {
     "from segue.streams.executors.openapi.client import Service": "openapi",
     "from segue.streams.executors.model import _made; _made('openai:gpt-5', 'gpt', None)": "openai",
     "from segue.streams.settings import Settings; from segue.streams.object_store.store import Objects; "
-    "Objects(Settings(objects='s3://bucket'))._store()": "s3",
+    "Objects(Settings(object_store_url='s3://bucket'))._store()": "s3",
 }
 
 
@@ -172,7 +172,7 @@ def _shown(core: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_a_program_with_the_core_alone_starts_a_task(core: Path, tmp_path: Path) -> None:
-    settings = Settings(state_dir=tmp_path, local_broker_port=free_port(), metrics_port=0, page_port=0)
+    settings = Settings(state_dir=tmp_path, local_broker_port=free_port(), metrics_port=0, ui_port=0)
     await ensure_broker(settings)
     try:
         worker = Worker(App("greetings", workflows=[greet]), settings)

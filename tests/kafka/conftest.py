@@ -53,12 +53,12 @@ def settings(broker: Settings, tmp_path: Path) -> Settings:
 def settings_on(broker: Settings, prefix: str, state_dir: Path) -> Settings:
     return Settings(
         kafka=broker.bootstrap,
-        prefix=prefix,
+        topic_prefix=prefix,
         partitions=2,
         replication=1,
         state_dir=state_dir,
         metrics_port=0,
-        page_port=0,
+        ui_port=0,
     )
 
 
@@ -66,11 +66,11 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     """What a process needs to be a worker on the test's topics, and the test's state folder."""
     return os.environ | {
         "SEGUE_KAFKA": settings.bootstrap,
-        "SEGUE_PREFIX": settings.prefix,
+        "SEGUE_TOPIC_PREFIX": settings.topic_prefix,
         "SEGUE_PARTITIONS": str(settings.partitions),
         "SEGUE_REPLICATION": "1",
         "SEGUE_METRICS_PORT": "0",
-        "SEGUE_PAGE_PORT": str(settings.page_port),
+        "SEGUE_UI_PORT": str(settings.ui_port),
         "SEGUE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
         "SEGUE_STATE_DIR": str(settings.state_dir),
     }

@@ -62,7 +62,7 @@ def tallied(task: str, count: int, text: str | None = None) -> Result:
 
 
 def event(task: str, step: int = 0) -> TimerFired:
-    return TimerFired(task=task, step=step, print="", at_ms=0)
+    return TimerFired(task=task, step=step, fingerprint="", at_ms=0)
 
 
 def tally(settings: Settings, worker: str, make: Callable[[State], Any] = Tally) -> PureRunner:

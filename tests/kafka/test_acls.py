@@ -30,10 +30,10 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from segue import (
     App,
     Budget,
-    Circuits,
+    CircuitBreaker,
     ModelRoute,
+    OutputRejected,
     Permanent,
-    Refused,
     Retryable,
     Task,
     check,
@@ -120,7 +120,7 @@ def _started(command: list[str], console: Path) -> "subprocess.Popen[bytes]":
 def admin(cluster: tuple[int, int], tmp_path: Path) -> Settings:
     return Settings(
         kafka=f"127.0.0.1:{cluster[0]}",
-        prefix=f"acl{next(_numbers)}.",
+        topic_prefix=f"acl{next(_numbers)}.",
         partitions=1,
         replication=1,
         state_dir=tmp_path,
@@ -141,7 +141,11 @@ def user(admin: Settings, cluster: tuple[int, int], name: str, **changes: object
 
 def printed(admin: Settings, *options: str) -> list[Right]:
     """As the command prints them."""
-    env = {"SEGUE_KAFKA": admin.bootstrap, "SEGUE_PREFIX": admin.prefix, "SEGUE_GUARANTEE": admin.guarantee}
+    env = {
+        "SEGUE_KAFKA": admin.bootstrap,
+        "SEGUE_TOPIC_PREFIX": admin.topic_prefix,
+        "SEGUE_GUARANTEE": admin.guarantee,
+    }
     done = CliRunner().invoke(
         main, ["topics", "acls", *options, "-o", "json"], env=env, catch_exceptions=False
     )
@@ -178,7 +182,7 @@ async def say(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
 @check
 def short(output: str, length: int) -> None:
     if len(output) > length:
-        raise Refused("too long")
+        raise OutputRejected("too long")
 
 
 @tool(retries=2, backoff_s=0.01)
@@ -209,7 +213,7 @@ APP = App(
     routes=[ModelRoute("say", [FunctionModel(say, model_name="offline")])],
     tools=[second_time, never],
     checks=[short],
-    circuits=Circuits(),
+    circuit_breaker=CircuitBreaker(),
 )
 
 WORKER = ("--principal", "User:worker")
@@ -277,9 +281,9 @@ LOOKS = (
     ("replay", "ended", "--app", "tests.kafka.test_acls"),
     ("topics",),
     ("health",),
-    ("topics", "replay", "tasks", "--dry-run"),
-    ("topics", "replay", "signals"),
-    ("dead-letters", "replay", "--all"),
+    ("topics", "redrive", "tasks", "--dry-run"),
+    ("topics", "redrive", "signals"),
+    ("dead-letters", "redrive", "--all"),
     ("run", "everything", "--id", "ended", "--wait"),
     ("schedules", "add", "nightly", "everything", "--cron", "0 3 * * *"),
     ("schedules", "pause", "nightly"),
@@ -475,10 +479,10 @@ async def test_a_right_that_is_missing_is_named(
 ) -> None:
     await provision(admin)
     rights = printed(admin, *WORKER, "--stages", "intake")
-    await grant(admin, [_without(right, admin.prefix + name, resource, operation) for right in rights])
+    await grant(admin, [_without(right, admin.topic_prefix + name, resource, operation) for right in rights])
     async with Client(admin) as client:
         await client.start("everything")
-    said = said.format(prefix=admin.prefix)
+    said = said.format(prefix=admin.topic_prefix)
     async with working(user(admin, cluster, "worker"), "intake"), asyncio.timeout(20):
         while not any(record.getMessage().startswith(said) for record in caplog.records):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

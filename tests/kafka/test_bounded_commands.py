@@ -65,16 +65,16 @@ async def test_many_large_dead_letters_are_listed_and_sent_again_by_a_small_proc
     await feed(settings, (large_letter(number, body) for number in range(LETTERS)))
     listed = await asyncio.to_thread(run, settings, tmp_path, "dead-letters", "list", "-n", "10")
     assert "and 150 older: --limit 160" in listed.told
-    sent = await asyncio.to_thread(run, settings, tmp_path, "dead-letters", "replay", "--all", "-o", "json")
+    sent = await asyncio.to_thread(run, settings, tmp_path, "dead-letters", "redrive", "--all", "-o", "json")
     assert json.loads(sent.said) == {"records": LETTERS, "left": 0}
     assert sum([1 async for _ in each_record(settings, Range("tasks"))]) == LETTERS
-    fed = await asyncio.to_thread(run, settings, tmp_path, "topics", "replay", "tasks", "-o", "json")
+    fed = await asyncio.to_thread(run, settings, tmp_path, "topics", "redrive", "tasks", "-o", "json")
     assert json.loads(fed.said)["records"] == LETTERS
     again = await asyncio.to_thread(
-        run, settings, tmp_path, "topics", "replay", "tasks", "--dry-run", "-o", "json"
+        run, settings, tmp_path, "topics", "redrive", "tasks", "--dry-run", "-o", "json"
     )
     assert json.loads(again.said)["records"] == LETTERS
-    peaks = {"list": listed.peak_kb, "replay --all": sent.peak_kb, "topics replay": fed.peak_kb}
+    peaks = {"list": listed.peak_kb, "replay --all": sent.peak_kb, "topics redrive": fed.peak_kb}
     assert max(peaks.values()) < KB_MAX, peaks
 
 

@@ -52,7 +52,7 @@ class Place:
         return process.returncode, said.decode()
 
     def file_of(self, name: str) -> Path:
-        return Path(self.settings.objects_root) / f"{self.settings.prefix}objects" / name
+        return Path(self.settings.objects_root) / f"{self.settings.topic_prefix}objects" / name
 
     @property
     def calls(self) -> list[str]:
@@ -117,7 +117,7 @@ async def ensure_shown(place: Place) -> None:
         assert code == 0, said
         assert f"read {LETTERS}" in said
     port = free_port()
-    page = await place.segue("page", "--port", str(port))
+    page = await place.segue("ui", "--port", str(port))
     try:
         async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE_S):
             while True:

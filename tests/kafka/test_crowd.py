@@ -55,7 +55,7 @@ class Callers:
             "--stages",
             "tool",
         )
-        env = self._env | {"SEGUE_WORKER": name}
+        env = self._env | {"SEGUE_WORKER_ID": name}
         self._running[name] = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT)
 
     async def segue(self, *arguments: str) -> str:

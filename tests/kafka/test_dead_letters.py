@@ -1,4 +1,4 @@
-"""`segue dead-letters replay` as a script sees it: what can be mended is fed again, and nothing else."""
+"""`segue dead-letters redrive` as a script sees it: what can be mended is fed again, and nothing else."""
 
 import asyncio
 import json
@@ -32,17 +32,17 @@ async def test_a_step_that_failed_for_good_is_left_and_a_rejected_task_is_fed_ag
 ) -> None:
     (tmp_path / "app.py").write_text(APP)
     async with asyncio.timeout(PATIENCE_S):
-        await segue(settings, "dev", str(tmp_path), "8", "--once")
+        await segue(settings, "dev", str(tmp_path), "8", "--exit-when-done")
         async with Client(settings) as client:
             await client.start("third", 9, id="rejected")
-        await segue(settings, "dev", str(tmp_path), "8", "--once")
-        assert json.loads(await segue(settings, "dead-letters", "replay", "--all", "-o", "json")) == {
+        await segue(settings, "dev", str(tmp_path), "8", "--exit-when-done")
+        assert json.loads(await segue(settings, "dead-letters", "redrive", "--all", "-o", "json")) == {
             "records": 1,
             "left": 2,
         }
         for left in (3, 4):  # it fails again each time, and so does the task of a worker
-            await segue(settings, "dev", str(tmp_path), "8", "--once")
-            assert json.loads(await segue(settings, "dead-letters", "replay", "--all", "-o", "json")) == {
+            await segue(settings, "dev", str(tmp_path), "8", "--exit-when-done")
+            assert json.loads(await segue(settings, "dead-letters", "redrive", "--all", "-o", "json")) == {
                 "records": 1,
                 "left": left,
             }
@@ -53,24 +53,24 @@ async def test_a_step_that_failed_for_good_is_left_and_a_rejected_task_is_fed_ag
 async def test_a_call_of_a_task_that_has_ended_is_left(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     async with asyncio.timeout(PATIENCE_S):
-        await segue(settings, "dev", str(tmp_path), "8", "--once")
+        await segue(settings, "dev", str(tmp_path), "8", "--exit-when-done")
         async with Client(settings) as client:
             [status] = await client.statuses()
         for task in (status.task, "not known"):
-            of_a_newer_worker = {"v": 99, "kind": "call_tool", "task": task, "step": 0, "print": "x"}
+            of_a_newer_worker = {"v": 99, "kind": "call_tool", "task": task, "step": 0, "fingerprint": "x"}
             body = json.dumps(of_a_newer_worker).encode()
             await feed(settings, [Copy("tool-calls", None, task.encode(), body, ())])
-        await segue(settings, "dev", str(tmp_path), "8", "--once")
+        await segue(settings, "dev", str(tmp_path), "8", "--exit-when-done")
         while len(json.loads(await segue(settings, "dead-letters", "-o", "json"))) < 4:
-            await segue(settings, "dev", str(tmp_path), "8", "--once")
+            await segue(settings, "dev", str(tmp_path), "8", "--exit-when-done")
         [letter] = [
             each["letter"]
             for each in json.loads(await segue(settings, "dead-letters", "-o", "json"))
             if (each["topic"], each["task"]) == ("tool-calls", status.task)
         ]
-        sent = json.loads(await segue(settings, "dead-letters", "replay", letter, "-o", "json"))
+        sent = json.loads(await segue(settings, "dead-letters", "redrive", letter, "-o", "json"))
         assert sent == {"records": 0, "left": 1}
-        sent = json.loads(await segue(settings, "dead-letters", "replay", "--all", "-o", "json"))
+        sent = json.loads(await segue(settings, "dead-letters", "redrive", "--all", "-o", "json"))
         assert sent["records"] == 1, "that of which nobody knows that its task has ended"
 
 

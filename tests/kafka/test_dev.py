@@ -1,4 +1,4 @@
-"""`segue dev --once` as a script sees it."""
+"""`segue dev --exit-when-done` as a script sees it."""
 
 import asyncio
 import sys
@@ -74,7 +74,7 @@ def dev(settings: Settings, app: Path, *options: str) -> Awaitable[asyncio.subpr
 async def goes_on(settings: Settings, app: Path, request: str, task: str) -> tuple[str, Any]:
     """What `segue dev` says until its own task has ended, and the result of one that was left open.
 
-    Without `--once`: a worker that stops with its own task may well have not come to the other.
+    Without `--exit-when-done`: a worker that stops with its own task may well have not come to the other.
     """
     process = await dev(settings, app, request)
     assert process.stdout is not None
@@ -117,13 +117,13 @@ async def test_partitions_of_a_killed_worker_of_another_name_are_waited_for_and_
     await provision(settings)
     other = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "segue.streams.cli", "worker", str(app)),
-        env=worker_environment(settings) | {"SEGUE_WORKER": "other"},
+        env=worker_environment(settings) | {"SEGUE_WORKER_ID": "other"},
     )
     async with asyncio.timeout(PATIENCE_S), Client(settings) as client:
         assert await client.run("sleeps", 0) == "woke"
         other.kill()
         await other.wait()
-        process = await dev(settings, app, "0", "--once")
+        process = await dev(settings, app, "0", "--exit-when-done")
         said = (await process.communicate())[0].decode()
     assert "not taken up yet: a worker that was killed here keeps its partitions for 15 s" in said
     assert process.returncode == 0
@@ -134,7 +134,7 @@ async def test_a_task_at_a_bug_goes_on_when_its_workflow_is_mended(
 ) -> None:
     app = tmp_path / "orders.py"
     app.write_text(ORDERS)
-    process = await dev(settings, app, '{"id": "o-1"}', "--once")
+    process = await dev(settings, app, '{"id": "o-1"}', "--exit-when-done")
     async with asyncio.timeout(PATIENCE_S):
         said = (await process.communicate())[0].decode()
         assert process.returncode == 1
@@ -156,7 +156,7 @@ async def test_the_exit_code_says_whether_the_task_succeeded(
     settings: Settings, tmp_path: Path, given: str, code: int, told: str
 ) -> None:
     (tmp_path / "app.py").write_text(APP)
-    halves = await dev(settings, tmp_path, given, "--once")
+    halves = await dev(settings, tmp_path, given, "--exit-when-done")
     async with asyncio.timeout(PATIENCE_S):
         said, errors = await halves.communicate()
     assert (halves.returncode, errors) == (code, b"")
@@ -167,19 +167,19 @@ async def test_the_page_is_served_meanwhile_and_where_its_port_is_taken_it_goes_
     settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "app.py").write_text(APP)
-    settings = settings.model_copy(update={"page_port": free_port()})
+    settings = settings.model_copy(update={"ui_port": free_port()})
     first = await dev(settings, tmp_path, "8")
     [place] = await said(first, "the tasks are at ")
     await said(first, "the worker runs on")
     async with httpx.AsyncClient(base_url=place, trust_env=False) as browser:
         assert "halve" in (await browser.get("/")).text
     other = settings.model_copy(
-        update={"prefix": f"{settings.prefix}other.", "state_dir": tmp_path / "other"}
+        update={"topic_prefix": f"{settings.topic_prefix}other.", "state_dir": tmp_path / "other"}
     )
     second = await dev(other, tmp_path, "8")
     [why] = await said(second, "no page of the tasks: ")
     await said(second, "the worker runs on")
-    assert why.startswith(f"can't listen at 127.0.0.1:{settings.page_port}: Address already in use; ")
+    assert why.startswith(f"can't listen at 127.0.0.1:{settings.ui_port}: Address already in use; ")
     for each in (first, second):
         each.terminate()
         _, errors = await each.communicate()

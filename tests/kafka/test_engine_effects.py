@@ -60,7 +60,7 @@ def tools(
 
 
 def call(step: int, route: str = "elsewhere") -> CallTool:
-    return CallTool(task="t", step=step, print="p", workflow="w", route=route, arguments={}, at_ms=0)
+    return CallTool(task="t", step=step, fingerprint="p", workflow="w", route=route, arguments={}, at_ms=0)
 
 
 def calls(*steps: int, route: str = "elsewhere") -> list[tuple[str, CallTool]]:

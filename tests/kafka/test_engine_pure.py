@@ -89,7 +89,9 @@ def served(runner: pure.PureRunner) -> float | None:
 
 async def committed_by(settings: Settings, record: Outgoing) -> None:
     """As a stage writes it: in a transaction."""
-    producer_: Any = AIOKafkaProducer(**settings.client_options(), transactional_id=f"{settings.prefix}hand")
+    producer_: Any = AIOKafkaProducer(
+        **settings.client_options(), transactional_id=f"{settings.topic_prefix}hand"
+    )
     async with producer_, producer_.transaction():
         await producer_.send(record.to.topic, record.value, key=record.key, partition=record.to.partition)
 
@@ -158,7 +160,7 @@ async def test_a_commit_of_a_generation_that_is_over_is_refused(topics: Settings
         async def release(self) -> None: ...
 
     group = Group(topics, "conduct", static_member(topics, "conduct", "w"), ["events"], Nothing())
-    transactions = Transactions(topics, f"{topics.prefix}stale")
+    transactions = Transactions(topics, f"{topics.topic_prefix}stale")
     await group.join()
     await transactions.start()
     await until(group.ready.is_set)
@@ -168,7 +170,7 @@ async def test_a_commit_of_a_generation_that_is_over_is_refused(topics: Settings
     with pytest.raises(Replaced):
         await transactions.commit([record], offsets, stale, now_ms())
     await transactions.stop()
-    successor = Transactions(topics, f"{topics.prefix}stale")
+    successor = Transactions(topics, f"{topics.topic_prefix}stale")
     await successor.start()
     await successor.commit([record._replace(value=b"w")], offsets, group.membership, now_ms())
     await successor.stop()
@@ -211,7 +213,7 @@ async def test_a_damaged_store_is_rebuilt(topics: Settings) -> None:
     async with running(tally(topics, "one")):
         await feed(topics, "events", [("a", event("a"))] * 3)
         await read(topics, "results", 3, quiet_s=0.5)
-    manifests = list(topics.state_dir.glob(f"one/{topics.prefix}/conduct-*/CURRENT"))
+    manifests = list(topics.state_dir.glob(f"one/{topics.topic_prefix}/conduct-*/CURRENT"))
     assert manifests, "another prefix would open the same stores"
     for manifest in manifests:
         manifest.write_text("nonsense")
@@ -335,7 +337,7 @@ def _start(settings: Settings, worker: str) -> "subprocess.Popen[bytes]":
 
 def _entries(settings: Settings, worker: str) -> dict[bytes, bytes]:
     entries: dict[bytes, bytes] = {}
-    for path in settings.state_dir.glob(f"{worker}/{settings.prefix}/conduct-*"):
+    for path in settings.state_dir.glob(f"{worker}/{settings.topic_prefix}/conduct-*"):
         store = Store(path)
         entries |= store.scan(b"")
         store.close()

@@ -7,7 +7,7 @@ TASKS = 3_000
 
 
 async def test_a_flood_holds_up_nobody_else(settings: Settings) -> None:
-    found = await flood(settings.model_copy(update={"busy_tasks_max": 32}), TASKS)
+    found = await flood(settings.model_copy(update={"running_tasks_max": 32}), TASKS)
     assert (found["ended"], found["not_succeeded"]) == (TASKS + 4 * FEW, 0)
     assert (found["failed_attempts"], found["dead_letters"]) == (0, 0)
     waited = found["wait_s"]

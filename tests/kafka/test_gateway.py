@@ -57,7 +57,9 @@ async def put(settings: Settings) -> AsyncGenerator[Put]:
     Kafka says that a transaction is committed a moment before readers see it.
     """
     await provision(settings)
-    producer: Any = AIOKafkaProducer(**settings.client_options(), transactional_id=f"{settings.prefix}hand")
+    producer: Any = AIOKafkaProducer(
+        **settings.client_options(), transactional_id=f"{settings.topic_prefix}hand"
+    )
     await producer.start()
 
     async def publish(*records: tuple[str, Record]) -> None:

@@ -10,7 +10,7 @@ from segue.streams.client import newest_records as reading
 from segue.streams.kafka.provisioning import provision
 from segue.streams.kafka.reader import Reader
 from segue.streams.settings import Settings
-from segue.streams.ui.dead_letters import LETTERS_MAX, Letters, LetterTable
+from segue.streams.ui.dead_letters import LETTERS_MAX, DeadLetterPage, DeadLetterTable
 from segue.streams.ui.rendering import VALUE_CHARS_MAX
 
 LETTERS = 3 * LETTERS_MAX + 7
@@ -19,7 +19,7 @@ LETTERS = 3 * LETTERS_MAX + 7
 async def produce(settings: Settings, names: range, size: int = 10) -> None:
     """One transaction for every five, each of which ends with a record that nobody is handed."""
     producer: Any = AIOKafkaProducer(
-        **settings.client_options(), transactional_id=f"{settings.prefix}letters"
+        **settings.client_options(), transactional_id=f"{settings.topic_prefix}letters"
     )
     await producer.start()
     for first in range(names.start, names.stop, 5):
@@ -33,11 +33,11 @@ async def produce(settings: Settings, names: range, size: int = 10) -> None:
     await producer.stop()
 
 
-def names(found: Letters) -> list[int]:
+def names(found: DeadLetterPage) -> list[int]:
     return [int(letter["reason"]) for letter in found.letters]
 
 
-async def pages(table: LetterTable) -> list[list[int]]:
+async def pages(table: DeadLetterTable) -> list[list[int]]:
     found = await table.look(None)
     turned = [names(found)]
     while found.older is not None:
@@ -48,8 +48,8 @@ async def pages(table: LetterTable) -> list[list[int]]:
 
 async def test_every_letter_is_on_one_page_the_newest_first(settings: Settings) -> None:
     await provision(settings)
-    table = LetterTable(settings)
-    assert await table.look(None) == Letters([])
+    table = DeadLetterTable(settings)
+    assert await table.look(None) == DeadLetterPage([])
     await produce(settings, range(LETTERS))
     turned = await pages(table)
     assert [len(page) for page in turned] == [LETTERS_MAX] * 3 + [7]
@@ -75,7 +75,7 @@ async def test_a_letter_is_read_once_and_kept_cut(
         return received(self, record)
 
     monkeypatch.setattr(Reader, "_received", counted)
-    table = LetterTable(settings)
+    table = DeadLetterTable(settings)
     looks = [await table.look(None) for _ in range(3)]
     await table.close()
     assert len(read) == 6

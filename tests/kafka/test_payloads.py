@@ -143,7 +143,7 @@ async def test_a_changed_object_fails_its_step_and_one_that_is_gone_too(place: P
     changed, gone = [
         await place.client.upload(task, b"y" * 2 * MB, "application/json") for task in ("changed", "gone")
     ]
-    file = Path(place.settings.objects_root) / f"{place.settings.prefix}objects" / changed.object
+    file = Path(place.settings.objects_root) / f"{place.settings.topic_prefix}objects" / changed.object
     file.write_bytes(b"z" + file.read_bytes()[1:])
     Objects(place.settings).remove("gone")
     for task, blob in (("changed", changed), ("gone", gone)):
@@ -177,9 +177,9 @@ async def keep(place: Place, task: str, tenant: str | None = None) -> None:
 def places_of_the_secret(place: Place, broker: Settings) -> set[str]:
     """The test's topics on the broker's disk, and kinds of local files, that have it in clear."""
     found: set[str] = set()
-    for topic in (broker.state_dir / "broker").rglob(f"{place.settings.prefix}*"):
+    for topic in (broker.state_dir / "broker").rglob(f"{place.settings.topic_prefix}*"):
         if any(SECRET.encode() in segment.read_bytes() for segment in topic.glob("*.log")):
-            found.add(topic.name.removeprefix(place.settings.prefix).rpartition("-")[0])
+            found.add(topic.name.removeprefix(place.settings.topic_prefix).rpartition("-")[0])
     for kind, root in (("state", place.settings.state_dir), ("objects", Path(place.settings.objects_root))):
         if any(SECRET.encode() in file.read_bytes() for file in root.rglob("*") if file.is_file()):
             found.add(kind)
@@ -276,7 +276,7 @@ async def test_what_a_worker_has_no_key_for_is_a_dead_letter_until_it_gets_it(va
 
 
 async def test_objects_expire_after_their_task_and_never_before(place: Place) -> None:
-    settings = place.settings.model_copy(update={"objects_kept_s": 1})
+    settings = place.settings.model_copy(update={"object_retention_s": 1})
     objects = Objects(settings)
     await put_status(settings, "open", "running")
     await put_status(settings, "parent", "waiting")
@@ -308,7 +308,7 @@ async def put_status(settings: Settings, task: str, state: str) -> None:
 async def test_a_worker_removes_what_has_expired(place: Place) -> None:
     objects = Objects(place.settings)
     await objects.put("orphan", None, b"bytes", "text/plain")
-    await place.work(SEGUE_OBJECTS_KEPT_S="1")
+    await place.work(SEGUE_OBJECT_RETENTION_S="1")
     async with asyncio.timeout(PATIENCE_S):
         while kept(objects, place.settings):  # noqa: ASYNC110 - a worker removes them
             await asyncio.sleep(0.1)

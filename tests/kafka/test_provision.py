@@ -38,8 +38,8 @@ async def partitions(settings: Settings) -> dict[str, int]:
     await admin.start()
     found = await admin.describe_topics()
     await admin.close()
-    ours = (topic for topic in found if topic["topic"].startswith(settings.prefix))
-    return {topic["topic"].removeprefix(settings.prefix): len(topic["partitions"]) for topic in ours}
+    ours = (topic for topic in found if topic["topic"].startswith(settings.topic_prefix))
+    return {topic["topic"].removeprefix(settings.topic_prefix): len(topic["partitions"]) for topic in ours}
 
 
 async def test_every_topic_is_created_with_the_partitions_asked_for(settings: Settings) -> None:
@@ -80,7 +80,9 @@ async def test_other_partitions_than_asked_for_are_refused_with_what_to_set(sett
 
 async def test_topics_that_differ_among_themselves_are_refused(settings: Settings) -> None:
     await create(settings, "events", partitions=5)
-    expected = f"SEGUE_PARTITIONS is 2, but {settings.prefix}events has 5: they must all have the same number"
+    expected = (
+        f"SEGUE_PARTITIONS is 2, but {settings.topic_prefix}events has 5: they must all have the same number"
+    )
     with pytest.raises(BadInput, match=re.escape(expected)):
         await provision(settings)
 

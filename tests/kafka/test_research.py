@@ -77,7 +77,7 @@ class Desk:
         history = await self.client.history(task)
         events = [record.value or b"" for record in history if record.topic == "events"]
         answers = [StepSucceeded.model_validate_json(e) for e in events if b'"step_succeeded"' in e]
-        return sum(answer.by == name for answer in answers)
+        return sum(answer.candidate == name for answer in answers)
 
 
 @pytest_asyncio.fixture

@@ -65,7 +65,9 @@ async def test_a_partition_that_an_open_transaction_holds_back_holds_back_no_oth
     changelog: Settings, tmp_path: Path
 ) -> None:
     await put(changelog, 1, *[(b"%d" % n, b"v") for n in range(20)])
-    producer: Any = AIOKafkaProducer(**changelog.client_options(), transactional_id=f"{changelog.prefix}open")
+    producer: Any = AIOKafkaProducer(
+        **changelog.client_options(), transactional_id=f"{changelog.topic_prefix}open"
+    )
     await producer.start()
     await producer.begin_transaction()
     await producer.send_and_wait(changelog.topic(CHANGELOG), b"v", b"k", partition=0)

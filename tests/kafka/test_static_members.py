@@ -85,7 +85,7 @@ async def test_of_two_workers_of_one_name_the_older_waits_and_says_why(
                 assert await counts(topics, "a", 21, quiet_s=8.0) == list(range(1, 22))
                 assert (membership(newer) is joined, older.ready) == (True, False)
             await until(lambda: older.ready)  # the name is free again
-    for part in ("segue-box", "transactional ids", "SEGUE_WORKER"):
+    for part in ("segue-box", "transactional ids", "SEGUE_WORKER_ID"):
         assert part in caplog.text
 
 

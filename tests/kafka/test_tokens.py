@@ -97,7 +97,7 @@ async def test_a_text_is_watched_live_and_anew_when_its_attempt_broke_off(
     async with Client(working) as client:
         task = await client.start(writer, "a quiet place")
         async for piece in client.tokens(task):
-            if piece.stand == "superseded":
+            if piece.state == "superseded":
                 assert "".join(TEXT[:4]).startswith(shown(pieces))
             elif piece.anew:
                 assert (await client.status(task)).state == "running"
@@ -106,8 +106,8 @@ async def test_a_text_is_watched_live_and_anew_when_its_attempt_broke_off(
         assert result.result == shown(pieces) == "".join(TEXT)
         assert result.spent is not None
         assert (result.spent.input_tokens, result.spent.output_tokens) == (11, 7)
-        (broken,) = [piece.attempt for piece in pieces if piece.stand == "superseded"]
-        assert (pieces[-1].stand, pieces[-1].attempt) == ("finished", broken + 1)
+        (broken,) = [piece.attempt for piece in pieces if piece.state == "superseded"]
+        assert (pieces[-1].state, pieces[-1].attempt) == ("finished", broken + 1)
         assert [piece.offset for piece in pieces] == sorted({piece.offset for piece in pieces})
 
         middle = len(pieces) - 2

@@ -108,9 +108,9 @@ def main() -> int:
             verdicts.append(verdict)
             print(f"{verdict.killer or 'survived':<10}  {verdict.mutant}", flush=True)
     counts = Counter(verdict.killer for verdict in verdicts)
-    took_s = time.monotonic() - began_s
+    duration_s = time.monotonic() - began_s
     print(
-        f"\n{len(verdicts):,} mutants in {took_s / 60:.0f} min: {counts['tests']:,} noticed by unit tests, "
+        f"\n{len(verdicts):,} mutants in {duration_s / 60:.0f} min: {counts['tests']:,} noticed by unit tests, "
         f"{counts[SIMULATION]:,} by the simulation, {counts[None]:,} survived"
     )
     return 1 if counts[None] > arguments.survivors else 0

@@ -64,7 +64,7 @@ async def broken(room: str) -> str:
 @workflow
 async def trip(task: Task, room: str) -> str:
     found = await task.tool(look_up, room=room)
-    task.show({"found": found.note})
+    task.set_view({"found": found.note})
     options = {"Alba": "alba", f"Casa {HOSTILE}": "casa"}
     hotel = await task.ask("customer", f"Where?\n{found.note}", options=options)
     return await task.tool(book, room=room, hotel=hotel)
@@ -72,7 +72,7 @@ async def trip(task: Task, room: str) -> str:
 
 @workflow
 async def survey(task: Task, text: str) -> Guest:
-    return await task.ask("lead", text, answer=Guest, within=timedelta.max)
+    return await task.ask("lead", text, answer=Guest, timeout=timedelta.max)
 
 
 @workflow
@@ -105,7 +105,7 @@ async def sleeps(task: Task, text: str) -> None:
 async def rounds(task: Task, left: int) -> int:
     await task.tool(look_up, room=str(left))
     if left:
-        task.again(left - 1)
+        task.continue_as_new(left - 1)
     return left
 
 

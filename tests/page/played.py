@@ -14,7 +14,7 @@ from segue.streams.client.newest_records import Position
 from segue.streams.client.verdicts import has_counted
 from segue.streams.kafka.reader import in_order
 from segue.streams.ui import Guard, Page, Place
-from segue.streams.ui.dead_letters import Letters, letter_of, part
+from segue.streams.ui.dead_letters import DeadLetterPage, letter_of, part
 from segue.streams.ui.index import Index
 from segue.topics import codec
 from segue.topics.contracts import LOG_TOPICS
@@ -51,7 +51,7 @@ class Played:
             index.put(record.key.decode(), record.value)
         return index
 
-    async def letters(self, before: Position | None = None) -> Letters:
+    async def letters(self, before: Position | None = None) -> DeadLetterPage:
         placed = sorted(
             ((Position.of(each), each) for each in self.driver.logs["dead-letters"]), reverse=True
         )

@@ -10,8 +10,8 @@ from segue import App, Task, tool, workflow
 from segue.processors.limits import Limits
 from segue.processors.stages.conduct import Conduct
 from segue.processors.tasks.admission import Admission, Turn
-from segue.processors.views.moments import Moment
 from segue.processors.views.timeline import Timeline
+from segue.processors.views.timeline_events import TimelineEvent
 from segue.topics.flow import Decision
 from segue.topics.records import Admitted, CallTool, Parent, Question, StepSucceeded, Submitted
 from tests.builders import received
@@ -44,7 +44,7 @@ async def parent(task: Task) -> list[str]:
 
 
 APP = App("x", workflows=[works, waits, hears, parent], tools=[work])
-ONE = Limits(busy_tasks_max=1)
+ONE = Limits(running_tasks_max=1)
 
 
 def submitted(task: str, **facts: Any) -> Submitted:
@@ -103,7 +103,7 @@ class Line:
 
 
 def test_tasks_begin_at_once_while_few_are_busy() -> None:
-    line = Line(Limits(busy_tasks_max=2))
+    line = Line(Limits(running_tasks_max=2))
     for task in ("a", "b", "c"):
         line.submit(task)
     assert [key for key in line.memory.entries if key[:1] == b"B"] == [b"Ba", b"Bb"]
@@ -138,7 +138,7 @@ def test_children_go_before_the_tasks_of_their_tenant_that_have_not_begun() -> N
     line = Line()
     for task in ("first", "a", "b"):
         line.submit(task)
-    line.submit("p/0", parent=Parent(task="p", step=0, print=""))
+    line.submit("p/0", parent=Parent(task="p", step=0, fingerprint=""))
     assert list(line.all_turns("first")) == ["p/0", "a", "b"]
 
 
@@ -164,7 +164,7 @@ def test_parents_and_their_children_end_where_only_one_may_be_busy() -> None:
 
 
 def test_no_more_calls_are_out_than_the_busy_may_have() -> None:
-    driver = Driver(APP, limits=Limits(busy_tasks_max=3))
+    driver = Driver(APP, limits=Limits(running_tasks_max=3))
     for number in range(50):
         driver.submit("works", task=f"t{number}")
     out, most = 0, 0
@@ -213,7 +213,7 @@ def test_a_timeline_tells_of_the_turn_and_of_the_wait() -> None:
         received("events", event)._replace(offset=n) for n, event in enumerate((submitted("t"), turn, turn))
     ]
     assert [timeline.apply(record) for record in log][1:] == [
-        Moment(START_MS, "task", "turn", text="begins after 1.5 min in line"),
+        TimelineEvent(START_MS, "task", "turn", text="begins after 1.5 min in line"),
         None,
     ]
 
@@ -233,16 +233,16 @@ def test_a_task_that_is_cancelled_while_it_waits_never_begins() -> None:
 
 
 def test_a_tenant_opens_no_more_than_it_may_and_the_others_wait() -> None:
-    line = Line(Limits(busy_tasks_max=9, open_tasks_per_tenant_max=2))
+    line = Line(Limits(running_tasks_max=9, open_tasks_per_tenant_max=2))
     for task in ("a0", "a1", "a2", "a3"):
         line.submit(task, tenant="a")
     line.submit("b0", tenant="b")
-    line.submit("a0/0", tenant="a", parent=Parent(task="a0", step=0, print=""))
+    line.submit("a0/0", tenant="a", parent=Parent(task="a0", step=0, fingerprint=""))
     assert sorted(key for key in line.memory.entries if key[:1] == b"B") == [b"Ba0", b"Ba0/0", b"Ba1", b"Bb0"]
     assert line.turns() == []
     line.end("a1")
     assert [turn.task for turn in line.turns()] == ["a2"]
-    line.restart(Limits(busy_tasks_max=9))
+    line.restart(Limits(running_tasks_max=9))
     assert [turn.task for turn in line.turns()] == ["a3"]
 
 
@@ -300,12 +300,12 @@ def test_an_outcome_for_a_task_that_waits_is_of_no_use() -> None:
     conduct = Conduct(APP, (memory := Memory()), random.Random, ONE)
     for event in (submitted("before"), submitted("t")):
         memory.apply(conduct.handle(received("events", event), START_MS).write)
-    stray = StepSucceeded(task="t", step=0, print="?", result=1, at_ms=START_MS)
+    stray = StepSucceeded(task="t", step=0, fingerprint="?", result=1, at_ms=START_MS)
     assert conduct.handle(received("events", stray), START_MS) == Decision()
 
 
 def test_one_too_many_of_a_tenant_is_rejected_with_the_reason() -> None:
-    driver = Driver(APP, limits=Limits(busy_tasks_max=1, waiting_tasks_per_tenant_max=1))
+    driver = Driver(APP, limits=Limits(running_tasks_max=1, waiting_tasks_per_tenant_max=1))
     for number in range(4):
         driver.produce("tasks", {"workflow": "works", "id": f"t{number}", "tenant": "a"}, key=f"t{number}")
     driver.produce("tasks", {"workflow": "works", "id": "b", "tenant": "b"}, key="b")
@@ -328,12 +328,12 @@ def test_one_too_many_of_a_tenant_is_rejected_with_the_reason() -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_nobody_is_forgotten_and_nothing_is_left_whatever_comes_and_goes(seed: int) -> None:
     chance = random.Random(seed)
-    line = Line(Limits(busy_tasks_max=3, open_tasks_per_tenant_max=chance.choice([None, 1, 2])))
+    line = Line(Limits(running_tasks_max=3, open_tasks_per_tenant_max=chance.choice([None, 1, 2])))
     running: list[str] = []
     for number in range(200):
         act = chance.random()
         if act < 0.4:
-            parent_of = Parent(task="p", step=0, print="") if chance.random() < 0.2 else None
+            parent_of = Parent(task="p", step=0, fingerprint="") if chance.random() < 0.2 else None
             tenant, priority = chance.choice(["a", "b", "c", None]), chance.randrange(3)
             line.submit(str(number), tenant=tenant, priority=priority, parent=parent_of)
         elif act < 0.8 and line.events:

@@ -23,10 +23,10 @@ async def same(number: int) -> int:
 
 @workflow
 async def counts(task: Task, number: int) -> int:
-    task.show({"number": number})
+    task.set_view({"number": number})
     number = await task.tool(same, number + 1)
     if number < RUNS:
-        task.again(number)
+        task.continue_as_new(number)
     return number
 
 
@@ -100,7 +100,7 @@ def test_randomness_is_drawn_anew_in_each_run() -> None:
         await task.tool(same, 1)
         drawn = [*drawn, task.uuid()]
         if len(drawn) < 3:
-            task.again(drawn)
+            task.continue_as_new(drawn)
         return drawn
 
     played = submitted(draws, given=[])
@@ -111,7 +111,7 @@ def test_randomness_is_drawn_anew_in_each_run() -> None:
 def test_a_run_that_waits_for_nothing_is_refused() -> None:
     @workflow
     async def spins(task: Task) -> None:
-        task.again()
+        task.continue_as_new()
 
     played = submitted(spins)
     played.run()
@@ -123,14 +123,14 @@ def test_an_input_that_the_workflow_can_not_take_is_told_where_it_is_given() -> 
     async def wrong(task: Task, number: int) -> str:
         await task.tool(same, 1)
         try:
-            task.again("many")
+            task.continue_as_new("many")
         except BadInput as error:
             return str(error)
 
     played = submitted(wrong, given=1)
     played.run()
     assert str(played.result().result).startswith(
-        "task.again(…): workflow 'wrong' can't take that: Input should"
+        "task.continue_as_new(…): workflow 'wrong' can't take that: Input should"
     )
 
 
@@ -138,7 +138,7 @@ def test_it_goes_on_with_another_version() -> None:
     @workflow(name="grows")
     async def first(task: Task, given: str) -> str:
         await task.tool(same, 1)
-        task.again(given + " anew", version=2)
+        task.continue_as_new(given + " anew", version=2)
 
     @workflow(name="grows", version=2)
     async def second(task: Task, given: str) -> str:
@@ -176,8 +176,8 @@ def test_an_earlier_run_plays_again_and_is_told_up_to_how_the_next_begins() -> N
     assert all(replay)
     assert (replay.parked, replay.different_ending) == (None, None)
     assert replay.execution is not None
-    assert replay.execution.ending is not None
-    assert replay.execution.ending.again is not None
+    assert replay.execution.completion is not None
+    assert replay.execution.completion.continue_as_new is not None
     timeline = Timeline("t", only=1)
     for record in history:
         timeline.apply(record)
@@ -193,7 +193,7 @@ def test_runs_that_began_in_one_commit_play_again_each_for_itself() -> None:
         if total == 0:
             await task.tool(same, 0)
         amount = await task.signal("amount", int)
-        return task.again(total + amount) if amount else total
+        return task.continue_as_new(total + amount) if amount else total
 
     played = submitted(account, given=0)
     for amount in (1, 2, 3):
@@ -228,7 +228,7 @@ def test_a_view_that_is_too_long_is_cut_off() -> None:
     @workflow
     async def shows_all(task: Task) -> None:
         await asyncio.sleep(1)
-        task.show("x" * 20_000)
+        task.set_view("x" * 20_000)
 
     played = submitted(shows_all)
     played.run()

@@ -141,7 +141,7 @@ def test_the_next_model_is_asked_within_the_workflow() -> None:
 
 
 def test_a_spare_is_asked_by_the_policy() -> None:
-    durable = Durable[Any](spares=[saying("spare", "spare")], policy=Policy(retries=0))
+    durable = Durable[Any](fallbacks=[saying("spare", "spare")], policy=Policy(retries=0))
     driver = output_of(Agent(failing(), name="guide", capabilities=[durable]))
     assert (driver.result().result, driver.result().steps) == ("spare", 1), driver.result().problem
 

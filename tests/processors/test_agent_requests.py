@@ -92,7 +92,7 @@ def test_an_agent_may_have_all_its_requests_told_and_open_tasks_go_on() -> None:
     told = played(run, guide)
     [before], [since] = silent.records("model-calls"), told.records("model-calls")
     assert (before.stream, since.stream) == (False, True)
-    assert (before.print, before.agent.operation) == (since.print, since.agent.operation)
+    assert (before.fingerprint, before.agent.operation) == (since.fingerprint, since.agent.operation)
 
 
 async def test_a_provider_is_asked_once_for_each_attempt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,7 +249,7 @@ def test_an_attempt_that_failed_within_the_workflow_is_timed_by_the_task() -> No
     """Pydantic AI lists it on the response, with its time and how long it took."""
     cut_off = ModelResponse(parts=[TextPart("a quiet")], finish_reason="length")
     spare = FunctionModel(lambda messages, info: text("a quiet place"), model_name="spare")
-    capabilities = [ModelFallback(spare), Durable[Any](spares=[spare])]
+    capabilities = [ModelFallback(spare), Durable[Any](fallbacks=[spare])]
     agent: Agent[Any, Any] = Agent(scripted(cut_off), name="guide", capabilities=capabilities)
 
     async def run(task: Task) -> Any:
@@ -268,7 +268,7 @@ def test_a_task_that_goes_on_anew_with_a_history() -> None:
     async def chat(task: Task, history: list[ModelMessage]) -> Any:
         result = await agent.run("go", message_history=history)
         if len(history) < 4:
-            task.again(result.all_messages())
+            task.continue_as_new(result.all_messages())
         return told(result)
 
     def played(**options: Any) -> Any:

@@ -195,10 +195,10 @@ def test_a_model_that_gives_up_is_followed_by_its_spare() -> None:
         raise Permanent("out of order")
 
     spare = FunctionModel(lambda messages, info: text("from the spare"), model_name="spare")
-    agent = Agent(FunctionModel(broken), name="guide", capabilities=[Durable(spares=[spare])])
+    agent = Agent(FunctionModel(broken), name="guide", capabilities=[Durable(fallbacks=[spare])])
     driver = driven(agent)
     assert driver.result().result == "from the spare"
-    assert [call.candidate for call in driver.records("model-calls")] == [0, 1]
+    assert [call.candidate_index for call in driver.records("model-calls")] == [0, 1]
 
 
 def test_a_tool_is_retried_by_its_policy_and_then_fails_the_run() -> None:

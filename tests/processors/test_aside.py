@@ -306,7 +306,7 @@ def test_a_task_that_can_not_be_played_is_parked_and_stops_no_other(monkeypatch:
 def test_a_record_of_an_outside_topic_says_nothing_of_a_step() -> None:
     from segue.processors.stages.put_aside import put_aside
 
-    call = CallTool(task="t", step=0, print="p", workflow="w", route="r", arguments={}, at_ms=0)
+    call = CallTool(task="t", step=0, fingerprint="p", workflow="w", route="r", arguments={}, at_ms=0)
     record = Received("signals", 0, 0, b"t", call.model_dump_json().encode(), (), 0)
     assert [each.topic for each in put_aside(record, "intake", "x", 0).publish] == ["dead-letters"]
 

@@ -37,7 +37,7 @@ def nonsense(call: Any) -> Any:
 
 
 def interpreted(answer: Callable[[Any], Any]) -> Driver:
-    route = ModelRoute("interpret", ["small", "large"], policy=Policy(critiques=1))
+    route = ModelRoute("interpret", ["small", "large"], policy=Policy(max_reprompts=1))
     driver = Driver(App("x", workflows=[interpret], routes=[route]), {"interpret": answer})
     driver.submit("interpret")
     driver.run()
@@ -51,7 +51,7 @@ def test_nonsense_goes_back_then_to_the_next_model_then_to_the_workflow() -> Non
     [failed] = [event for event in driver.records("events") if isinstance(event, StepFailed)]
     reason = "The answer is not JSON: line 1."
     assert failed.refusals == tuple(
-        Refusal(by=by, reason=reason) for by in ("small", "small", "large", "large")
+        Refusal(candidate=by, reason=reason) for by in ("small", "small", "large", "large")
     )
     assert driver.result().spent == Spent(calls=4, input_tokens=40, output_tokens=20, usd=1.0)
     assert driver.result().problem.message == f"interpret: {reason}"  # type: ignore[union-attr]

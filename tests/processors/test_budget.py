@@ -162,7 +162,7 @@ def test_the_step_that_is_over_the_budget_counts_the_steps_of_earlier_runs() -> 
     async def goes_on(task: Task, run: int = 0) -> Any:
         await task.model("rank", "?")
         if run == 0:
-            task.again(1)
+            task.continue_as_new(1)
         try:
             await task.model("rank", "?")
         except BudgetExceeded as error:
@@ -339,7 +339,7 @@ def test_a_task_stops_at_the_same_await_wherever_it_is_crashed(act: int) -> None
 
 def test_a_failed_attempt_that_has_no_usage_costs_nothing() -> None:
     def answer(call: Any) -> Reply:
-        if call.candidate == 0:
+        if call.candidate_index == 0:
             raise Retryable("busy")
         return says(call)
 

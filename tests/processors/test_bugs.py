@@ -362,7 +362,7 @@ def test_to_ask_with_what_json_can_not_hold_is_a_bug(ask: Callable[[Task], Any])
 def test_to_show_what_json_can_not_hold_is_a_bug(view: Any) -> None:
     @workflow
     async def run(task: Task) -> None:
-        task.show(view)
+        task.set_view(view)
 
     assert played(run).bug().type == "BadInput"
 

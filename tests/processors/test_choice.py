@@ -7,12 +7,12 @@ import pytest
 
 from segue import (
     App,
-    Asked,
     BadInput,
-    Chosen,
-    Known,
+    CallInfo,
+    CandidateStats,
     ModelRoute,
     Policy,
+    Selection,
     StepError,
     Task,
     ToolRoute,
@@ -25,9 +25,9 @@ from segue import (
     workflow,
 )
 from segue import Price as Costs
-from segue.processors.routing.selection import CHARACTERS_PER_TOKEN, Chooser, Pick, choice_of
+from segue.processors.routing.selection import CHARACTERS_PER_TOKEN, Chooser, Pick, selection_of
 from segue.streams.calls.candidate_stats import ATTEMPTS_MIN, WINDOW_S, Figures, Measured
-from segue.topics.errors import Permanent, Refused
+from segue.topics.errors import OutputRejected, Permanent
 from segue.topics.parts import Choice
 from segue.topics.records import CallModel
 from tests.driver import Driver
@@ -45,7 +45,7 @@ async def ask(task: Task, prompt: str) -> str:
 @check
 def is_loud(output: str) -> None:
     if output != output.upper():
-        raise Refused("say it louder")
+        raise OutputRejected("say it louder")
 
 
 @workflow
@@ -53,11 +53,11 @@ async def ask_loudly(task: Task, prompt: str) -> str:
     try:
         return await task.model("rank", prompt, check=is_loud())
     except StepError as error:
-        return "; ".join(f"{refusal.by}: {refusal.reason}" for refusal in error.refusals)
+        return "; ".join(f"{refusal.candidate}: {refusal.reason}" for refusal in error.refusals)
 
 
 def by_its_number(call: CallModel) -> str:
-    return f"by {call.candidate}"
+    return f"by {call.candidate_index}"
 
 
 def driven(
@@ -78,19 +78,19 @@ def driven(
     return found
 
 
-def last_first(asked: Asked, known: Sequence[Known]) -> Pick:
+def last_first(asked: CallInfo, known: Sequence[CandidateStats]) -> Pick:
     return [each.name for each in reversed(known)]
 
 
-def larger(asked: Asked, known: Sequence[Known]) -> Pick:
-    return Chosen(["lab:large"], f"{asked.input} is for the large one alone")
+def larger(asked: CallInfo, known: Sequence[CandidateStats]) -> Pick:
+    return Selection(["lab:large"], f"{asked.input} is for the large one alone")
 
 
-def unsure(asked: Asked, known: Sequence[Known]) -> Pick:
+def unsure(asked: CallInfo, known: Sequence[CandidateStats]) -> Pick:
     raise KeyError("which?")
 
 
-def stranger(asked: Asked, known: Sequence[Known]) -> Pick:
+def stranger(asked: CallInfo, known: Sequence[CandidateStats]) -> Pick:
     return "lab:huge"
 
 
@@ -107,7 +107,7 @@ def test_the_cheapest_is_called_and_the_record_says_why() -> None:
 
 def test_who_gives_up_is_followed_in_the_order_that_was_chosen() -> None:
     def answer(call: Any) -> str:
-        if call.candidate == 1:
+        if call.candidate_index == 1:
             raise Permanent("busy")
         return "done"
 
@@ -160,15 +160,15 @@ def test_tools_are_chosen_too() -> None:
 
 def test_the_cheap_one_is_tried_and_the_strong_one_asked_where_a_check_refuses() -> None:
     def louder_each_time(call: CallModel) -> str:
-        return ("quietly", "LOUDLY")[call.candidate]
+        return ("quietly", "LOUDLY")[call.candidate_index]
 
-    driver = driven(None, played=ask_loudly, answer=louder_each_time, policy=Policy(critiques=0))
+    driver = driven(None, played=ask_loudly, answer=louder_each_time, policy=Policy(max_reprompts=0))
     assert driver.ran == ["t/0/1 lab:small", "t/0/2 lab:large"]
     assert driver.result().result == "LOUDLY"
 
 
 def test_what_all_candidates_were_told_reaches_the_workflow() -> None:
-    driver = driven(None, played=ask_loudly, policy=Policy(critiques=1))
+    driver = driven(None, played=ask_loudly, policy=Policy(max_reprompts=1))
     assert [entry.split()[1] for entry in driver.ran] == ["lab:small"] * 2 + ["lab:large"] * 2
     assert driver.result().result == "; ".join(
         f"{name}: say it louder" for name in ("lab:small",) * 2 + ("lab:large",) * 2
@@ -183,15 +183,15 @@ def test_the_choice_stays_what_it_was_wherever_it_is_crashed(act: int) -> None:
     """A chooser whose mind changes every time: what was committed first holds."""
     asked: list[int] = []
 
-    def fickle(_: Asked, known: Sequence[Known]) -> Pick:
+    def fickle(_: CallInfo, known: Sequence[CandidateStats]) -> Pick:
         asked.append(1)
         return known[len(asked) % 2].name
 
     driver = driven(fickle, crashes={act: 0})
     [chosen] = [call for call in driver.records("model-calls") if call.choice is not None]
-    assert {entry.split()[1] for entry in driver.ran} == {MODELS[chosen.candidate]}
+    assert {entry.split()[1] for entry in driver.ran} == {MODELS[chosen.candidate_index]}
     assert driver.records("events")[1].choice == chosen.choice
-    assert driver.result().result == f"by {chosen.candidate}"
+    assert driver.result().result == f"by {chosen.candidate_index}"
 
 
 def test_a_refused_type_goes_on_in_the_order_that_was_chosen() -> None:
@@ -199,10 +199,10 @@ def test_a_refused_type_goes_on_in_the_order_that_was_chosen() -> None:
     async def count(task: Task) -> int:
         return await task.model("rank", "how many?", output=int)
 
-    route = ModelRoute("rank", list(MODELS), choose=last_first, policy=Policy(critiques=0))
+    route = ModelRoute("rank", list(MODELS), choose=last_first, policy=Policy(max_reprompts=0))
     answers = {1: "many", 0: 3}
     driver = Driver(
-        App("x", workflows=[count], routes=[route]), {"rank": lambda call: answers[call.candidate]}
+        App("x", workflows=[count], routes=[route]), {"rank": lambda call: answers[call.candidate_index]}
     )
     driver.submit("count")
     driver.run()
@@ -227,26 +227,36 @@ def test_a_size_is_of_candidates_that_the_route_has() -> None:
 # ---------------------------------------------------------------- choosers
 
 
-def chosen(choose: Chooser, *known: Known, tokens: int = 100) -> list[str]:
-    choice = choice_of(choose, Asked("t", "w", "rank", "", tokens), known)
+def chosen(choose: Chooser, *known: CandidateStats, tokens: int = 100) -> list[str]:
+    choice = selection_of(choose, CallInfo("t", "w", "rank", "", tokens), known)
     return [known[number].name for number in choice.order]
 
 
-A, B, C = Known("a"), Known("b"), Known("c")
+A, B, C = CandidateStats("a"), CandidateStats("b"), CandidateStats("c")
 
 
 def test_who_costs_nothing_known_comes_last() -> None:
-    assert chosen(cheapest(), A, Known("b", usd=0.2), Known("c", usd=0.1)) == ["c", "b", "a"]
+    assert chosen(cheapest(), A, CandidateStats("b", usd=0.2), CandidateStats("c", usd=0.1)) == [
+        "c",
+        "b",
+        "a",
+    ]
 
 
 def test_who_was_not_measured_is_measured() -> None:
-    assert chosen(fastest(), Known("a", latency_s=0.2), Known("b", latency_s=0.1), C) == ["c", "b", "a"]
+    assert chosen(fastest(), CandidateStats("a", latency_s=0.2), CandidateStats("b", latency_s=0.1), C) == [
+        "c",
+        "b",
+        "a",
+    ]
 
 
-@pytest.mark.parametrize("ill", [Known("a", usd=0, failure_share=0.6), Known("a", usd=0, circuit="open")])
+@pytest.mark.parametrize(
+    "ill", [CandidateStats("a", usd=0, failure_share=0.6), CandidateStats("a", usd=0, circuit="open")]
+)
 @pytest.mark.parametrize("choose", [cheapest(), fastest(), healthiest()])
-def test_who_is_unwell_goes_behind_the_others(choose: Chooser, ill: Known) -> None:
-    assert chosen(choose, ill, Known("b", usd=1, latency_s=9, failure_share=0.5)) == ["b", "a"]
+def test_who_is_unwell_goes_behind_the_others(choose: Chooser, ill: CandidateStats) -> None:
+    assert chosen(choose, ill, CandidateStats("b", usd=1, latency_s=9, failure_share=0.5)) == ["b", "a"]
 
 
 def test_size_decides_and_what_is_too_large_does_not_go_to_the_small_one() -> None:
@@ -269,10 +279,10 @@ def test_what_is_measured_is_of_late_and_not_of_chance() -> None:
     now_s = [0.0]
     measured = Measured(lambda: now_s[0])
     assert measured.of("rank", "a") == Figures()
-    for took_s in (0.1, 0.3, 0.2)[: ATTEMPTS_MIN - 1]:
-        measured.add("rank", "a", succeeded=True, took_s=took_s)
+    for duration_s in (0.1, 0.3, 0.2)[: ATTEMPTS_MIN - 1]:
+        measured.add("rank", "a", succeeded=True, duration_s=duration_s)
     assert measured.of("rank", "a") == Figures(latency_s=0.2)
-    measured.add("rank", "a", succeeded=False, took_s=9.0)
+    measured.add("rank", "a", succeeded=False, duration_s=9.0)
     figures = measured.of("rank", "a")
     assert (figures.latency_s, round(figures.failure_share or 0, 2)) == (0.2, 0.33)
     now_s[0] = WINDOW_S + 1

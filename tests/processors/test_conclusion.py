@@ -5,21 +5,21 @@ from typing import Any
 import pytest
 
 from segue.processors.tasks.conclusion import Conclusion, Recorded, conclusion, digest_of
-from segue.processors.tasks.status import Stands
-from segue.processors.workflow.completion import Again, Ending
+from segue.processors.tasks.status import StatusDigest
+from segue.processors.workflow.completion import Completion, ContinueAsNew
 from segue.processors.workflow.phases import Ended, Parked, Phase, Queued, Running
 from segue.topics.records import Problem
 
 KEY_ERROR = Problem(type="KeyError", message="no such key", retryable=False)
 OTHER = Problem(type="KeyError", message="another key", retryable=False)
 BY_KEY_ERROR = digest_of(KEY_ERROR)
-AGAIN = Again("input", 1)
+AGAIN = ContinueAsNew("input", 1)
 
-RUNNING = Stands("running")
-WAITING = Stands("waiting", (3,))
-PARKED = Stands("parked")
-QUEUED = Stands("queued")
-DONE = Stands("succeeded")
+RUNNING = StatusDigest("running")
+WAITING = StatusDigest("waiting", (3,))
+PARKED = StatusDigest("parked")
+QUEUED = StatusDigest("queued")
+DONE = StatusDigest("succeeded")
 
 
 def concluded(**changes: Any) -> Conclusion:
@@ -31,49 +31,49 @@ def concluded(**changes: Any) -> Conclusion:
     ("recorded", "phase", "stands", "calls_open", "expected"),
     [
         (Recorded(), Running(), RUNNING, True, concluded(busy=True, tells=True)),
-        (Recorded(busy=True, stands=RUNNING), Running(), RUNNING, True, concluded(busy=True)),
-        (Recorded(busy=True, stands=RUNNING), Running(), WAITING, False, concluded(tells=True)),
-        (Recorded(stands=QUEUED), Queued(), QUEUED, False, concluded()),
-        (Recorded(busy=True, stands=QUEUED), Queued(), QUEUED, False, concluded(busy=True)),
+        (Recorded(busy=True, published=RUNNING), Running(), RUNNING, True, concluded(busy=True)),
+        (Recorded(busy=True, published=RUNNING), Running(), WAITING, False, concluded(tells=True)),
+        (Recorded(published=QUEUED), Queued(), QUEUED, False, concluded()),
+        (Recorded(busy=True, published=QUEUED), Queued(), QUEUED, False, concluded(busy=True)),
         (
-            Recorded(busy=True, stands=RUNNING),
+            Recorded(busy=True, published=RUNNING),
             Parked(KEY_ERROR, []),
             PARKED,
             True,
             concluded(parks=True, tells=True),
         ),
-        (Recorded(BY_KEY_ERROR, stands=PARKED), Parked(KEY_ERROR), PARKED, True, concluded()),
+        (Recorded(BY_KEY_ERROR, published=PARKED), Parked(KEY_ERROR), PARKED, True, concluded()),
         (
-            Recorded(BY_KEY_ERROR, stands=PARKED),
+            Recorded(BY_KEY_ERROR, published=PARKED),
             Parked(OTHER),
             PARKED,
             True,
             concluded(parks=True, tells=True),
         ),
         (
-            Recorded(BY_KEY_ERROR, stands=PARKED),
+            Recorded(BY_KEY_ERROR, published=PARKED),
             Running(),
             RUNNING,
             True,
             concluded(unparks=True, busy=True, tells=True),
         ),
         (
-            Recorded(BY_KEY_ERROR, stands=PARKED),
-            Ended(Ending("succeeded")),
+            Recorded(BY_KEY_ERROR, published=PARKED),
+            Ended(Completion("succeeded")),
             DONE,
             False,
             concluded(unparks=True, ends=True, tells=True),
         ),
         (
-            Recorded(busy=True, stands=RUNNING),
-            Ended(Ending("succeeded")),
+            Recorded(busy=True, published=RUNNING),
+            Ended(Completion("succeeded")),
             DONE,
             True,
             concluded(ends=True, tells=True),
         ),
         (
-            Recorded(busy=True, stands=RUNNING),
-            Ended(Ending("succeeded", again=AGAIN)),
+            Recorded(busy=True, published=RUNNING),
+            Ended(Completion("succeeded", continue_as_new=AGAIN)),
             DONE,
             False,
             concluded(goes_on=AGAIN, tells=True),
@@ -81,6 +81,6 @@ def concluded(**changes: Any) -> Conclusion:
     ],
 )
 def test_what_follows(
-    recorded: Recorded, phase: Phase, stands: Stands, calls_open: bool, expected: Conclusion
+    recorded: Recorded, phase: Phase, stands: StatusDigest, calls_open: bool, expected: Conclusion
 ) -> None:
     assert conclusion(recorded, phase, stands, calls_open=calls_open) == expected

@@ -14,7 +14,7 @@ from tests.driver import Memory
 
 
 def timer(due_ms: int, task: str = "t", step: int = 0) -> Delay:
-    fired = TimerFired(task=task, step=step, print="p", at_ms=due_ms)
+    fired = TimerFired(task=task, step=step, fingerprint="p", at_ms=due_ms)
     return Delay(task=task, id=str(step), due_ms=due_ms, topic="events", record=fired)
 
 

@@ -135,7 +135,7 @@ def test_what_mended_code_owes_is_not_begun() -> None:
 
 
 def test_a_task_that_waits_for_its_turn_never_begins() -> None:
-    driver = Driver(app(clings, waits), limits=Limits(busy_tasks_max=0))
+    driver = Driver(app(clings, waits), limits=Limits(running_tasks_max=0))
     driver.submit("run")
     assert ended(forced(driver)).outcome == "cancelled"
     assert not driver.ran

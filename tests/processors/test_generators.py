@@ -100,7 +100,7 @@ def test_the_task_ends_after_them_however_it_ends() -> None:
         if not log:
             await task.tool(note, "a step")
             async for _ in rooms(task, "goes_on_anew"):
-                task.again()
+                task.continue_as_new()
 
     for run, signals, outcome in (
         (fails, (), "failed"),

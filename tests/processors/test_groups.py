@@ -10,9 +10,9 @@ import pytest
 from segue import (
     App,
     ModelRoute,
+    OutputRejected,
     Permanent,
     Policy,
-    Refused,
     Retryable,
     StepError,
     Task,
@@ -21,7 +21,7 @@ from segue import (
     tool,
     workflow,
 )
-from segue.processors.workflow.completion import Again, again_by
+from segue.processors.workflow.completion import ContinueAsNew, continue_as_new_in
 from segue.streams.calls.failures import problem_of
 from segue.topics.records import CallModel
 from tests.driver import Driver
@@ -50,7 +50,7 @@ def played(run: Workflow[Any, Any], value: Any = None) -> Driver:
     return driver
 
 
-# ---------------------------------------------------------------- task.again
+# ---------------------------------------------------------------- task.continue_as_new
 
 Grouped = Callable[[Task, Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
 
@@ -108,7 +108,7 @@ def test_a_task_goes_on_anew_from_within_a_group_and_undoes_nothing(grouped: Gro
         await task.tool(reserve, "Faro")
 
         async def act() -> None:
-            task.again(runs + 1)
+            task.continue_as_new(runs + 1)
 
         await grouped(task, act)
         return -1
@@ -124,7 +124,7 @@ def test_a_failure_beside_it_counts() -> None:
         await task.tool(reserve, "Faro")
 
         async def again() -> None:
-            task.again()
+            task.continue_as_new()
 
         async def fails() -> None:
             raise ValueError("no room")
@@ -139,14 +139,17 @@ def test_a_failure_beside_it_counts() -> None:
 
 
 def test_which_run_follows() -> None:
-    again = Again(1, 1)
-    assert again_by(again) is again
+    again = ContinueAsNew(1, 1)
+    assert continue_as_new_in(again) is again
     assert (
-        again_by(BaseExceptionGroup("", [asyncio.CancelledError(), BaseExceptionGroup("", [again])])) is again
+        continue_as_new_in(
+            BaseExceptionGroup("", [asyncio.CancelledError(), BaseExceptionGroup("", [again])])
+        )
+        is again
     )
-    assert again_by(BaseExceptionGroup("", [again, ValueError()])) is None
-    assert again_by(asyncio.CancelledError()) is None
-    assert again_by(BaseExceptionGroup("", [asyncio.CancelledError()])) is None
+    assert continue_as_new_in(BaseExceptionGroup("", [again, ValueError()])) is None
+    assert continue_as_new_in(asyncio.CancelledError()) is None
+    assert continue_as_new_in(BaseExceptionGroup("", [asyncio.CancelledError()])) is None
 
 
 # ---------------------------------------------------------------- a workflow's errors
@@ -231,7 +234,7 @@ def test_a_group_waits_for_as_long_as_any_of_it_asks() -> None:
 @check
 async def refuses(output: str, errors: list[str]) -> None:
     async def one(name: str) -> None:
-        raise Refused(f"no {name}") if name.islower() else ValueError(name)
+        raise OutputRejected(f"no {name}") if name.islower() else ValueError(name)
 
     async with asyncio.TaskGroup() as group:
         for name in errors:
@@ -259,7 +262,7 @@ def test_a_check_refuses_by_a_group_if_all_of_it_refuses(
         asked.append([critique.reason for critique in call.critiques])
         return "hello"
 
-    policy = Policy(critiques=1, retries=1)
+    policy = Policy(max_reprompts=1, retries=1)
     app = App("x", workflows=[run], routes=[ModelRoute("say", ["small"], policy=policy)], checks=[refuses])
     driver = Driver(app, {"say": say})
     driver.submit(run.name)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from segue.processors.routing.circuit_breaker import (
-    Circuits,
+    CircuitBreaker,
     Window,
     believed,
     counted,
@@ -18,7 +18,7 @@ from segue.processors.routing.circuit_breaker import (
 from segue.topics.errors import BadInput
 from segue.topics.health import Health, Tally
 
-POLICY = Circuits(window_s=30, failures=0.5, attempts_min=10, open_s=15, probes=2)
+POLICY = CircuitBreaker(window_s=30, failures=0.5, attempts_min=10, open_s=15, probes=2)
 BEGIN_MS = 1_000_000
 
 
@@ -119,10 +119,10 @@ def test_figures_are_told_once_a_second_and_another_state_at_once() -> None:
 
 
 def test_latencies_are_kept_to_a_fifth() -> None:
-    for took_ms in (1.5, 12.0, 340.0, 59_000.0):
-        found = quantile({latency_key(took_ms): 1}, 0.5)
+    for duration_ms in (1.5, 12.0, 340.0, 59_000.0):
+        found = quantile({latency_key(duration_ms): 1}, 0.5)
         assert found is not None
-        assert took_ms <= found * 1.01 <= took_ms * 1.2
+        assert duration_ms <= found * 1.01 <= duration_ms * 1.2
 
 
 def test_a_quantile_is_the_duration_that_so_many_do_not_exceed() -> None:
@@ -133,6 +133,6 @@ def test_a_quantile_is_the_duration_that_so_many_do_not_exceed() -> None:
 
 def test_settings_that_make_no_sense_are_refused_in_words() -> None:
     with pytest.raises(BadInput, match="share of the attempts"):
-        Circuits(failures=2)
+        CircuitBreaker(failures=2)
     with pytest.raises(BadInput, match="count from 1"):
-        Circuits(probes=0)
+        CircuitBreaker(probes=0)

@@ -8,8 +8,8 @@ import pytest
 from segue import (
     App,
     ModelRoute,
+    OutputRejected,
     Policy,
-    Refused,
     Spent,
     StepError,
     Task,
@@ -29,7 +29,7 @@ USED = Usage(model="m", input_tokens=10, output_tokens=1, usd=0.5)
 @check
 def is_short(output: str) -> None:
     if len(output) > 20:
-        raise Refused("too long")
+        raise OutputRejected("too long")
 
 
 def verdict(*accepted: str) -> Callable[[Any], Reply]:
@@ -58,8 +58,8 @@ async def write(task: Task, wish: str) -> str:
 
 
 ROUTES = [
-    ModelRoute("writer", ["cheap", "strong"], policy=Policy(retries=0, critiques=1)),
-    ModelRoute("critic", ["judge-a", "judge-b"], policy=Policy(retries=1, critiques=1, backoff_s=0)),
+    ModelRoute("writer", ["cheap", "strong"], policy=Policy(retries=0, max_reprompts=1)),
+    ModelRoute("critic", ["judge-a", "judge-b"], policy=Policy(retries=1, max_reprompts=1, backoff_s=0)),
     ModelRoute("second", ["judge-c"], policy=Policy(retries=0)),
 ]
 
@@ -128,7 +128,7 @@ def test_the_step_has_consumed_what_its_attempts_and_judges_did() -> None:
 
 def test_a_judge_is_retried_and_rerouted_by_its_own_policy() -> None:
     def critic(call: Any) -> Reply:
-        if call.candidate == 0:
+        if call.candidate_index == 0:
             raise Retryable("busy")
         return verdict("quiet")(call)
 

@@ -41,7 +41,9 @@ def fails_late(driver: Driver) -> None:
     [call] = driver.records("tool-calls")
     assert isinstance(call, CallTool)
     problem = Problem(type="Permanent", message="503", retryable=False)
-    driver.produce("failures", AttemptFailed(task="t", call=call, by="fetch", problem=problem, at_ms=1))
+    driver.produce(
+        "failures", AttemptFailed(task="t", call=call, candidate="fetch", problem=problem, at_ms=1)
+    )
     driver.run()
     assert isinstance(driver.records("events")[-1], StepFailed), "the failure was given up on"
 

@@ -89,7 +89,7 @@ def test_what_is_too_many_at_once_fails_alone() -> None:
         return [each if isinstance(each, int) else each.problem.type for each in [*first, *again]]
 
     for children in (False, True):
-        driver = run(fans_out, children, open_steps_max=3)
+        driver = run(fans_out, children, pending_steps_max=3)
         [result] = [result for result in driver.records("results") if result.task == "t"]
         assert result.result == [0, 1, 2, "TooManySteps", "TooManySteps", 0, 1, 2]
 
@@ -130,12 +130,12 @@ def test_signals_that_nobody_asks_for_are_kept_up_to_a_limit() -> None:
         await task.signal("begin")
         return [await task.signal("go", str) for _ in range(3)]
 
-    driver = Driver(App("x", workflows=[hears]), limits=Limits(early_signals_max=2))
+    driver = Driver(App("x", workflows=[hears]), limits=Limits(buffered_signals_max=2))
     driver.submit("hears")
     for name, value in (("go", "a"), ("go", "b"), ("go", "c"), ("begin", None), ("go", "d")):
         driver.produce("signals", {"kind": "signal", "task": "t", "name": name, "value": value})
     driver.run()
     assert driver.result().result == ["a", "b", "d"]
     assert driver.reasons() == [
-        "the task holds 2 signals that it has not asked for, and no more (early_signals_max)"
+        "the task holds 2 signals that it has not asked for, and no more (buffered_signals_max)"
     ]

@@ -64,7 +64,7 @@ MISUSES: dict[str, tuple[Misuse, str]] = {
     "what half": (lambda task: task.ask("a", "\ud800"), "surrogates not allowed"),
     "answer value": (lambda task: task.ask("a", "b", answer=3), "takes a type that JSON can be read as"),
     "answer type": (lambda task: task.ask("a", "b", answer=Odd), "takes a type that JSON can be read as"),
-    "within": (lambda task: task.ask("a", "b", within=3), "within=timedelta(hours=2)"),
+    "within": (lambda task: task.ask("a", "b", timeout=3), "timeout=timedelta(hours=2)"),
     "child id": (lambda task: task.child(other, 1, id="a\nb"), "none of them a control character"),
     "child id number": (lambda task: task.child(other, 1, id=3), "an id is text of 1 to 200 characters"),
     "child id long": (lambda task: task.child(other, 1, id="x" * 201), "1 to 200 characters"),
@@ -111,12 +111,12 @@ MISUSES: dict[str, tuple[Misuse, str]] = {
     "asyncio nan": (lambda task: asyncio.sleep(math.nan), "can't be set for NaN"),
     "sleep until": (lambda task: task.sleep_until("x"), "a datetime with a time zone"),
     "sleep until when": (lambda task: task.sleep_until(datetime(2027, 1, 1)), "needs a time zone"),  # noqa: DTZ001
-    "show circle": (lambda task: task.show(circular), "without the circle"),
-    "show bytes": (lambda task: task.show(b"\xff"), "base64 text"),
-    "show nan": (lambda task: task.show(math.nan), "give None or text"),
-    "show value": (lambda task: task.show(Odd()), "JSON can't hold Odd"),
-    "again circle": (lambda task: task.again(circular), "without the circle"),
-    "again version": (lambda task: task.again(version="2"), "version=2"),
+    "show circle": (lambda task: task.set_view(circular), "without the circle"),
+    "show bytes": (lambda task: task.set_view(b"\xff"), "base64 text"),
+    "show nan": (lambda task: task.set_view(math.nan), "give None or text"),
+    "show value": (lambda task: task.set_view(Odd()), "JSON can't hold Odd"),
+    "again circle": (lambda task: task.continue_as_new(circular), "without the circle"),
+    "again version": (lambda task: task.continue_as_new(version="2"), "version=2"),
     "undo kind": (lambda task: task.undo_by(3), "or the name of one"),
     "undo name": (lambda task: task.undo_by("nope"), "add it to its tools or routes"),
     "undo bytes": (lambda task: task.undo_by("say", x=b"\xff"), "base64 text"),
@@ -224,7 +224,7 @@ async def takes_anything(task: Task) -> Any:
             await step
         except StepError as error:
             told.append(error.name)
-    pick = await task.ask("a", "b", options={"x": 1}, within=timedelta(days=1), otherwise="late")
+    pick = await task.ask("a", "b", options={"x": 1}, timeout=timedelta(days=1), default="late")
     return [*told, pick]
 
 

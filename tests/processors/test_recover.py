@@ -39,7 +39,7 @@ async def second() -> None: ...
 
 ROUTES: list[AnyRoute] = [
     ToolRoute("search", [first, second], policy=Policy(retries=1, backoff_s=8)),
-    ModelRoute("rank", ["small", "large"], policy=Policy(retries=1, critiques=1)),
+    ModelRoute("rank", ["small", "large"], policy=Policy(retries=1, max_reprompts=1)),
 ]
 RECOVER = Recover(App("x", workflows=[idle], tools=[first, second], routes=ROUTES))
 
@@ -63,7 +63,7 @@ def test_the_policy_decides(
     """Two candidates, two tries each, one critique each."""
     facts: dict[str, Any] = {
         "tries": tries,
-        "candidate": candidate,
+        "candidate_index": candidate,
         "critiques": tuple(critique() for _ in range(critiques)),
     }
     call = call_model(**facts) if model else call_tool(**facts)
@@ -73,15 +73,17 @@ def test_the_policy_decides(
         expected = "ask again" if model and critiques < 1 else last
     else:
         expected = "retry" if retryable and tries < 1 else last
-    assert decide(failed, Policy(retries=1, critiques=1), candidates=2).action == expected
+    assert decide(failed, Policy(retries=1, max_reprompts=1), candidates=2).action == expected
 
 
 @given(st.integers(0, 8), st.integers(0, 3), st.integers(1, 4))
 def test_every_chain_of_failures_comes_to_an_end(retries: int, critiques: int, candidates: int) -> None:
-    policy, call, attempts = Policy(retries=retries, critiques=critiques), call_tool(), 1
+    policy, call, attempts = Policy(retries=retries, max_reprompts=critiques), call_tool(), 1
     while (action := decide(failure(call), policy, candidates).action) != "give up":
         changes = (
-            {"tries": call.tries + 1} if action == "retry" else {"tries": 0, "candidate": call.candidate + 1}
+            {"tries": call.tries + 1}
+            if action == "retry"
+            else {"tries": 0, "candidate_index": call.candidate_index + 1}
         )
         call, attempts = call.model_copy(update=changes), attempts + 1
     assert attempts == candidates * (1 + retries)
@@ -130,27 +132,33 @@ def test_a_retry_waits_at_least_as_long_as_the_service_asked_for() -> None:
 
 def test_the_next_candidate_starts_afresh() -> None:
     call = call_model(tries=1, attempt=4, critiques=(critique(),))
-    changes: dict[str, Any] = {"attempt": 5, "candidate": 1, "tries": 0, "critiques": (), "at_ms": NOW_MS}
+    changes: dict[str, Any] = {
+        "attempt": 5,
+        "candidate_index": 1,
+        "tries": 0,
+        "critiques": (),
+        "at_ms": NOW_MS,
+    }
     assert recover(failure(call)) == Decision([Publish("model-calls", "t", call.model_copy(update=changes))])
 
 
 def test_a_refused_output_goes_back_with_the_critique() -> None:
     call = call_model(tries=1)
-    told = {"critiques": (critique(),), "refusals": (Refusal(by="first", reason="too long"),)}
+    told = {"critiques": (critique(),), "refusals": (Refusal(candidate="first", reason="too long"),)}
     again = call.model_copy(update={"attempt": 2, **told, "at_ms": NOW_MS})
     assert recover(failure(call, critique=critique())) == Decision([Publish("model-calls", "t", again)])
 
 
 def test_giving_up_tells_the_workflow() -> None:
-    failed = failure(call_tool(tries=1, candidate=1, attempt=4), by="second")
+    failed = failure(call_tool(tries=1, candidate_index=1, attempt=4), candidate="second")
     told = StepFailed(
         task="t",
         step=0,
-        print="p",
+        fingerprint="p",
         problem=failed.problem,
         attempt=4,
         route="search",
-        by="second",
+        candidate="second",
         at_ms=NOW_MS,
     )
     assert recover(failed) == Decision([Publish("events", "t", told)])

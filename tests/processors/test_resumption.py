@@ -25,7 +25,7 @@ async def doubled(task: Task, numbers: list[int]) -> int:
     """One call after the other, then a question with a deadline, a timer and a signal."""
     for number in numbers:
         await task.tool(double, number=number)
-    await task.ask("owner", "Go on?", within=timedelta(hours=1), otherwise=None)
+    await task.ask("owner", "Go on?", timeout=timedelta(hours=1), default=None)
     await asyncio.sleep(60)
     await task.signal("go")
     return len(numbers)

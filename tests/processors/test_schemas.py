@@ -55,7 +55,7 @@ async def price(task: Task) -> float:
 
 def test_what_the_type_takes_is_the_result_and_what_it_refuses_goes_back() -> None:
     answers = iter([19.999, 19.99])
-    route = ModelRoute("price", ["m"], policy=Policy(critiques=1))
+    route = ModelRoute("price", ["m"], policy=Policy(max_reprompts=1))
     driver = Driver(App("x", workflows=[price], routes=[route]), {"price": lambda call: next(answers)})
     driver.submit("price")
     driver.run()

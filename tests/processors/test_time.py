@@ -107,14 +107,14 @@ def test_a_question_that_is_open_for_no_time_closes_at_once() -> None:
     @workflow
     async def run(task: Task) -> list[Any]:
         answers: list[Any] = [
-            await task.ask("ada", "now?", within=timedelta(0), otherwise=otherwise)
+            await task.ask("ada", "now?", timeout=timedelta(0), default=otherwise)
             for otherwise in (0, "", False)
         ]
         try:
-            await task.ask("ada", "now?", within=timedelta(0))
+            await task.ask("ada", "now?", timeout=timedelta(0))
         except StepError as error:
             answers.append(error.problem.type)
-        answers.append(await task.ask("ada", "soon?", within=timedelta(microseconds=1), otherwise=None))
+        answers.append(await task.ask("ada", "soon?", timeout=timedelta(microseconds=1), default=None))
         return answers
 
     driver = played(run)
@@ -128,7 +128,7 @@ def test_a_question_that_is_open_for_no_time_closes_at_once() -> None:
 def test_a_question_closes_at_its_time_and_no_earlier() -> None:
     @workflow
     async def run(task: Task) -> Any:
-        return await task.ask("ada", "?", within=timedelta(microseconds=1_000_001), otherwise="late")
+        return await task.ask("ada", "?", timeout=timedelta(microseconds=1_000_001), default="late")
 
     driver = played(run)
     [delay] = driver.records("delays", "t")
@@ -139,12 +139,12 @@ def test_a_question_closes_at_its_time_and_no_earlier() -> None:
 def test_time_that_is_less_than_none_is_refused() -> None:
     @workflow
     async def run(task: Task) -> Any:
-        return await task.ask("ada", "?", within=timedelta(days=-1), otherwise="late")
+        return await task.ask("ada", "?", timeout=timedelta(days=-1), default="late")
 
     bug = played(run).bug()
     assert (bug.type, bug.message) == (
         "BadInput",
-        "ask('ada'): within=-1 day, 0:00:00 is negative: with timedelta(0) it closes at once",
+        "ask('ada'): timeout=-1 day, 0:00:00 is negative: with timedelta(0) it closes at once",
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from segue import App, Task, Workflow, workflow
 from segue.processors.views.descriptions import answer_line
-from segue.processors.views.moments import DEADLINE, Attempt, Moment
 from segue.processors.views.timeline import Timeline
+from segue.processors.views.timeline_events import DEADLINE, Attempt, TimelineEvent
 from segue.topics import codec
 from segue.topics.contracts import LOG_TOPICS
 from segue.topics.flow import Received
@@ -46,20 +46,33 @@ def at(topic: str, record: Record, at_ms: int = 1000) -> Received:
 
 
 def call(attempt: int = 1, candidate: int = 0, **fields: Any) -> CallTool:
-    first = CallTool(task="t", step=0, print="p", workflow="w", route="rooms", arguments={}, at_ms=1000)
-    return first.model_copy(update={"attempt": attempt, "candidate": candidate, **fields})
+    first = CallTool(task="t", step=0, fingerprint="p", workflow="w", route="rooms", arguments={}, at_ms=1000)
+    return first.model_copy(update={"attempt": attempt, "candidate_index": candidate, **fields})
 
 
 def failed(of: CallTool, message: str = "503", critique: Critique | None = None) -> AttemptFailed:
     problem = Problem(type="Problem", message=message)
     return AttemptFailed(
-        task="t", call=of, by="primary", problem=problem, critique=critique, took_ms=8.0, at_ms=1008
+        task="t",
+        call=of,
+        candidate="primary",
+        problem=problem,
+        critique=critique,
+        duration_ms=8.0,
+        at_ms=1008,
     )
 
 
 def succeeded(attempt: int = 1, step: int = 0, by: str = "primary") -> StepSucceeded:
     return StepSucceeded(
-        task="t", step=step, print="p", result={"free": True}, attempt=attempt, by=by, took_ms=5.0, at_ms=1050
+        task="t",
+        step=step,
+        fingerprint="p",
+        result={"free": True},
+        attempt=attempt,
+        candidate=by,
+        duration_ms=5.0,
+        at_ms=1050,
     )
 
 
@@ -80,7 +93,7 @@ def origin() -> Origin:
     return Origin(topic="signals", partition=0, offset=0)
 
 
-def told(*records: Received, timeline: Timeline | None = None) -> list[Moment]:
+def told(*records: Received, timeline: Timeline | None = None) -> list[TimelineEvent]:
     timeline = timeline or Timeline("t")
     return [moment for record in records if (moment := timeline.apply(record))]
 
@@ -97,9 +110,9 @@ def test_a_retry_is_told_with_its_wait() -> None:
         timeline=timeline,
     )
     assert moments == [
-        Moment(1008, "tool", "rooms", 0, "primary", 1, "failed", 8.0, "503"),
-        Moment(1008, "retry", "rooms", 0, "primary", 2, "again", text="in 400 ms"),
-        Moment(1050, "tool", "rooms", 0, "primary", 2, "ok", 5.0, "free=true"),
+        TimelineEvent(1008, "tool", "rooms", 0, "primary", 1, "failed", 8.0, "503"),
+        TimelineEvent(1008, "retry", "rooms", 0, "primary", 2, "again", text="in 400 ms"),
+        TimelineEvent(1050, "tool", "rooms", 0, "primary", 2, "ok", 5.0, "free=true"),
     ]
     assert timeline.steps[0].attempts[1] == Attempt(
         1, 0, "primary", 1000, "failed", 8.0, "503", then="retry", wait_ms=400
@@ -114,7 +127,7 @@ def test_a_reroute_names_the_candidate_where_the_app_is_known() -> None:
         at("tool-calls", call(2, candidate=1)),
         timeline=timeline,
     )
-    assert moments[1:] == [Moment(1000, "reroute", "rooms", 0, "spare", 2, "again", text="to spare")]
+    assert moments[1:] == [TimelineEvent(1000, "reroute", "rooms", 0, "spare", 2, "again", text="to spare")]
 
 
 def test_a_refused_output_is_told_by_the_check_and_asked_for_again() -> None:
@@ -149,7 +162,12 @@ def test_an_output_that_the_workflow_refuses_is_no_success() -> None:
 
 def test_giving_up_is_told_once_by_the_step() -> None:
     gave_up = StepFailed(
-        task="t", step=0, print="p", problem=Problem(type="P", message="503"), by="primary", at_ms=1010
+        task="t",
+        step=0,
+        fingerprint="p",
+        problem=Problem(type="P", message="503"),
+        candidate="primary",
+        at_ms=1010,
     )
     why = (("segue-stage", b"conduct"), ("segue-topic", b"events"), ("segue-reason", b"rooms: 503"))
     letter = Received("dead-letters", 0, 7, b"t", codec.encode(gave_up), why, 1010)
@@ -168,7 +186,7 @@ def test_giving_up_is_told_once_by_the_step() -> None:
 def test_the_first_outcome_of_a_step_is_the_one_that_is_shown() -> None:
     """A call that was made twice may fail after it was answered, or be answered after it failed."""
     problem = Problem(type="P", message="503")
-    gave_up = StepFailed(task="t", step=0, print="p", problem=problem, by="primary", at_ms=1060)
+    gave_up = StepFailed(task="t", step=0, fingerprint="p", problem=problem, candidate="primary", at_ms=1060)
     answered, gave_up_first = Timeline("t"), Timeline("t")
     told(
         at("tool-calls", call()),
@@ -264,10 +282,10 @@ def test_an_answer_is_told_by_its_label_and_closes_the_question() -> None:
     closed = closed_by("a", 2, "ann")
     timeline = Timeline("t")
     asked = told(at("questions", question()), timeline=timeline)
-    assert asked == [Moment(1000, "ask", "me", 0, mark="waiting", text="Which?", options=OPTIONS)]
+    assert asked == [TimelineEvent(1000, "ask", "me", 0, mark="waiting", text="Which?", options=OPTIONS)]
     assert timeline.open_questions == [question()]
     assert told(at("events", answered), at("questions", closed), timeline=timeline) == [
-        Moment(1100, "answer", "me", 0, "ann", mark="ok", text="Casa do Mar")
+        TimelineEvent(1100, "answer", "me", 0, "ann", mark="ok", text="Casa do Mar")
     ]
     assert timeline.open_questions == []
 
@@ -345,7 +363,7 @@ def test_a_yes_is_not_told_as_the_option_of_value_1() -> None:
 
 
 def test_the_deadline_of_a_question_is_no_moment_of_its_own() -> None:
-    fired = TimerFired(task="t", step=1, print="p", closes=0, at_ms=5000)
+    fired = TimerFired(task="t", step=1, fingerprint="p", closes=0, at_ms=5000)
     delay = Delay(task="t", id="1", due_ms=5000, topic="events", record=fired)
     timeline = Timeline("t")
     told(at("questions", question(closes_at_ms=5000)), timeline=timeline)
@@ -354,7 +372,7 @@ def test_the_deadline_of_a_question_is_no_moment_of_its_own() -> None:
 
 
 def test_a_timer_that_is_due_when_a_question_closes_is_told() -> None:
-    fired = TimerFired(task="t", step=1, print="p", at_ms=5000)
+    fired = TimerFired(task="t", step=1, fingerprint="p", at_ms=5000)
     delay = Delay(task="t", id="1", due_ms=5000, topic="events", record=fired)
     timeline = Timeline("t")
     told(at("questions", question(closes_at_ms=5000)), timeline=timeline)
@@ -364,19 +382,19 @@ def test_a_timer_that_is_due_when_a_question_closes_is_told() -> None:
 
 
 def test_a_child_and_a_timer_show_without_a_command() -> None:
-    fired = TimerFired(task="t", step=1, print="p", at_ms=3000)
+    fired = TimerFired(task="t", step=1, fingerprint="p", at_ms=3000)
     moments = told(at("events", succeeded(step=0, by="t/0")), at("events", fired, 3000))
     assert moments == [
-        Moment(1050, "child", "…/0", 0, "t/0", None, "ok", None, "free=true"),
-        Moment(3000, "timer", step=1, mark="ok", text="is due"),
+        TimelineEvent(1050, "child", "…/0", 0, "t/0", None, "ok", None, "free=true"),
+        TimelineEvent(3000, "timer", step=1, mark="ok", text="is due"),
     ]
 
 
 def test_a_local_tool_shows_without_a_command() -> None:
     timeline = Timeline("t")
-    outcome = succeeded(step=0, by="search").model_copy(update={"route": "search", "took_ms": 4.0})
+    outcome = succeeded(step=0, by="search").model_copy(update={"route": "search", "duration_ms": 4.0})
     assert told(at("events", outcome), timeline=timeline) == [
-        Moment(1050, "tool", "search", 0, "search", 1, "ok", 4.0, "free=true")
+        TimelineEvent(1050, "tool", "search", 0, "search", 1, "ok", 4.0, "free=true")
     ]
     assert (timeline.steps[0].kind, timeline.steps[0].started_ms) == ("tool", 1046)
 
@@ -396,7 +414,7 @@ def test_a_parked_task_says_where() -> None:
     )
     timeline = Timeline("t")
     assert told(at("status", status), at("status", status), timeline=timeline) == [
-        Moment(9, "parked", mark="failed", text=problem.message)
+        TimelineEvent(9, "parked", mark="failed", text=problem.message)
     ]
     assert timeline.state == "parked"
 
@@ -406,8 +424,8 @@ def test_the_task_begins_and_ends() -> None:
     result = Result(task="t", workflow="w", outcome="succeeded", result=["a"], started_ms=1000, at_ms=3000)
     timeline = Timeline("t")
     assert told(at("events", submitted), at("results", result), timeline=timeline) == [
-        Moment(1000, "task", "w", text="place=Lisbon"),
-        Moment(3000, "result", "succeeded", mark="ok", took_ms=2000.0, text="1 item: a"),
+        TimelineEvent(1000, "task", "w", text="place=Lisbon"),
+        TimelineEvent(3000, "result", "succeeded", mark="ok", duration_ms=2000.0, text="1 item: a"),
     ]
     assert (timeline.state, timeline.ended, timeline.result) == ("succeeded", True, ["a"])
 

@@ -8,9 +8,9 @@ from segue.topics import codec
 from segue.topics.records import CallTool, StepSucceeded
 from segue.topics.trusted import trusted
 
-STEP: dict[str, Any] = {"task": "t-1", "step": 3, "print": "abc", "route": "search", "at_ms": 1}
+STEP: dict[str, Any] = {"task": "t-1", "step": 3, "fingerprint": "abc", "route": "search", "at_ms": 1}
 RECORDS: list[tuple[Any, dict[str, Any]]] = [
-    (StepSucceeded, STEP | {"result": {"ok": [1, None]}, "by": "search"}),
+    (StepSucceeded, STEP | {"result": {"ok": [1, None]}, "candidate": "search"}),
     (CallTool, STEP | {"workflow": "six", "arguments": {"n": 1}}),
 ]
 

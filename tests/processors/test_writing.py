@@ -12,7 +12,7 @@ def tokens(text: str, number: int = 0, attempt: int = 1, begun_ms: int = 1, **ch
         step=0,
         attempt=attempt,
         route="rank",
-        by="model",
+        candidate="model",
         number=number,
         text=text,
         begun_ms=begun_ms,

@@ -35,7 +35,7 @@ def app(agent: Agent[Any, Any]) -> App:
 
 def guide(model: Any = "openai:gpt-5-mini", **options: Any) -> Agent[Any, Any]:
     """Whose provider has no key here: it is never made."""
-    durable = Durable[Any](policy=Policy(retries=0), spares=options.pop("spares", ()))
+    durable = Durable[Any](policy=Policy(retries=0), fallbacks=options.pop("spares", ()))
     agent: Agent[Any, Any] = Agent(model, name="guide", capabilities=[durable], **options)
 
     @agent.tool_plain
@@ -85,7 +85,7 @@ def test_an_agents_output_may_be_given_as_it_is(output: Any, given: Any) -> None
 
 def test_a_spare_answers_where_the_agents_own_model_fails() -> None:
     models = {"openai:gpt-5-mini": RuntimeError("down"), "lab:small": "here"}
-    with Rehearsal(app(guide(spares=["lab:small"])), models=models) as play:
+    with Rehearsal(app(guide(fallbacks=["lab:small"])), models=models) as play:
         play.start("ask", "go")
         assert play.result() == "here"
 

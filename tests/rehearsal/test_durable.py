@@ -73,7 +73,7 @@ async def prompts_by_the_clock(task: Task) -> str:
 
 @workflow
 async def shows_the_time(task: Task) -> None:
-    task.show(time.time())
+    task.set_view(time.time())
     await task.sleep(1)
 
 

@@ -187,7 +187,7 @@ def test_tasks_that_push_each_other_out_of_memory_write_their_lines_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "segue.workflow")
-    driver = Driver(App("one", workflows=[logged], tools=[look]), limits=Limits(live_tasks_max=1))
+    driver = Driver(App("one", workflows=[logged], tools=[look]), limits=Limits(cached_tasks_max=1))
     for task in ("t", "u"):
         driver.submit("logged", "A", task)
     driver.run()

@@ -52,7 +52,7 @@ async def marks(task: Task, marked: Marked) -> Marked:
     heard = await task.signal("more", Marked)
     await task.tool(note, [marked, heard])
     if len(marked.plain) < 5:
-        task.again({"after": "b", "plain": "long enough"})
+        task.continue_as_new({"after": "b", "plain": "long enough"})
     return marked
 
 

@@ -142,9 +142,9 @@ async def shelve(task: Task, shelf: Shelf) -> Shelf:
     picked = await task.ask("ada", "Which of them?", options={"this": answered})
     said = await task.model(think, picked, output=Shelf, check=is_ada(expected=shelf))
     assert bound == child == signalled == answered == picked == said == shelf
-    task.show(said)
+    task.set_view(said)
     if shelf.page_count == 1:
-        task.again(said.model_copy(update={"page_count": 2}))
+        task.continue_as_new(said.model_copy(update={"page_count": 2}))
     return said
 
 
@@ -228,7 +228,7 @@ async def asks_for(task: Task, name: str) -> str:
     with pytest.raises(Exception, match="JSON can't hold"):
         await task.tool(give, name)
     for pass_on in (
-        lambda: task.show(UNREADABLE[name]),
+        lambda: task.set_view(UNREADABLE[name]),
         lambda: task.start("asks_for", {"x": UNREADABLE[name]}),
     ):
         with pytest.raises(BadInput, match="JSON can't hold"):
@@ -300,7 +300,7 @@ async def hears(task: Task) -> list[str]:
 async def goes_on(task: Task, given: Stamped) -> list[str]:
     await task.tool(note, [given.id, given.text])
     if len(given.text) < 4:
-        task.again(given)
+        task.continue_as_new(given)
     return [given.text, str(given.number)]
 
 

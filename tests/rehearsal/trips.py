@@ -10,8 +10,8 @@ from segue import (
     McpServer,
     ModelRoute,
     OpenApi,
+    OutputRejected,
     Policy,
-    Refused,
     Task,
     ToolRoute,
     Workflow,
@@ -44,7 +44,7 @@ async def book(hotel: Hotel) -> str:
 @check
 def affordable(hotels: list[Hotel], most: int) -> None:
     if any(hotel.price > most for hotel in hotels):
-        raise Refused(f"none above {most}")
+        raise OutputRejected(f"none above {most}")
 
 
 hotels = McpServer("hotels", ("false",))
@@ -58,7 +58,7 @@ async def trip(task: Task, wish: str) -> str | None:
     ranked = await task.model(rank, wish, output=list[Hotel], check=affordable(most=200))
     offers = [hotel for hotel in ranked if await task.tool(free, hotel.id)]
     options = {f"The {hotel.id}": hotel for hotel in offers}
-    pick = await task.ask("ada", "Which one?", options=options, within=timedelta(days=2), otherwise=None)
+    pick = await task.ask("ada", "Which one?", options=options, timeout=timedelta(days=2), default=None)
     if pick is None:
         return None
     return await task.tool(book, pick)

@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segue.streams.engine.effect_runner import REMEMBERED_S
-from segue.streams.kafka.offset_tracker import Progress
+from segue.streams.kafka.offset_tracker import OffsetTracker
 from segue.streams.state.store import Mark
 from segue.topics import codec
 from segue.topics.flow import Received
@@ -93,9 +93,9 @@ class Claims:
         if at.offset > len(self.broker.logs[tp].entries):
             self.breaks(f"{tp.topic}/{tp.partition}: {at.offset} was committed, past its end")
         if tp.topic in EFFECTS:
-            self._check_finished(tp, Progress(at.offset, at.metadata))
+            self._check_finished(tp, OffsetTracker(at.offset, at.metadata))
 
-    def _check_finished(self, tp: TopicPartition, progress: Progress) -> None:
+    def _check_finished(self, tp: TopicPartition, progress: OffsetTracker) -> None:
         entries, open_ = self.broker.logs[tp].entries, self._uncommitted[tp]
         fresh = range(self._seen[tp], max(self._seen[tp], progress.high))
         open_.update(n for n in fresh if n < len(entries) and entries[n].by is not None)

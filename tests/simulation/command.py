@@ -55,9 +55,9 @@ def main() -> int:
                 print(f"seed {seed}: {why}\n    make simulate SEED={seed}", flush=True)
             if failures >= FAILURES_SHOWN_MAX:
                 break
-    took_s = REAL_S() - began_s
-    rate = played / took_s * 60
-    print(f"{played:,} seeds in {took_s:.0f} s, {rate:,.0f} a minute: {failures} failed")
+    duration_s = REAL_S() - began_s
+    rate = played / duration_s * 60
+    print(f"{played:,} seeds in {duration_s:.0f} s, {rate:,.0f} a minute: {failures} failed")
     return 1 if failures else 0
 
 

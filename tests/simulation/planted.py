@@ -13,7 +13,7 @@ from chaos import planted
 from segue.streams.engine.effect_runner import EffectRunner
 from segue.streams.engine.pure_runner import PureRunner
 from segue.streams.kafka.committer import Acknowledgements, Transactions
-from segue.streams.kafka.offset_tracker import Progress, committed
+from segue.streams.kafka.offset_tracker import OffsetTracker, committed
 from segue.streams.kafka.producer import Ends, Offsets
 from segue.streams.kafka.protocol import Membership
 from segue.streams.kafka.record_batches import Identity, Outgoing
@@ -63,16 +63,16 @@ def aborted_records_are_read() -> None:
 
 def progress_is_forgotten() -> None:
     """The metadata of a commit is not read: calls behind an unfinished one are made again."""
-    right = Progress.__init__
+    right = OffsetTracker.__init__
 
-    def begin(self: Progress, offset: int, metadata: str = "") -> None:
+    def begin(self: OffsetTracker, offset: int, metadata: str = "") -> None:
         right(self, offset)
 
-    Progress.__init__ = begin  # type: ignore[method-assign]
+    OffsetTracker.__init__ = begin  # type: ignore[method-assign]
 
 
 def offsets_pass_unfinished_calls() -> None:
-    Progress.commit = lambda self: committed(self.high)  # type: ignore[method-assign]
+    OffsetTracker.commit = lambda self: committed(self.high)  # type: ignore[method-assign]
 
 
 def state_is_sent_with_the_outputs() -> None:

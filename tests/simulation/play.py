@@ -251,7 +251,7 @@ class ModelsOfTests:
     async def stop(self) -> None: ...
 
     def candidate(self, call: CallModel) -> str:
-        return APP.routes[call.route].names[call.candidate]
+        return APP.routes[call.route].names[call.candidate_index]
 
     async def __call__(self, call: CallModel) -> Reply:
         return Reply(MODELS[call.route](call), self.candidate(call))
@@ -369,8 +369,8 @@ def settings_of(schedule: Schedule) -> Settings:
         kafka="simulated:9092",
         guarantee="exactly_once" if schedule.exactly_once else "at_least_once",
         partitions=schedule.partitions,
-        live_tasks_max=schedule.live_tasks_max,
-        busy_tasks_max=schedule.busy_tasks_max,
+        cached_tasks_max=schedule.cached_tasks_max,
+        running_tasks_max=schedule.running_tasks_max,
         state_dir=_folder(),
     )
 

@@ -33,8 +33,8 @@ class Schedule:
     partitions: int
     workers: int
     in_flight_max: int
-    live_tasks_max: int
-    busy_tasks_max: int
+    cached_tasks_max: int
+    running_tasks_max: int
     outbox_records_max: int
     submissions: tuple[Submission, ...]
     faults: tuple[Fault, ...]
@@ -54,8 +54,8 @@ class Schedule:
             f"{self.workers} workers",
             f"{self.partitions} partitions",
             f"{self.in_flight_max} calls in flight",
-            f"{self.live_tasks_max} tasks in memory",
-            f"{self.busy_tasks_max} tasks busy",
+            f"{self.cached_tasks_max} tasks in memory",
+            f"{self.running_tasks_max} tasks busy",
             f"{self.outbox_records_max} records in a commit",
         )
         return (
@@ -74,8 +74,8 @@ def drawn(seed: int) -> Schedule:
         partitions=chance.choice((1, 2, 2, 3)),
         workers=chance.choice((1, 2, 2, 3)),
         in_flight_max=chance.choice((1, 3, 8)),
-        live_tasks_max=chance.choice((1, 2, 10_000)),
-        busy_tasks_max=chance.choice((1, 2, 256)),
+        cached_tasks_max=chance.choice((1, 2, 10_000)),
+        running_tasks_max=chance.choice((1, 2, 256)),
         outbox_records_max=chance.choice((1, 4, 20_000)),
         submissions=workload.drawn(chance),
         faults=_faults(chance),

@@ -23,7 +23,7 @@ from tests.driver import Memory
 from tests.streams.keyfiles import key_file
 
 WRITTEN_MS = 1_000_000
-OUTCOME = StepSucceeded(task="t", step=0, print="p", result="forged", at_ms=0)
+OUTCOME = StepSucceeded(task="t", step=0, fingerprint="p", result="forged", at_ms=0)
 INTERNAL = sorted({topic.name for topic in contracts.ALL if topic.type is not None} - MAY_BE_CLEAR)
 
 

@@ -83,10 +83,10 @@ class Limits:
 class Stage:
     """A runner on a seat, with its calls."""
 
-    def __init__(self, seat: Callable[[], Seat], in_flight_max: int = 8, gate: Any = None) -> None:
+    def __init__(self, seat: Callable[[], Seat], in_flight_max: int = 8, throttle: Any = None) -> None:
         self.calls = Held()
         self._seat = seat
-        stage = EffectStage("tool", self.calls, in_flight_max, gate)
+        stage = EffectStage("tool", self.calls, in_flight_max, throttle)
         self.runner = EffectRunner(stage, Settings(), "w", Metrics(App("app", workflows=[])))
 
     @asynccontextmanager
@@ -246,7 +246,7 @@ async def test_a_rebalance_does_not_wait_for_a_call_that_was_not_begun(
 @pytest.mark.asyncio
 async def test_limits_let_calls_pass_while_their_partitions_are_served(seat: Callable[[], Seat]) -> None:
     limits = Limits()
-    stage = Stage(seat, gate=limits)
+    stage = Stage(seat, throttle=limits)
     async with stage.session():
         assert limits.owned == {0}
         await stage.runner.release()
@@ -257,7 +257,7 @@ async def test_limits_let_calls_pass_while_their_partitions_are_served(seat: Cal
 async def test_calls_that_wait_for_limits_leave_room_for_so_many_others(
     seat: Callable[[], Seat],
 ) -> None:
-    stage = Stage(seat, in_flight_max=3, gate=Limits(waiting=10 * WAITING_MAX))
+    stage = Stage(seat, in_flight_max=3, throttle=Limits(waiting=10 * WAITING_MAX))
     async with stage.session() as its:
         await passes()
     assert set(its.polls) == {3 + WAITING_MAX}

@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 def sealed(file: Path | None, *, tenant: str | None = None, prefix: str = "") -> Received:
     """The result as a reader gets it from Kafka."""
-    outbox = Outbox(Settings(encryption_keys=file, prefix=prefix))
+    outbox = Outbox(Settings(encryption_keys=file, topic_prefix=prefix))
     outbox.add(Decision([Publish("results", "t", RESULT)], tenant=tenant), None)
     [record] = outbox.records
     return Received("results", 0, 0, record.key, record.value, tuple(record.headers), 0)

@@ -103,7 +103,7 @@ async def test_answers_and_failures_are_published_in_the_place_of_calls() -> Non
     outbox = await served(local(), call("double", 4, step=0), call("broken", 5, step=1))
     (answer,), (failure,) = sent(outbox, "events"), sent(outbox, "failures")
     assert isinstance(answer, StepSucceeded)
-    assert (answer.step, answer.result, answer.by, answer.attempt) == (0, 8, "double", 1)
+    assert (answer.step, answer.result, answer.candidate, answer.attempt) == (0, 8, "double", 1)
     assert isinstance(failure, AttemptFailed)
     assert (failure.call.step, failure.problem.message) == (1, "no 5")
     assert sent(outbox, "tool-calls") == []

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from segue.processors.app.app import App
-from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.circuit_breaker import CircuitBreaker
 from segue.processors.routing.routes import ModelRoute
 from segue.streams.observability import metric_series as series
 from segue.streams.observability.metrics import Metrics
@@ -25,9 +25,9 @@ COUNTED = {
     'segue_checks_total{candidate="openai:large",outcome="accepted"}': 1,
     'segue_checks_total{candidate="openai:large",outcome="failed"}': 1,
     'segue_checks_total{candidate="openai:large",outcome="refused"}': 1,
-    'segue_choices_total{route="rank",candidate="openai:large"}': 1,
+    'segue_candidate_selections_total{route="rank",candidate="openai:large"}': 1,
     'segue_circuits_opened_total{candidate="hotels.search"}': 1,
-    'segue_critiques_total{route="rank",candidate="openai:large"}': 1,
+    'segue_reprompts_total{route="rank",candidate="openai:large"}': 1,
     'segue_dead_letters_total{stage="intake",topic="tasks"}': 1,
     'segue_fallbacks_total{route="search",from="hotels.search",to="hotels.browse"}': 1,
     'segue_lost_records_total{stage="tool",topic="tool-calls"}': 3,
@@ -52,10 +52,10 @@ COUNTED = {
     'segue_tasks_submitted_total{workflow="book"}': 1,
     'segue_timers_total{event="fired"}': 1,
     'segue_timers_total{event="set"}': 1,
-    'segue_tokens_total{model="large",direction="input"}': 240,
-    'segue_tokens_total{model="large",direction="output"}': 60,
+    'segue_model_tokens_total{model="large",direction="input"}': 240,
+    'segue_model_tokens_total{model="large",direction="output"}': 60,
     'segue_unpriced_tokens_total{model="large"}': 150,
-    'segue_usd_total{model="large"}': 0.5,
+    'segue_model_cost_usd_total{model="large"}': 0.5,
 }
 
 
@@ -85,12 +85,12 @@ def test_what_alerts_watch_is_there_from_the_start_so_that_the_first_is_a_rise()
 
 
 def test_of_circuits_nothing_is_told_where_an_app_has_none() -> None:
-    def judged(circuits: Circuits | None) -> list[str]:
-        app = App("a", workflows=[], routes=[ModelRoute("rank", ["ollama:small"])], circuits=circuits)
+    def judged(circuits: CircuitBreaker | None) -> list[str]:
+        app = App("a", workflows=[], routes=[ModelRoute("rank", ["ollama:small"])], circuit_breaker=circuits)
         return [name for name in samples(Metrics(app)) if "circuit" in name or "health" in name]
 
     assert judged(None) == []
-    assert 'segue_circuits_opened_total{candidate="ollama:small"}' in judged(Circuits())
+    assert 'segue_circuits_opened_total{candidate="ollama:small"}' in judged(CircuitBreaker())
 
 
 def test_a_task_is_timed_from_its_submission_to_its_end() -> None:
@@ -125,12 +125,14 @@ def test_exceptions_of_endlessly_many_names_end_as_other(monkeypatch: pytest.Mon
 
 def _failed(reason: str) -> Publish:
     problem = Problem(type=reason, message="")
-    return Publish("failures", "t", AttemptFailed(task="t", call=calls(), by="x", problem=problem, at_ms=0))
+    return Publish(
+        "failures", "t", AttemptFailed(task="t", call=calls(), candidate="x", problem=problem, at_ms=0)
+    )
 
 
 def test_a_candidate_that_this_worker_does_not_know_is_its_number() -> None:
     metrics = Metrics(APP)
-    metrics.published("recover", [Publish("model-calls", "t", asks(route="removed", candidate=3))])
+    metrics.published("recover", [Publish("model-calls", "t", asks(route="removed", candidate_index=3))])
     assert samples(metrics)['segue_fallbacks_total{route="removed",from="2",to="3"}'] == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import BaseModel, ValidationError
 
-from segue.processors.payloads.blob import SHELF, Blob
+from segue.processors.payloads.blob import TASK_OBJECTS, Blob
 from segue.streams.object_store.pieces import CHUNK_BYTES
 from segue.streams.object_store.store import Objects, folder_of, task_of
 from segue.streams.settings import Settings
@@ -24,7 +24,7 @@ WORDS = b"a secret that is nowhere in clear " * 100_000  # three pieces and a re
 
 def settings_for(store: str, folder: Path) -> Settings:
     return Settings(
-        objects=f"memory://{folder.name}" if "memory" in store else str(folder / "objects"),
+        object_store_url=f"memory://{folder.name}" if "memory" in store else str(folder / "objects"),
         state_dir=folder / "state",
         encryption_keys=key_file(folder / "keys", "one") if "encrypted" in store else None,
     )
@@ -143,7 +143,7 @@ async def test_an_object_that_is_gone_says_so(settings: Settings) -> None:
     blob = await kept(settings)
     Objects(settings).remove("t")
     with pytest.raises(
-        Permanent, match=r"has expired, or was written to a store that is not the SEGUE_OBJECTS"
+        Permanent, match=r"has expired, or was written to a store that is not the SEGUE_OBJECT_STORE_URL"
     ):
         await read(settings, blob)
 
@@ -155,7 +155,7 @@ async def test_a_store_that_does_not_answer_is_tried_again(tmp_path: Path) -> No
     with pytest.raises(Retryable, match="is not there"):
         await read(settings_for("folder", tmp_path), blob)
     with pytest.raises(Retryable, match="the object store"):
-        await kept(Settings(objects=str(tmp_path / "taken"), state_dir=tmp_path))
+        await kept(Settings(object_store_url=str(tmp_path / "taken"), state_dir=tmp_path))
 
 
 async def test_a_bucket_that_nobody_made_is_told_from_an_object_that_is_gone(
@@ -166,12 +166,12 @@ async def test_a_bucket_that_nobody_made_is_told_from_an_object_that_is_gone(
 
     monkeypatch.setattr(MemoryFileSystem, "open", refuse)
     with pytest.raises(Retryable, match="memory://b is not there: The specified bucket does not exist"):
-        await kept(Settings(objects="memory://b"))
+        await kept(Settings(object_store_url="memory://b"))
 
 
 async def test_a_store_without_its_library_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(MissingExtra, match=r'pip install "segue\[s3\]"'):
-        await kept(Settings(objects="s3://nowhere", state_dir=tmp_path))
+        await kept(Settings(object_store_url="s3://nowhere", state_dir=tmp_path))
 
 
 @pytest.mark.parametrize("made", [["text"], "text"])
@@ -217,7 +217,7 @@ class Page(BaseModel):
 
 async def test_values_are_kept_as_json(settings: Settings) -> None:
     async def work() -> list[Page]:
-        SHELF.set(Objects(settings).shelf("t"))
+        TASK_OBJECTS.set(Objects(settings).of_task("t"))
         blob = await Blob.dump([Page(title="one")])
         assert (blob.media_type, await blob.read()) == ("application/json", b'[{"title":"one"}]')
         return await blob.load(list[Page])

@@ -6,7 +6,7 @@ from segue.topics.flow import Decision, Publish
 from segue.topics.records import Problem, StepSucceeded
 from tests.builders import NOW_MS, call_tool, received
 
-HALF = StepSucceeded(task="t", step=0, print="p", result="caf\udce9", at_ms=NOW_MS)
+HALF = StepSucceeded(task="t", step=0, fingerprint="p", result="caf\udce9", at_ms=NOW_MS)
 """With half of a surrogate pair, as Python has file names that are no UTF-8."""
 
 

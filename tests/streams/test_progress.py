@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
-from segue.streams.kafka.offset_tracker import Progress, committed, is_own
+from segue.streams.kafka.offset_tracker import OffsetTracker, committed, is_own
 
 
-def delivered(*offsets: int, start: int = 0) -> Progress:
-    progress = Progress(start)
+def delivered(*offsets: int, start: int = 0) -> OffsetTracker:
+    progress = OffsetTracker(start)
     for offset in offsets:
         assert progress.deliver(offset)
     return progress
@@ -40,7 +40,7 @@ def test_a_successor_starts_what_is_unfinished_and_nothing_else(
     finished = {offset for offset in offsets if chance.random() < 0.5}
     for offset in finished:
         before.finish(offset)
-    after = Progress(*before.commit())
+    after = OffsetTracker(*before.commit())
     again = {o for o in sorted(offsets) if o >= before.commit().offset and after.deliver(o)}
     assert again == offsets - finished
     assert after.commit() == before.commit()
@@ -55,7 +55,7 @@ def test_metadata_fits_whichever_of_the_delivered_finish(
     chars_max: int, gaps: list[int], chance: random.Random
 ) -> None:
     """A record without room is not delivered, and what was delivered may end in any order."""
-    progress = Progress(7, chars_max=chars_max)
+    progress = OffsetTracker(7, chars_max=chars_max)
     held_back = False
     for offset in accumulate(gaps, initial=7):
         held_back = held_back or not progress.has_room(offset)
@@ -73,7 +73,7 @@ def test_metadata_fits_whichever_of_the_delivered_finish(
 
 
 def test_ten_thousand_calls_fit_on_one_partition() -> None:
-    progress = Progress(0)
+    progress = OffsetTracker(0)
     for offset in range(10_000):
         assert progress.has_room(offset)
         progress.deliver(offset)
@@ -96,7 +96,7 @@ def test_one_slow_call_leaves_room_for_those_behind_it() -> None:
 
 
 def test_room_returns_as_calls_end() -> None:
-    progress, chance = Progress(0, chars_max=128), random.Random(7)
+    progress, chance = OffsetTracker(0, chars_max=128), random.Random(7)
     offset = 0
     while progress.has_room(offset):
         progress.deliver(offset)
@@ -111,7 +111,7 @@ def test_room_returns_as_calls_end() -> None:
 def test_what_was_delivered_before_has_room() -> None:
     """With less metadata than before, calls that a commit tells of are begun again."""
     before = delivered(*range(0, 3_000, 7))
-    after = Progress(*before.commit(), chars_max=64)
+    after = OffsetTracker(*before.commit(), chars_max=64)
     assert all(after.has_room(offset) for offset in range(0, 3_000, 7))
     assert not after.has_room(3_000)
 
@@ -119,7 +119,7 @@ def test_what_was_delivered_before_has_room() -> None:
 def test_a_record_that_is_no_longer_on_the_topic_is_not_waited_for() -> None:
     before = delivered(5, 6, 7, start=5)
     before.finish(6)
-    after = Progress(*before.commit())
+    after = OffsetTracker(*before.commit())
     assert after.deliver(7)
     after.finish(7)
     assert after.commit() == committed(8)
@@ -128,7 +128,7 @@ def test_a_record_that_is_no_longer_on_the_topic_is_not_waited_for() -> None:
 @pytest.mark.parametrize("metadata", ["", "moved by hand", "AA==", "QAc=", "4A==", committed(6).metadata])
 def test_metadata_that_segue_did_not_write_for_this_offset_counts_as_none(metadata: str) -> None:
     assert not is_own(7, metadata)
-    assert Progress(7, metadata).commit() == committed(7)
+    assert OffsetTracker(7, metadata).commit() == committed(7)
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=50, unique=True).map(sorted))
@@ -136,13 +136,13 @@ def test_every_commit_is_known_as_our_own(offsets: list[int]) -> None:
     *unfinished, high = offsets
     commit = committed(high, unfinished)
     assert is_own(*commit)
-    assert Progress(*commit).commit() == commit
+    assert OffsetTracker(*commit).commit() == commit
 
 
 def test_records_that_were_removed_before_they_came_again_are_not_waited_for() -> None:
     before = delivered(5, 6, 7, 8, start=5)
     before.finish(6)
-    after = Progress(*before.commit())
+    after = OffsetTracker(*before.commit())
     assert after.deliver(5)
     after.pass_over(8)
     assert after.unfinished == 2, "that which came again, and that which is still on the topic"
@@ -152,7 +152,7 @@ def test_records_that_were_removed_before_they_came_again_are_not_waited_for() -
 
 
 def test_what_was_removed_before_it_was_delivered_is_passed_over() -> None:
-    progress = Progress(3)
+    progress = OffsetTracker(3)
     progress.pass_over(40)
     assert progress.commit() == committed(40)
     progress.pass_over(10)

@@ -76,7 +76,7 @@ def test_a_record_is_put_aside_and_its_task_told(
     letter, told = handled(Faulty, monkeypatch, raised)
     assert (letter.topic, letter.value) == ("dead-letters", RECORD.value)
     assert isinstance(told.value, StepFailed)
-    assert (told.value.task, told.value.step, told.value.print) == ("t", 0, call_tool().print)
+    assert (told.value.task, told.value.step, told.value.fingerprint) == ("t", 0, call_tool().fingerprint)
     assert f"{type(raised).__name__}: a bug" in told.value.problem.message
 
 

@@ -49,6 +49,6 @@ def test_a_replay_of_an_id_that_was_sent_twice_plays_the_request_that_began(
     for _ in replay:
         pass
     assert replay.execution is not None
-    ending = replay.execution.ending
-    assert ending is not None
-    assert (ending.result, replay.parked, replay.different_ending) == ("first on", None, None)
+    completion = replay.execution.completion
+    assert completion is not None
+    assert (completion.result, replay.parked, replay.different_ending) == ("first on", None, None)

@@ -46,13 +46,13 @@ def test_names_of_others_are_let_alone(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cluster_elsewhere_decides_on_its_own_replication() -> None:
-    settings = Settings.load(kafka="one:9092,two:9092", worker="w1")
+    settings = Settings.load(kafka="one:9092,two:9092", worker_id="w1")
     assert (settings.bootstrap, settings.replication) == ("one:9092,two:9092", -1)
     assert settings.client_options()["client_id"] == "segue-w1"
 
 
 def test_names_on_the_cluster_begin_with_the_prefix() -> None:
-    settings = Settings.load(prefix="team-a.")
+    settings = Settings.load(topic_prefix="team-a.")
     assert (settings.topic("events"), settings.group("conduct")) == ("team-a.events", "team-a.segue-conduct")
 
 

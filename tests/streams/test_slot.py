@@ -9,7 +9,7 @@ import pytest
 
 from segue import App, BadInput
 from segue.streams.local.development import development
-from segue.streams.process.worker_lock import Slot
+from segue.streams.process.worker_lock import WorkerLock
 from segue.streams.settings import Settings
 
 
@@ -18,16 +18,16 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(kafka="127.0.0.1:9", state_dir=tmp_path)
 
 
-Take = Callable[..., Slot]
+Take = Callable[..., WorkerLock]
 
 
 @pytest.fixture
 def take(settings: Settings) -> Generator[Take]:
     """A slot for a worker of that app; freed at the end of the test."""
-    taken: list[Slot] = []
+    taken: list[WorkerLock] = []
 
-    def take(app: str, **changes: Any) -> Slot:
-        taken.append(Slot(settings.model_copy(update=changes), app))
+    def take(app: str, **changes: Any) -> WorkerLock:
+        taken.append(WorkerLock(settings.model_copy(update=changes), app))
         return taken[-1]
 
     yield take
@@ -45,7 +45,7 @@ def test_a_worker_of_another_app_on_the_same_topics_is_told_by_both(take: Take) 
     travel, support = take("travel"), take("support desk")
     assert support.intruded() == (
         "app 'travel' works on these topics already, and each would reject the tasks of the other: "
-        "stop that, or give 'support desk' topics of its own, SEGUE_PREFIX=support-desk-"
+        "stop that, or give 'support desk' topics of its own, SEGUE_TOPIC_PREFIX=support-desk-"
     )
     assert "app 'support desk' works" in (travel.intruded() or "")
 

@@ -31,7 +31,7 @@ class Watched(Objects):
     away = False
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(Settings(objects=str(folder), partitions=1))
+        super().__init__(Settings(object_store_url=str(folder), partitions=1))
         self.given: list[str] = []
 
     def keep(self, stored: StoredObject) -> None:
@@ -96,8 +96,8 @@ async def test_what_a_call_refers_to_is_stored_before_it_is_published(tmp_path: 
     assert isinstance(called.value, CallTool)
     reference = called.value.arguments["text"]
     assert stage.objects.given == [reference["object"]]
-    shelf = stage.objects.shelf("t")
-    assert await whole(reference, shelf) == "x" * 1_000_000
+    task_objects = stage.objects.of_task("t")
+    assert await whole(reference, task_objects) == "x" * 1_000_000
 
 
 async def test_a_task_whose_values_can_not_be_stored_is_parked_and_goes_on_by_itself(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def played(file: Path, case: Case) -> Sealed:
-    driver = Sealed(file, limits=Limits(live_tasks_max=1))
+    driver = Sealed(file, limits=Limits(cached_tasks_max=1))
     case.play(driver)
     return driver
 
@@ -169,7 +169,7 @@ def test_of_requests_that_are_refused_the_dead_letters_are_the_tenants(file: Pat
 
 
 def test_a_task_that_is_parked_and_one_that_waits_for_its_turn(file: Path) -> None:
-    driver = Sealed(file, app=SMALL, limits=Limits(busy_tasks_max=1))
+    driver = Sealed(file, app=SMALL, limits=Limits(running_tasks_max=1))
     for number in range(3):
         driver.submit("has_a_bug", SECRET.decode(), f"t{number}")
     driver.run()
@@ -213,7 +213,7 @@ def test_what_a_partition_remembers_of_losses_is_sealed_with_no_tenants_key(file
 
 
 def test_tokens_are_the_tenants(file: Path) -> None:
-    told: dict[str, Any] = {"step": 0, "attempt": 1, "route": "r", "by": "m", "number": 0, "text": "x"}
+    told: dict[str, Any] = {"step": 0, "attempt": 1, "route": "r", "candidate": "m", "number": 0, "text": "x"}
     tokens = Tokens(task="t", begun_ms=START_MS, at_ms=START_MS, **told)
     value, _ = enveloped(Keys(file), "tokens", b"t", tokens, "acme")
     assert key_id(value) == "acme-1"
@@ -221,7 +221,7 @@ def test_tokens_are_the_tenants(file: Path) -> None:
 
 def test_only_what_holds_nothing_of_a_record_is_plain_on_changelogs(file: Path) -> None:
     """So that a restore may leave out all other entries in clear."""
-    driver = Sealed(file, app=SMALL, limits=Limits(busy_tasks_max=1, open_tasks_per_tenant_max=1))
+    driver = Sealed(file, app=SMALL, limits=Limits(running_tasks_max=1, open_tasks_per_tenant_max=1))
     for number in range(3):
         driver.submit("has_a_bug" if number else "listens", None if not number else "x", f"t{number}")
     driver.hear()

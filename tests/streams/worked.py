@@ -38,7 +38,7 @@ from segue.topics.records import (
 )
 
 AT: dict[str, Any] = {"task": "t-1", "at_ms": 61_000}
-STEP: dict[str, Any] = {**AT, "step": 0, "print": "p"}
+STEP: dict[str, Any] = {**AT, "step": 0, "fingerprint": "p"}
 CALL: dict[str, Any] = {**STEP, "workflow": "book"}
 ORIGIN = Origin(topic="signals", partition=0, offset=7)
 BUSY = Problem(type="Busy", message="try later")
@@ -90,7 +90,7 @@ def dead() -> Publish:
 
 
 ANSWERED = Answered(**AT, id="a", step=0, value=1, origin=ORIGIN)
-SUCCEEDED = StepSucceeded(**STEP, result=1, by="hotels.search")
+SUCCEEDED = StepSucceeded(**STEP, result=1, candidate="hotels.search")
 USED = Usage(model="large", input_tokens=120, output_tokens=30)
 PRICED = USED.model_copy(update={"usd": 0.5})
 
@@ -112,18 +112,21 @@ HISTORY: list[tuple[str, Record]] = [
     ("conduct", stands("parked")),
     ("conduct", ended(spent=Spent(calls=2, input_tokens=240, usd=0.5))),
     ("conduct", ended(outcome="rejected", workflow="t-1 has no such workflow")),
-    ("model", StepSucceeded(**STEP, result=1, by="openai:large", usage=USED)),
-    ("model", CheckOutput(**AT, call=asks(), result=1, by="openai:large", took_ms=1.0, usage=PRICED)),
+    ("model", StepSucceeded(**STEP, result=1, candidate="openai:large", usage=USED)),
+    (
+        "model",
+        CheckOutput(**AT, call=asks(), result=1, candidate="openai:large", duration_ms=1.0, usage=PRICED),
+    ),
     ("model", asks(choice=Choice(order=(0, 1), by="cheapest", reason="$0.1"))),
     ("tool", SUCCEEDED),
-    ("tool", AttemptFailed(**AT, call=calls(), by="hotels.search", problem=BUSY)),
-    ("check", StepSucceeded(**STEP, result=1, by="openai:large", usage=USED)),
-    ("check", AttemptFailed(**AT, call=asks(), by="openai:large", problem=BUSY, critique=VAGUE)),
-    ("check", AttemptFailed(**AT, call=asks(), by="openai:large", problem=BUSY)),
+    ("tool", AttemptFailed(**AT, call=calls(), candidate="hotels.search", problem=BUSY)),
+    ("check", StepSucceeded(**STEP, result=1, candidate="openai:large", usage=USED)),
+    ("check", AttemptFailed(**AT, call=asks(), candidate="openai:large", problem=BUSY, critique=VAGUE)),
+    ("check", AttemptFailed(**AT, call=asks(), candidate="openai:large", problem=BUSY)),
     ("recover", asks(attempt=2, critiques=(VAGUE,))),
     ("recover", delays(calls(attempt=2, tries=1))),
-    ("recover", calls(attempt=3, candidate=1)),
-    ("recover", StepFailed(**STEP, problem=BUSY, by="hotels.browse")),
+    ("recover", calls(attempt=3, candidate_index=1)),
+    ("recover", StepFailed(**STEP, problem=BUSY, candidate="hotels.browse")),
     ("delay", TimerFired(**STEP)),
     ("tool", PutAside(**AT, id="p", problem=BUSY)),
     ("tool", RecordsLost(topic="tool-calls", before_ms=0, at_ms=0)),

@@ -9,12 +9,12 @@ from pydantic import BaseModel
 
 from segue import (
     App,
-    Asked,
     Budget,
-    Chosen,
+    CallInfo,
+    CandidateStats,
     Client,
-    Known,
     ModelRoute,
+    Selection,
     StepError,
     Task,
     Tool,
@@ -114,8 +114,8 @@ search = ToolRoute("search", [find], output=list[Hotel])
 rank = ModelRoute("rank", ["openai:gpt"], choose=cheapest())
 
 
-def at_home(asked: Asked, known: Sequence[Known]) -> Chosen:
-    return Chosen([each.name for each in known if each.usd == 0], f"{asked.tokens} tokens stay here")
+def at_home(asked: CallInfo, known: Sequence[CandidateStats]) -> Selection:
+    return Selection([each.name for each in known if each.usd == 0], f"{asked.tokens} tokens stay here")
 
 
 draft = ModelRoute("draft", ["openai:gpt", "ollama:qwen3"], choose=at_home)
@@ -162,7 +162,7 @@ async def people(task: Task, hotel: Hotel, day: timedelta) -> None:
     assert_type(await task.ask("ada", "which?"), str)
     assert_type(await task.ask("ada", "which?", options={"a": hotel}), Hotel)
     assert_type(
-        await task.ask("ada", "which?", options={"a": hotel}, within=day, otherwise=None), Hotel | None
+        await task.ask("ada", "which?", options={"a": hotel}, timeout=day, default=None), Hotel | None
     )
     assert_type(await task.ask("ada", "how many?", answer=int), int)
     assert_type(await task.ask("ada", "which?", options={"a": hotel}, answer=str), Hotel | str)

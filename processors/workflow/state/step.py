@@ -21,7 +21,7 @@ class Step:
     number: int
     kind: Kind
     name: str
-    print: str
+    fingerprint: str
     future: asyncio.Future[Any]
     accept: Accept | None = None
     call: CallModel | None = None

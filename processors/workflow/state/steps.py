@@ -72,9 +72,9 @@ class Steps:
         """The next step. Raises `StepError` for one too many."""
         self._ensure_room(name)
         step = self.add(kind, name, asked, future)
-        if self.calls + self._children > (most := self._submitted.open_steps_max):
+        if self.calls + self._children > (most := self._submitted.pending_steps_max):
             self.settle(step)
-            raise _too_many(name, step.number, "open_steps_max", most, "open")
+            raise _too_many(name, step.number, "pending_steps_max", most, "open")
         return step
 
     def add(self, kind: Kind, name: str, asked: Any, future: asyncio.Future[Any]) -> Step:

@@ -90,7 +90,7 @@ async def show(letter: str, output: str) -> None:
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @output_option
 @asynchronous
-async def replay(letter: str | None, task: str | None, every: bool, output: str) -> None:
+async def redrive(letter: str | None, task: str | None, every: bool, output: str) -> None:
     """Send dead letters to the topics that they came from again, once their cause is mended.
 
     Name one, or those of a task with --task, or --all. Of a record that was sent before and failed again,

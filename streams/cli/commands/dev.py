@@ -13,12 +13,12 @@ from segue.processors.app.app import App
 from segue.processors.app.schedules import KEEPER
 from segue.processors.tasks.resumption import Resumed
 from segue.streams.cli.apps import app_argument, find_app
-from segue.streams.cli.commands.ui import page_beside
+from segue.streams.cli.commands.ui import ui_beside
 from segue.streams.cli.inputs import ensure_fits
 from segue.streams.cli.output import TASK_FAILED, asynchronous, command_name, output_option
 from segue.streams.cli.render import Screen
 from segue.streams.cli.terminal import terminal
-from segue.streams.cli.watching import at_the_terminal, emit_moment, picking, watch
+from segue.streams.cli.watching import at_the_terminal, emit_timeline_event, picking, watch
 from segue.streams.client.answers import json_or_text
 from segue.streams.client.client import Client
 from segue.streams.engine.resumption import Report, in_words
@@ -37,9 +37,9 @@ RESUMED_MAX = 5
 @click.argument("given", metavar="[INPUT]", required=False)
 @click.option("--request", help="The same as INPUT.")
 @click.option("--workflow", help="Which workflow; the app's sample, or its only one, if not given.")
-@click.option("--once", is_flag=True, help="Stop when the task has ended.")
+@click.option("--exit-when-done", is_flag=True, help="Stop when the task has ended.")
 @click.option(
-    "--pick",
+    "--answer",
     type=click.IntRange(min=1),
     help="Answer questions by the option of this number, instead of asking.",
 )
@@ -50,19 +50,19 @@ async def dev(
     given: str | None,
     request: str | None,
     workflow: str | None,
-    once: bool,
-    pick: int | None,
+    exit_when_done: bool,
+    answer: int | None,
     output: str,
 ) -> None:
     """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
 
     Without INPUT the app's sample is run, if it has one; a sample that was interrupted goes on where it
-    was. With --once the sample begins anew, and if there is no terminal to ask at, the first option of a
+    was. With --exit-when-done the sample begins anew, and if there is no terminal to ask at, the first option of a
     question is picked, and said so; exit code 1 if the task fails.
 
     \b
     segue dev examples/travel
-    segue dev examples/travel "a quiet beach hotel near Porto" --once
+    segue dev examples/travel "a quiet beach hotel near Porto" --exit-when-done
     """
     found, settings, succeeded, segue = find_app(app), Settings.load(), True, command_name()
     text = request if request is not None else given
@@ -70,22 +70,22 @@ async def dev(
     screen = Screen(terminal(stderr=True)) if output == "json" else Screen()
     if sample is not None:
         ensure_fits(found.workflow(sample[0]), sample[1])
-    elif once:
+    elif exit_when_done:
         raise BadInput("nothing to run: give INPUT, or with --workflow the name of one that takes none")
     resumed = first_resumed(screen.note)
     async with development(found, settings, screen.note, resumed) as client, AsyncExitStack() as beside:
-        if settings.page_port and not once:
-            await beside.enter_async_context(page_beside(settings, screen.note))
+        if settings.ui_port and not exit_when_done:
+            await beside.enter_async_context(ui_beside(settings, screen.note))
         if found.notice:
             screen.note(found.notice)
-        asked_anew = once or workflow is not None or text is not None
+        asked_anew = exit_when_done or workflow is not None or text is not None
         left = await left_open(client.each_status(), None if asked_anew or sample is None else sample[0])
         if left.number:
             screen.note(left.in_words)
         if sample is not None:
             task = left.sample or await _started(client, screen, *sample)
-            answerer = picking(screen, pick) if pick else at_the_terminal(screen)
-            if once and answerer is None:
+            answerer = picking(screen, answer) if answer else at_the_terminal(screen)
+            if exit_when_done and answerer is None:
                 answerer = picking(screen, 1)
             told = await watch(
                 client,
@@ -93,19 +93,19 @@ async def dev(
                 screen,
                 app=found,
                 answerer=answerer,
-                listener=emit_moment if output == "json" else None,
-                leave_parked=once,
+                listener=emit_timeline_event if output == "json" else None,
+                leave_parked=exit_when_done,
                 not_begun="the task is not taken up yet: a worker that was killed here keeps its partitions "
                 f"for {settings.session_timeout_ms / 1000:.0f} s",
             )
             succeeded = told.state == "succeeded"
             screen.note(f"look closer: {segue} show {task}; the broker runs on: {segue} broker stop")
-        if not once:
+        if not exit_when_done:
             screen.note(
                 f"the worker runs on: `{segue} run WORKFLOW INPUT` in another terminal; Ctrl-C stops it"
             )
             await _until_stopped()
-    if once and not succeeded:
+    if exit_when_done and not succeeded:
         sys.exit(TASK_FAILED)
 
 

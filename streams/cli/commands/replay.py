@@ -73,21 +73,21 @@ def _as_received(topic: str, record: Record, number: int, position: int, at_ms: 
 def _verdict(again: Replay, screen: Screen, output: str) -> int:
     """Says how it went, and gives the exit code."""
     parked, different = again.parked, again.different_ending
-    ending = again.execution.ending if again.execution else None
+    completion = again.execution.completion if again.execution else None
     if output == "json":
-        emit({"ending": ending, "parked": parked, "different": different})
+        emit({"ending": completion, "parked": parked, "different": different})
     elif parked is not None:
         screen.note(f"{'a bug' if parked.traceback else 'diverged'}: {parked.message}")
     elif different is not None:
         screen.note(f"diverged: {different}")
-    elif ending is None:
+    elif completion is None:
         screen.note("the log goes no further: the task waits here")
-    elif ending.again is not None:
-        screen.note(f"goes on anew, as recorded: {preview(ending.again.given)}")
+    elif completion.continue_as_new is not None:
+        screen.note(f"goes on anew, as recorded: {preview(completion.continue_as_new.given)}")
     else:
-        told = ending.problem.message if ending.problem else preview(ending.result)
-        screen.note(f"{ending.outcome}, as recorded: {told}")
-    problem = parked or (ending.problem if ending else None)
+        told = completion.problem.message if completion.problem else preview(completion.result)
+        screen.note(f"{completion.outcome}, as recorded: {told}")
+    problem = parked or (completion.problem if completion else None)
     if problem and problem.traceback and output == "text":
         screen.note(problem.traceback.rstrip())
     return DIVERGED if parked or different else 0

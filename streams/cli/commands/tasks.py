@@ -19,7 +19,13 @@ from segue.streams.cli.render import STATE_STYLE, WIDE, Screen
 from segue.streams.cli.tables import cut, plain_table, print_table
 from segue.streams.cli.task_ids import task_argument
 from segue.streams.cli.terminal import Text, say, terminal
-from segue.streams.cli.watching import at_the_terminal, candidates_of, emit_moment, how_to_answer, watch
+from segue.streams.cli.watching import (
+    at_the_terminal,
+    candidates_of,
+    emit_timeline_event,
+    how_to_answer,
+    watch,
+)
 from segue.streams.client.answers import json_or_text
 from segue.streams.client.client import Client
 from segue.streams.client.local_time import moment_of
@@ -171,7 +177,7 @@ async def _follow(
 ) -> None:
     if output == "json":
         screen = Screen(terminal(stderr=True))
-        listener, answerer = emit_moment, None
+        listener, answerer = emit_timeline_event, None
     else:
         screen = Screen()
         listener, answerer = None, at_the_terminal(screen)

@@ -1,4 +1,4 @@
-"""Commands: topics, topics replay and topics acls."""
+"""Commands: topics, topics redrive and topics acls."""
 
 import click
 from rich.table import Table
@@ -45,7 +45,7 @@ async def _list(output: str) -> None:
         print_table(_table(settings, found))
 
 
-@topics.command(name="replay")
+@topics.command(name="redrive")
 @click.argument("topic", type=click.Choice(REPLAYABLE), metavar="TOPIC")
 @click.option(
     "--from", "begin", metavar="BOUND", help="First offset, or ISO time; the topic's beginning if not given."
@@ -58,7 +58,7 @@ async def _list(output: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Count, but publish nothing.")
 @output_option
 @asynchronous
-async def replay_range(
+async def redrive_range(
     topic: str,
     begin: str | None,
     end: str | None,
@@ -70,11 +70,11 @@ async def replay_range(
     """Send a range of TOPIC to it again, for stages to handle anew. Copies of an earlier replay are left out.
 
     Stages know tasks, signals and outcomes that they have seen. Calls are made again, with the same
-    idempotency key. Dead letters are sent by `segue dead-letters replay`.
+    idempotency key. Dead letters are sent by `segue dead-letters redrive`.
 
     \b
-    segue topics replay tasks --from 2026-11-23T14:00 --to 2026-11-23T15:00
-    segue topics replay events --partition 2 --from 1200 --to 1300
+    segue topics redrive tasks --from 2026-11-23T14:00 --to 2026-11-23T15:00
+    segue topics redrive events --partition 2 --from 1200 --to 1300
     """
     settings = Settings.load()
     wanted, once = Range(topic, parse_bound(begin), parse_bound(end), partition, task), Once()

@@ -1,4 +1,4 @@
-"""Command: page."""
+"""Command: ui."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 @click.option("--read-only", is_flag=True, help="Without answers, signals and cancellations.")
 @click.option("--inherited", type=int, hidden=True, help="The number of a socket that listens there already.")
 @asynchronous
-async def page(
+async def ui(
     host: str, port: int | None, names: tuple[str, ...], read_only: bool, inherited: int | None
 ) -> None:
     """Serve a page of the tasks: what they do, and what they ask, to answer there. Needs no worker.
@@ -41,7 +41,7 @@ async def page(
     settings = Settings.load()
     async with Reader(settings):
         pass  # without a broker there is nothing to serve
-    place, listening = opened(host, settings.page_port if port is None else port, names, inherited)
+    place, listening = opened(host, settings.ui_port if port is None else port, names, inherited)
     if not place.is_loopback:
         may = "see every task" if read_only else "see every task, answer, signal and cancel"
         say(f"there is no login: whoever reaches {host}:{place.port} may {may}", err=True)
@@ -51,7 +51,7 @@ async def page(
 
 
 @asynccontextmanager
-async def page_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGenerator[None]:
+async def ui_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGenerator[None]:
     """The page while the block runs; without it if its port is taken.
 
     In a process of its own: a worker with many calls in flight keeps its event loop busy, and with it whoever
@@ -62,14 +62,14 @@ async def page_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGe
     from segue.streams.ui import opened
 
     try:
-        place, listening = opened(HOST, settings.page_port)
+        place, listening = opened(HOST, settings.ui_port)
     except Unavailable as error:
-        say(f"no page of the tasks: {error}; SEGUE_PAGE_PORT names another port")
+        say(f"no page of the tasks: {error}; SEGUE_UI_PORT names another port")
         yield
         return
     number = listening.fileno()
-    command = (sys.executable, "-P", "-m", "segue.streams.cli", "page", "--inherited", str(number))
-    served = Services([Service("page", command)], settings.state_dir / "services", pass_fds=(number,))
+    command = (sys.executable, "-P", "-m", "segue.streams.cli", "ui", "--inherited", str(number))
+    served = Services([Service("ui", command)], settings.state_dir / "services", pass_fds=(number,))
     try:
         with listening:
             await served.start()

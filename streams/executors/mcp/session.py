@@ -38,7 +38,7 @@ from segue.streams.executors.mcp import checked as mcp_checked
 from segue.streams.executors.mcp import listing as mcp_listing
 from segue.streams.executors.mcp import processes as mcp_processes
 from segue.streams.executors.mcp.listing import reading
-from segue.streams.executors.mcp.stderr import LastWords, last_words
+from segue.streams.executors.mcp.stderr import StderrTail, last_words
 from segue.streams.json_schema.schema import faults, unusable
 from segue.topics.errors import Permanent, Retryable, SegueError, sole
 
@@ -86,7 +86,7 @@ class Session:
         self._reported: set[str] = set()
         self._doubt: asyncio.Task[None] | None = None
         self._incoming: Any = None
-        self._words = LastWords()
+        self._words = StderrTail()
         self._http_status: int | None = None
         self._task = asyncio.create_task(self._live(), name=f"mcp-{server.name}")
 

@@ -33,7 +33,7 @@ LOGGED_LINES_MAX = 100
 LOGGED_S = 1.0
 
 
-class LastWords:
+class StderrTail:
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
 
@@ -105,7 +105,7 @@ class _Log:
 
 
 @asynccontextmanager
-async def last_words(name: str, words: LastWords) -> AsyncGenerator[TextIO]:
+async def last_words(name: str, words: StderrTail) -> AsyncGenerator[TextIO]:
     """A file to give to a process as its standard error."""
     read, write = os.pipe()
     incoming = asyncio.StreamReader(limit=CHUNK_BYTES)
@@ -121,7 +121,7 @@ async def last_words(name: str, words: LastWords) -> AsyncGenerator[TextIO]:
             reading.cancel()
 
 
-async def _read(incoming: asyncio.StreamReader, name: str, words: LastWords) -> None:
+async def _read(incoming: asyncio.StreamReader, name: str, words: StderrTail) -> None:
     log, lines = _Log(name), Lines()
     while chunk := await incoming.read(CHUNK_BYTES):
         if log.is_full():
@@ -132,7 +132,7 @@ async def _read(incoming: asyncio.StreamReader, name: str, words: LastWords) -> 
     log.tell_left_out()
 
 
-def _tell(lines: list[bytes], log: _Log, words: LastWords) -> None:
+def _tell(lines: list[bytes], log: _Log, words: StderrTail) -> None:
     log.add(lines)
     for line in lines[-LINES_LOOKED_AT:]:
         if line.strip():

@@ -7,7 +7,7 @@ from time import monotonic
 
 import httpx
 
-from segue import App, Circuits, Limit, Policy, Task, ToolRoute, current_attempt, tool, workflow
+from segue import App, CircuitBreaker, Limit, Policy, Task, ToolRoute, current_attempt, tool, workflow
 
 PAUSE_S = 0.3
 OPEN_S = 3.0
@@ -26,7 +26,7 @@ def client() -> httpx.AsyncClient:
 async def visit(place: str) -> str:
     attempt = current_attempt()
     told = {
-        "worker": os.environ["SEGUE_WORKER"],
+        "worker": os.environ["SEGUE_WORKER_ID"],
         "call": attempt.idempotency_key,
         "attempt": str(attempt.attempt),
         "begun": str(monotonic()),
@@ -89,7 +89,7 @@ app = App(
     workflows=[errands, crowd],
     routes=[fetch],
     tools=[three, single, paced, free],
-    circuits=Circuits(window_s=6, attempts_min=6, open_s=OPEN_S, probes=2),
+    circuit_breaker=CircuitBreaker(window_s=6, attempts_min=6, open_s=OPEN_S, probes=2),
     limits={
         "three": Limit(concurrent=3),
         "single": Limit(concurrent=1),

@@ -27,7 +27,7 @@ def verdict(asked: str) -> str:
 strong = model("strong", lambda asked: f"quiet {asked}")
 cheap = model("cheap", lambda asked: f"LOUD {asked}")
 
-writer = ModelRoute("writer", [strong, cheap], choose=cheapest(), policy=Policy(critiques=0))
+writer = ModelRoute("writer", [strong, cheap], choose=cheapest(), policy=Policy(max_reprompts=0))
 critic = ModelRoute("critic", [model("critic", verdict)])
 
 

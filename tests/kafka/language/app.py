@@ -16,11 +16,11 @@ async def add(total: int, amount: int) -> int:
 @workflow
 async def account(task: Task, total: int) -> int:
     """Adds what it is told; each amount is a run of its own. 0 ends it."""
-    task.show({"total": total})
+    task.set_view({"total": total})
     amount = await task.signal("amount", int)
     if amount == 0:
         return total
-    return task.again(await task.tool(add, total, amount))
+    return task.continue_as_new(await task.tool(add, total, amount))
 
 
 @workflow
@@ -29,7 +29,7 @@ async def savings(task: Task, total: int) -> int:
     if total == 0:
         await task.signal("open")
     amount = await task.signal("amount", int)
-    return task.again(total + amount) if amount else total
+    return task.continue_as_new(total + amount) if amount else total
 
 
 app = App(

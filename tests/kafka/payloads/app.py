@@ -99,7 +99,7 @@ async def keeping(task: Task, secret: str) -> str:
     await task.gather(task.tool(shout, secret), failures="return")
     await task.tool(engrave, secret)
     await task.sleep(0.1)
-    told = await task.ask("friend", f"do you know {secret}?", within=timedelta(minutes=5))
+    told = await task.ask("friend", f"do you know {secret}?", timeout=timedelta(minutes=5))
     await task.signal("go on")
     return f"{secret} and {told}"
 

@@ -6,10 +6,10 @@ import sys
 
 import httpx
 
-from segue import App, McpServer, ModelRoute, Policy, Refused, Task, ToolRoute, check, tool, workflow
+from segue import App, McpServer, ModelRoute, OutputRejected, Policy, Task, ToolRoute, check, tool, workflow
 
 SECRET = os.environ["MARKER_TOKEN"]
-ONCE = Policy(retries=0, critiques=0)
+ONCE = Policy(retries=0, max_reprompts=0)
 
 
 @tool(retries=0)
@@ -35,7 +35,7 @@ async def calls_nobody() -> None:
 
 @check
 def refuses(output: str) -> None:
-    raise Refused(f"not {SECRET}")
+    raise OutputRejected(f"not {SECRET}")
 
 
 @tool(retries=0)

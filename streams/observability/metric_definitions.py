@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, GCCollector, Info, PlatformColl
 from segue.streams.observability.metric_series import ATTEMPT_S, BATCH_RECORDS, COMMIT_S, TASK_S, Declare
 
 
-class Families:
+class MetricDefinitions:
     """The metrics of one worker, in a registry of their own."""
 
     def __init__(self, worker: str | None) -> None:
@@ -34,8 +34,8 @@ class Families:
         self._tasks_parked = new.counter("tasks_parked", "Tasks that wait for other code.", "workflow")
         self._parked_now = new.gauge("parked_tasks", "Tasks parked now.", "partition")
         self._tasks_queued = new.counter("tasks_queued", "Tasks that must wait for their turn.", "workflow")
-        self._waited_seconds = new.histogram(
-            "task_turn_wait_seconds", "What they waited for it.", TASK_S, "priority"
+        self._task_queue_wait = new.histogram(
+            "task_queue_wait_seconds", "What they waited for it.", TASK_S, "priority"
         )
         self._task_seconds = new.histogram(
             "task_duration_seconds", "From submission to end.", TASK_S, "workflow", "outcome"
@@ -75,21 +75,27 @@ class Families:
             "reason",
         )
         self._retries = new.counter("retries", "Calls to try again later.", "route", "candidate")
-        self._critiques = new.counter(
-            "critiques", "Models asked again, with the critique.", "route", "candidate"
+        self._reprompts = new.counter(
+            "reprompts", "Models asked again, with the critique.", "route", "candidate"
         )
         self._fallbacks = new.counter(
             "fallbacks", "Calls moved to the next candidate.", "route", "from", "to"
         )
         self._checks = new.counter("checks", "Outputs checked.", "candidate", "outcome")
-        self._tokens = new.counter("tokens", "Tokens that model calls consumed.", "model", "direction")
-        self._usd = new.counter("usd", "US dollars that model calls cost.", "model")
+        self._model_tokens = new.counter(
+            "model_tokens", "Tokens that model calls consumed.", "model", "direction"
+        )
+        self._model_cost_usd = new.counter("model_cost_usd", "US dollars that model calls cost.", "model")
         self._unpriced = new.counter("unpriced_tokens", "Tokens whose price is unknown.", "model")
-        self._choices = new.counter("choices", "Candidates chosen by their route.", "route", "candidate")
+        self._selections = new.counter(
+            "candidate_selections", "Candidates chosen by their route.", "route", "candidate"
+        )
         self._in_flight = new.gauge("calls_in_flight", "Calls that run now.", "stage")
         self._circuit = new.gauge("circuit_state", "0 closed, 1 half open, 2 open.", "candidate")
         self._circuits_opened = new.counter("circuits_opened", "Circuits that opened.", "candidate")
-        self._limit_wait = new.gauge("limit_wait_seconds", "The longest wait for a limit.", "stage", "limit")
+        self._rate_limit_wait = new.gauge(
+            "rate_limit_wait_seconds", "The longest wait for a limit.", "stage", "limit"
+        )
 
     def _register_engine(self, new: Declare) -> None:
         self._dead_letters = new.counter("dead_letters", "Records put aside.", "stage", "topic")

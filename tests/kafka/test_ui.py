@@ -1,4 +1,4 @@
-"""The page in a real browser, over a real broker and worker: `segue page` beside `segue worker`."""
+"""The page in a real browser, over a real broker and worker: `segue ui` beside `segue worker`."""
 
 import asyncio
 import shutil
@@ -159,7 +159,7 @@ async def test_a_wrong_answer_is_told_where_it_was_given_and_what_others_type_st
 
 
 async def test_who_opens_it_to_others_is_told_what_they_may(broker: Settings) -> None:
-    env = worker_environment(broker) | {"SEGUE_PAGE_PORT": "0"}
+    env = worker_environment(broker) | {"SEGUE_UI_PORT": "0"}
     for options, may in (
         ((), "see every task, answer, signal and cancel"),
         (("--read-only",), "see every task"),

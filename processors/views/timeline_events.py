@@ -40,7 +40,7 @@ DEADLINE = "deadline"
 """The name of a timer that closes a question: told with the question, not by itself."""
 
 
-class Moment(NamedTuple):
+class TimelineEvent(NamedTuple):
     """One thing that happened, in the words of a person. `step` counts from 0, as in records."""
 
     at_ms: int
@@ -50,7 +50,7 @@ class Moment(NamedTuple):
     by: str = ""
     attempt: int | None = None
     mark: Mark = ""
-    took_ms: float | None = None
+    duration_ms: float | None = None
     text: str = ""
     options: tuple[Option, ...] = ()
 
@@ -64,7 +64,7 @@ class Attempt:
     by: str | None = None
     started_ms: int | None = None
     outcome: Literal["running", "checking", "succeeded", "failed", "refused"] = "running"
-    took_ms: float | None = None
+    duration_ms: float | None = None
     reason: str | None = None
     refused: Any = None
     """The output that a check did not accept, which `reason` criticises."""

@@ -47,7 +47,7 @@ def send(driver: Driver, copies: list[Copy]) -> None:
 
 
 def replay_letters(driver: Driver) -> int:
-    """As `segue dead-letters replay --all` does; how many it sent."""
+    """As `segue dead-letters redrive --all` does; how many it sent."""
     letters = [each for each in newest_of_each(driver.logs["dead-letters"]) if not was_told(each)]
     send(driver, [back_to_its_topic(each) for each in letters])
     return len(letters)
@@ -195,7 +195,7 @@ def test_letters_of_which_only_the_reason_is_shown_are_held_without_their_bytes(
 def test_a_call_whose_step_was_failed_is_not_sent_again_and_one_that_is_waited_for_is(
     version: int, told: bool
 ) -> None:
-    call = {"v": version, "kind": "call_tool", "task": "t", "step": 0, "print": "x", "route": "r"}
+    call = {"v": version, "kind": "call_tool", "task": "t", "step": 0, "fingerprint": "x", "route": "r"}
     record = Received("tool-calls", 0, 7, b"t", to_json(call), (), 1)
     letter, event = put_aside(record, "tool", "it can't be read", 2).publish
     assert isinstance(event.value, StepFailed if told else PutAside)

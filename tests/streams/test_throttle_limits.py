@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from segue.processors.app.app import App
-from segue.processors.routing.circuit_breaker import Circuits
+from segue.processors.routing.circuit_breaker import CircuitBreaker
 from segue.processors.routing.rate_limits import Limit, places
 from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute
 from segue.processors.routing.tools import tool
 from segue.processors.stages.reply import Reply
 from segue.processors.stages.tool import failed, replied
 from segue.streams.calls.candidate_stats import Figures
-from segue.streams.calls.circuit_breakers import CircuitBoard
-from segue.streams.calls.throttle import Gate
+from segue.streams.calls.circuit_breakers import CircuitBreakers
+from segue.streams.calls.throttle import CallThrottle
 from segue.streams.engine.outbox import Outbox
 from segue.streams.engine.stages import STAGES, Resources
-from segue.streams.kafka.best_effort_producer import Announcer
+from segue.streams.kafka.best_effort_producer import BestEffortProducer
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.partitioner import partition_of
 from segue.streams.object_store.store import Objects
@@ -48,7 +48,9 @@ async def other() -> None: ...
 
 def app(**limits: Limit) -> App:
     routes: list[ToolRoute[object]] = [ToolRoute("search", [rooms, spare])]
-    return App("a", workflows=[], routes=routes, tools=[other], limits=limits, circuits=Circuits())
+    return App(
+        "a", workflows=[], routes=routes, tools=[other], limits=limits, circuit_breaker=CircuitBreaker()
+    )
 
 
 @pytest.fixture
@@ -57,8 +59,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def board(settings: Settings) -> CircuitBoard:
-    return CircuitBoard(settings, "one", Announcer(settings), Metrics(app()))
+def board(settings: Settings) -> CircuitBreakers:
+    return CircuitBreakers(settings, "one", BestEffortProducer(settings), Metrics(app()))
 
 
 def received(call: CallTool, *headers: tuple[str, bytes], partition: int = 0) -> Received:
@@ -66,7 +68,7 @@ def received(call: CallTool, *headers: tuple[str, bytes], partition: int = 0) ->
 
 
 def call(step: int = 0, route: str = "search", candidate: int = 0) -> CallTool:
-    return call_tool(route, step=step, candidate=candidate)
+    return call_tool(route, step=step, candidate_index=candidate)
 
 
 def answered(asked: CallTool) -> Decision:
@@ -77,7 +79,7 @@ def broken(asked: CallTool) -> Decision:
     return failed(asked, "rooms", Problem(type="Http", message="503"), 1.0, 0)
 
 
-def learn(board: CircuitBoard, state: State, since_ms: int = 1, good_s: float = 60) -> None:
+def learn(board: CircuitBreakers, state: State, since_ms: int = 1, good_s: float = 60) -> None:
     health = Health(
         candidate="rooms",
         state=state,
@@ -95,14 +97,14 @@ def learn(board: CircuitBoard, state: State, since_ms: int = 1, good_s: float = 
 class Calls:
     """Calls that are made until `finish` lets them end."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, throttle: CallThrottle) -> None:
+        self._throttle = throttle
         self.begun: list[int] = []
         self._ends: dict[int, asyncio.Event] = {}
 
     def make(self, step: int, route: str = "search", candidate: int = 0) -> "asyncio.Task[Decision]":
         asked, by = call(step, route, candidate), {"search": "rooms"}.get(route, route)
-        return asyncio.ensure_future(self._gate.serve(asked, by, received(asked), self._perform(asked)))
+        return asyncio.ensure_future(self._throttle.serve(asked, by, received(asked), self._perform(asked)))
 
     def _perform(self, asked: CallTool) -> Callable[[], Awaitable[Decision]]:
         async def perform() -> Decision:
@@ -127,13 +129,13 @@ async def settle() -> None:
 async def test_calls_begin_in_order_as_places_are_free_and_others_pass_those_who_wait(
     settings: Settings,
 ) -> None:
-    gate = Gate("tool", app(rooms=Limit(concurrent=2)), settings, None)
-    gate.own(ALL)
-    calls = Calls(gate)
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=2)), settings, None)
+    throttle.own(ALL)
+    calls = Calls(throttle)
     made = [calls.make(step) for step in range(4)] + [calls.make(4, route="other")]
     await settle()
     assert calls.begun == [0, 1, 4]
-    assert gate.waiting == 2
+    assert throttle.waiting == 2
     calls.finish(1)
     await made[1]
     await settle()
@@ -143,9 +145,9 @@ async def test_calls_begin_in_order_as_places_are_free_and_others_pass_those_who
 
 
 async def test_who_is_cancelled_while_it_waits_leaves_its_place_to_the_next(settings: Settings) -> None:
-    gate = Gate("tool", app(rooms=Limit(concurrent=1)), settings, None)
-    gate.own(ALL)
-    calls = Calls(gate)
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    throttle.own(ALL)
+    calls = Calls(throttle)
     made = [calls.make(step) for step in range(4)]
     await settle()
     made[1].cancel()
@@ -155,27 +157,27 @@ async def test_who_is_cancelled_while_it_waits_leaves_its_place_to_the_next(sett
     await made[0]
     await settle()
     assert calls.begun == [0, 3]
-    assert gate.waiting == 0
+    assert throttle.waiting == 0
     made[3].cancel()
 
 
 async def test_while_the_group_rebalances_nobody_begins(settings: Settings) -> None:
-    gate = Gate("tool", app(rooms=Limit(per_minute=6_000, concurrent=9)), settings, None)
-    gate.own(())
-    calls = Calls(gate)
+    throttle = CallThrottle("tool", app(rooms=Limit(per_minute=6_000, concurrent=9)), settings, None)
+    throttle.own(())
+    calls = Calls(throttle)
     made = calls.make(0)
     await asyncio.sleep(0.05)
-    assert (calls.begun, gate.is_waiting(made)) == ([], True)  # type: ignore[arg-type]
-    gate.own(ALL)
+    assert (calls.begun, throttle.is_waiting(made)) == ([], True)  # type: ignore[arg-type]
+    throttle.own(ALL)
     await settle()
     assert calls.begun == [0]
     made.cancel()
 
 
 async def test_a_rate_lets_the_next_go_by_itself(settings: Settings) -> None:
-    gate = Gate("tool", app(rooms=Limit(per_minute=1_200)), settings, None)
-    gate.own((0,))  # a quarter: 5 a second
-    calls = Calls(gate)
+    throttle = CallThrottle("tool", app(rooms=Limit(per_minute=1_200)), settings, None)
+    throttle.own((0,))  # a quarter: 5 a second
+    calls = Calls(throttle)
     made = [calls.make(step) for step in range(3)]
     await asyncio.sleep(0.1)
     assert calls.begun == [0]
@@ -189,23 +191,25 @@ async def test_a_rate_lets_the_next_go_by_itself(settings: Settings) -> None:
 async def test_how_long_the_first_has_waited_is_told_of_the_limit_that_holds_it_back(
     settings: Settings,
 ) -> None:
-    gate = Gate("tool", app(rooms=Limit(concurrent=1), search=Limit(concurrent=9)), settings, None)
-    gate.own(ALL)
-    assert gate.waited_s("rooms") == 0
-    calls = Calls(gate)
+    throttle = CallThrottle(
+        "tool", app(rooms=Limit(concurrent=1), search=Limit(concurrent=9)), settings, None
+    )
+    throttle.own(ALL)
+    assert throttle.waited_s("rooms") == 0
+    calls = Calls(throttle)
     made = [calls.make(step) for step in range(2)]
     await asyncio.sleep(0.3)
     made.append(calls.make(2))
     await settle()
-    first_s = gate.waited_s("rooms")
-    assert (first_s >= 0.3, gate.waited_s("search")) == (True, 0)
+    first_s = throttle.waited_s("rooms")
+    assert (first_s >= 0.3, throttle.waited_s("search")) == (True, 0)
     calls.finish(0)
     await settle()
-    assert (calls.begun, 0 < gate.waited_s("rooms") < first_s) == ([0, 1], True)
+    assert (calls.begun, 0 < throttle.waited_s("rooms") < first_s) == ([0, 1], True)
     for task in made:
         task.cancel()
     await settle()
-    assert gate.waited_s("rooms") == 0
+    assert throttle.waited_s("rooms") == 0
 
 
 async def test_a_stage_s_metrics_tell_of_the_limits_that_its_calls_count_in(settings: Settings) -> None:
@@ -218,7 +222,7 @@ async def test_a_stage_s_metrics_tell_of_the_limits_that_its_calls_count_in(sett
     told = [
         sample.labels
         for family in metrics.registry.collect()
-        if family.name == "segue_limit_wait_seconds"
+        if family.name == "segue_rate_limit_wait_seconds"
         for sample in family.samples
     ]
     assert told == [
@@ -232,15 +236,15 @@ async def test_without_a_place_a_call_is_moved_and_what_comes_of_it_goes_where_i
     settings: Settings,
 ) -> None:
     (place,) = places("rooms", 1, len(ALL))
-    gate = Gate("tool", app(rooms=Limit(concurrent=1)), settings, None)
-    gate.own(set(ALL) - {place})
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    throttle.own(set(ALL) - {place})
     home = partition_of(b"t1", len(ALL))
     asked = call()
 
     async def never() -> Decision:
         raise AssertionError
 
-    moved = await gate.serve(asked, "rooms", received(asked, partition=home), never)
+    moved = await throttle.serve(asked, "rooms", received(asked, partition=home), never)
     outbox = Outbox(settings)
     outbox.add(moved, received(asked, partition=home))
     (record,) = outbox.records
@@ -254,86 +258,88 @@ async def test_without_a_place_a_call_is_moved_and_what_comes_of_it_goes_where_i
 
 async def test_a_call_that_was_moved_waits_where_it_is(settings: Settings) -> None:
     (place,) = places("rooms", 1, len(ALL))
-    gate = Gate("tool", app(rooms=Limit(concurrent=1)), settings, None)
-    gate.own(set(ALL) - {place})
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    throttle.own(set(ALL) - {place})
     asked = call()
 
     async def perform() -> Decision:
         return answered(asked)
 
-    assert await gate.serve(asked, "rooms", received(asked, (MOVED, b"")), perform) == answered(asked)
+    assert await throttle.serve(asked, "rooms", received(asked, (MOVED, b"")), perform) == answered(asked)
 
 
 # ---------------------------------------------------------------- circuits
 
 
-async def outcome(gate: Gate, asked: CallTool, comes: Callable[[CallTool], Decision] = answered) -> str:
+async def outcome(
+    throttle: CallThrottle, asked: CallTool, comes: Callable[[CallTool], Decision] = answered
+) -> str:
     async def perform() -> Decision:
         return comes(asked)
 
-    decision = await gate.serve(asked, "rooms", received(asked), perform)
+    decision = await throttle.serve(asked, "rooms", received(asked), perform)
     record = decision.publish[0].value
     return record.problem.type if isinstance(record, AttemptFailed) else "made"
 
 
 async def test_a_call_to_an_open_candidate_fails_at_once_so_that_the_next_is_taken(
-    settings: Settings, board: CircuitBoard
+    settings: Settings, board: CircuitBreakers
 ) -> None:
-    gate = Gate("tool", app(), settings, board)
-    assert await outcome(gate, call()) == "made"
+    throttle = CallThrottle("tool", app(), settings, board)
+    assert await outcome(throttle, call()) == "made"
     learn(board, "open")
-    assert await outcome(gate, call()) == "CircuitOpen"
+    assert await outcome(throttle, call()) == "CircuitOpen"
 
 
 async def test_the_last_candidate_is_called_whatever_its_circuit(
-    settings: Settings, board: CircuitBoard
+    settings: Settings, board: CircuitBreakers
 ) -> None:
-    gate = Gate("tool", app(), settings, board)
+    throttle = CallThrottle("tool", app(), settings, board)
     learn(board, "open")
-    assert await outcome(gate, call(candidate=1)) == "made"
+    assert await outcome(throttle, call(candidate=1)) == "made"
 
 
 async def test_the_last_in_the_order_that_was_chosen_is_called_whatever_its_circuit(
-    settings: Settings, board: CircuitBoard
+    settings: Settings, board: CircuitBreakers
 ) -> None:
-    gate = Gate("tool", app(), settings, board)
+    throttle = CallThrottle("tool", app(), settings, board)
     learn(board, "open")
     turned = Choice(order=(1, 0), by="fastest", reason="spare is faster")
-    assert await outcome(gate, call().model_copy(update={"choice": turned})) == "made"
+    assert await outcome(throttle, call().model_copy(update={"choice": turned})) == "made"
     asked = Choice(order=(0, 1), by="fastest", reason="rooms is faster")
-    assert await outcome(gate, call(1).model_copy(update={"choice": asked})) == "CircuitOpen"
+    assert await outcome(throttle, call(1).model_copy(update={"choice": asked})) == "CircuitOpen"
 
 
 async def test_one_probe_at_a_time_and_none_after_one_that_failed(
-    settings: Settings, board: CircuitBoard
+    settings: Settings, board: CircuitBreakers
 ) -> None:
-    gate = Gate("tool", app(), settings, board)
+    throttle = CallThrottle("tool", app(), settings, board)
     learn(board, "half_open")
-    calls = Calls(gate)
+    calls = Calls(throttle)
     first = calls.make(0)
     await settle()
-    assert await outcome(gate, call(1)) == "CircuitOpen"
+    assert await outcome(throttle, call(1)) == "CircuitOpen"
     calls.finish(0)
     await first
-    assert await outcome(gate, call(2), broken) == "Http"
-    assert await outcome(gate, call(3)) == "CircuitOpen"
+    assert await outcome(throttle, call(2), broken) == "Http"
+    assert await outcome(throttle, call(3)) == "CircuitOpen"
     learn(board, "half_open", since_ms=2)
-    assert await outcome(gate, call(4)) == "made"
+    assert await outcome(throttle, call(4)) == "made"
 
 
 async def test_a_probe_that_is_cancelled_leaves_its_turn_to_another(
-    settings: Settings, board: CircuitBoard
+    settings: Settings, board: CircuitBreakers
 ) -> None:
-    gate = Gate("tool", app(), settings, board)
+    throttle = CallThrottle("tool", app(), settings, board)
     learn(board, "half_open")
-    first = Calls(gate).make(0)
+    first = Calls(throttle).make(0)
     await settle()
     first.cancel()
     await settle()
-    assert await outcome(gate, call(1)) == "made"
+    assert await outcome(throttle, call(1)) == "made"
 
 
-def test_figures_are_for_whoever_chooses_among_candidates(board: CircuitBoard) -> None:
+def test_figures_are_for_whoever_chooses_among_candidates(board: CircuitBreakers) -> None:
     assert board.of("search", "rooms") == Figures()
     learn(board, "open")
     assert board.of("search", "rooms") == Figures(None, 1.0, "open")
