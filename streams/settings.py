@@ -37,6 +37,19 @@ SIMILAR = 0.8
 CALLS_MAX = 20_000
 """More than the tasks with calls in flight of 4 partitions: so urgent calls queue behind no others."""
 
+RENAMED = {
+    "busy_tasks_max": "running_tasks_max",
+    "early_signals_max": "buffered_signals_max",
+    "live_tasks_max": "cached_tasks_max",
+    "objects": "object_store_url",
+    "objects_kept_s": "object_retention_s",
+    "open_steps_max": "pending_steps_max",
+    "page_port": "ui_port",
+    "prefix": "topic_prefix",
+    "worker": "worker_id",
+}
+"""Settings by their former names. A former name is refused: ignored, it would join another set of topics."""
+
 Prefix = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]*$")]
 """Characters that Kafka allows in a topic's name; its 249 leave room for the longest name of ours."""
 
@@ -153,15 +166,15 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, **given: Any) -> Self:
         """The environment's settings, after those `given`. Raises `BadInput` that names the variable."""
-        cls._ensure_none_is_misspelt()
+        cls._ensure_names_are_known()
         try:
             settings = cls(**given)
         except ValidationError as error:
             raise BadInput(_explain(error)) from None
-        keep_secret(settings._shown())
+        keep_secret(settings._values())
         return settings
 
-    def _shown(self) -> dict[str, str]:
+    def _values(self) -> dict[str, str]:
         """Each by its name, secrets too: what must not be seen elsewhere."""
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
@@ -169,10 +182,12 @@ class Settings(BaseSettings):
         }
 
     @classmethod
-    def _ensure_none_is_misspelt(cls) -> None:
-        """With `SEGUE_KAFAK` set, a local broker would be started instead. Others' names are let alone."""
+    def _ensure_names_are_known(cls) -> None:
+        """Refuse former and misspelt names: with `SEGUE_KAFAK` set, a local broker would be started."""
         ours = [name for name in map(str.upper, os.environ) if name.startswith(ENV_PREFIX)]
         for asked in (name.removeprefix(ENV_PREFIX).lower() for name in ours):
+            if (renamed := RENAMED.get(asked)) is not None:
+                raise BadInput(f"{_variable(asked)} has a new name: set {_variable(renamed)} instead")
             meant = get_close_matches(asked, cls.model_fields, 1, SIMILAR)
             if meant and asked not in cls.model_fields:
                 raise BadInput(f"{_variable(asked)} is no setting: {_variable(meant[0])} is")

@@ -248,7 +248,7 @@ def test_all_modules_behind_an_extra_import_with_that_extra_alone(wanted: set[st
 
 @pytest.mark.parametrize(
     ("extra", "command"),
-    [("worker", "worker,{app}"), ("mcp", "mcp,{app}"), ("ui", "page"), ("local", "dev,{app},Ada")],
+    [("worker", "worker,{app}"), ("mcp", "mcp,{app}"), ("ui", "ui"), ("local", "dev,{app},Ada")],
 )
 def test_a_command_needs_no_other_extra_where_the_cluster_is_elsewhere(
     extra: str, command: str, tmp_path: Path
@@ -340,4 +340,4 @@ def test_a_worker_without_them_does_not_start(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(MissingExtra, match=r'pip install "segue\[anthropic,openapi\]"'):
         Worker(APP, settings)
     with pytest.raises(MissingExtra, match=r'pip install "segue\[s3\]"'):
-        Worker(APP, settings.model_copy(update={"objects": "s3://bucket/segue"}), ["conduct"])
+        Worker(APP, settings.model_copy(update={"object_store_url": "s3://bucket/segue"}), ["conduct"])

@@ -15,13 +15,13 @@ def test_the_public_names_are_sorted_and_there() -> None:
 def test_the_public_names_are_exact() -> None:
     assert segue.__all__ == [
         "BUGS",
-        "App", "Asked", "Attempt", "BadInput", "BadRecord", "Blob", "Budget", "BudgetExceeded", "Check",
-        "Chosen", "Circuits", "Client", "Known", "Limit", "McpServer", "ModelCandidate", "ModelRoute",
-        "OpenApi", "Option", "Permanent", "Policy", "Price", "Problem", "Refusal", "Refused", "Result",
-        "Retryable", "Saga", "Schedule", "SegueError", "Service", "Spent", "Status", "StepError", "Task",
-        "TaskFailed",
-        "Tool", "ToolRoute", "Unavailable", "UnknownName", "Workflow", "by_size", "cheapest", "check",
-        "current_attempt", "fastest", "healthiest", "judge", "tool", "workflow",
+        "App", "Attempt", "BadInput", "BadRecord", "Blob", "Budget", "BudgetExceeded", "CallInfo",
+        "CandidateStats", "Check", "CircuitBreaker", "Client", "Limit", "McpServer", "ModelCandidate",
+        "ModelRoute", "OpenApi", "Option", "OutputRejected", "Permanent", "Policy", "Price", "Problem",
+        "Refusal", "Result", "Retryable", "Saga", "Schedule", "SegueError", "Selection", "Service", "Spent",
+        "Status", "StepError", "Task", "TaskFailed", "Tool", "ToolRoute", "Unavailable", "UnknownName",
+        "Workflow", "by_size", "cheapest", "check", "current_attempt", "fastest", "healthiest", "judge",
+        "tool", "workflow",
     ]  # fmt: skip
 
 

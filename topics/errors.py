@@ -14,7 +14,7 @@
         ├── Retryable                 raise it in a tool: try again (after `retry_after_s`, if given)
         ├── Permanent                 raise it in a tool: trying again is useless; the next candidate may do
         │   └── TooLarge              what a workflow passes on fits no record
-        ├── OutputRejected                   raise it in a check: the output is wrong; the message is the critique
+        ├── OutputRejected            raise it in a check: the output is wrong; the message is the critique
         ├── TaskFailed                a program that waited for a task's value: there is none
         ├── NoResult                  a task in a rehearsal has not succeeded
         ├── NotDurable                a task in a rehearsal does something else when it is played again

@@ -113,7 +113,7 @@ class Refusal(Part):
 
 
 class Verdict(Part):
-    """What a model as judge said of an output. `by` is the model, `usage` what it consumed."""
+    """What a model as judge said of an output. `candidate` is the model, `usage` what it consumed."""
 
     accepted: bool
     critique: str = ""

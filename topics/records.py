@@ -194,8 +194,8 @@ class Cancel(Record):
 class Run(Part):
     """A run of a task that went on anew. `number` counts from 1; the task's beginning is none.
 
-    Steps are numbered from `first_step` on. By `heard` copies of signals, answers and cancellations that the
-    runs before had are known again; `held` are signals that nobody took.
+    Steps are numbered from `first_step` on. A copy of a signal, answer or cancellation that an
+    earlier run received is recognised by `seen_ids`; `buffered_signals` are those that no run took.
     """
 
     number: Number
@@ -248,7 +248,7 @@ class Admitted(Record):
 
 
 class StepSucceeded(Record):
-    """`fingerprint` echoes the fingerprint of what was asked; `by` names the candidate of `route` that answered.
+    """`fingerprint` is that of what was asked; `candidate` names the one of `route` that answered.
 
     `usage` is of the attempt that answered, `spent` of the whole step, where that is more.
     """
@@ -365,10 +365,10 @@ CRITIQUES_KEPT_MAX = 8
 
 
 class Call(Record):
-    """What every call says.
+    """The fields that every call has.
 
-    `attempt` counts tries of the step from 1 over all candidates and names the attempt; `candidate` is an
-    index into the route's candidates and `tries` counts the tries of that candidate before this one.
+    `attempt` counts tries of the step from 1 over all candidates and names the attempt; `candidate_index` is
+    the place in the route's candidates and `tries` counts the tries of that candidate before this one.
     `critiques` are this candidate's, `refusals` those of all. `spent` is what the step has consumed before
     this attempt, `budget` what the task had left when it asked.
     """

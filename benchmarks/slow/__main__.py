@@ -143,7 +143,11 @@ async def own_settings() -> AsyncGenerator[Settings]:
     given = Settings.load()
     await ensure_broker(given)
     with tempfile.TemporaryDirectory() as directory:
-        own = {"prefix": f"slow-{time.time_ns()}.", "kafka": given.bootstrap, "state_dir": Path(directory)}
+        own = {
+            "topic_prefix": f"slow-{time.time_ns()}.",
+            "kafka": given.bootstrap,
+            "state_dir": Path(directory),
+        }
         settings = given.model_copy(update=own)
         try:
             yield settings

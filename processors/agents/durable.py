@@ -85,7 +85,9 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     def _bind_to_agent(self, agent: AbstractAgent[AgentDepsT, Any]) -> None:
         self._operations = Operations(self.name, self.inline, lambda: self.agent)
-        self._models_by_id = {name: _asked(model) for name, model in self._models_by_id.items()}
+        self._models_by_id = {
+            name: _without_instrumentation(model) for name, model in self._models_by_id.items()
+        }
         super()._bind_to_agent(agent)
 
     def get_durable_operation_backend(self) -> "Operations":
@@ -177,7 +179,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         return await CURRENT_TASK.get().ask(self.approver, text, options={"approve": True, "refuse": False})
 
 
-def _asked(model: Model) -> Model:
+def _without_instrumentation(model: Model) -> Model:
     """The model as a run asks it: a run takes off the instrumentation, and puts on its own."""
     while isinstance(model, InstrumentedModel):
         model = model.wrapped

@@ -73,7 +73,7 @@ def asked_once(key: str, timeout_s: float) -> Generator[None]:
 
 
 @contextmanager
-def heard(hearer: EventStreamHandler[Any] | None) -> Generator[None]:
+def events_handled_by(hearer: EventStreamHandler[Any] | None) -> Generator[None]:
     """What a model streams within is heard as it comes."""
     token = HEARER.set(hearer)
     try:

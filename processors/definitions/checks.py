@@ -32,7 +32,7 @@ class BoundCheck(Generic[T_contra]):
 
 @dataclass(frozen=True)
 class Check(Generic[T, P]):
-    """A function that accepts an output by returning, refuses it by raising `OutputRejected`. Made by `@check`."""
+    """A function that accepts an output by returning and rejects it by raising `OutputRejected`."""
 
     function: Callable[..., Any]
     name: str

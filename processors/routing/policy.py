@@ -16,8 +16,8 @@ class Policy:
     `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service
     asked for by Retry-After. Then the next candidate is tried; after the last, the workflow gets a
     `StepError`. An output that a check refuses goes back to the candidate with the critique, at most
-    `max_reprompts` times, and then to the next: with `max_reprompts=0` at once, from the cheap one to the strong
-    one.
+    `max_reprompts` times, and then to the next: with `max_reprompts=0` at once, from the cheap one to the
+    strong one.
     A result over `result_bytes_max`, as JSON, is a failure that no retry mends; one below it that fits no
     record is kept by reference.
     """

@@ -22,7 +22,7 @@ def accepted(record: CheckOutput, now_ms: int) -> Decision:
 
 
 def refused(record: CheckOutput, reason: str, now_ms: int) -> Decision:
-    problem = Problem(type="Refused", message=reason)
+    problem = Problem(type="OutputRejected", message=reason)
     return unchecked(record, problem, now_ms, Critique(output=record.result, reason=reason))
 
 

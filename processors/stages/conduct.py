@@ -36,13 +36,13 @@ from segue.processors.tasks.journal import journal_key, verdicts_at
 from segue.processors.tasks.losses import Losses
 from segue.processors.tasks.resumption import Resumed, resumed
 from segue.processors.tasks.status import (
+    outcome_for_parent,
     queued,
     rejection,
     result_of,
     status_digest_of,
     status_of,
     taken,
-    told,
 )
 from segue.processors.tasks.task_cache import QUEUED, CachedTask, TaskCache, parked_since, unplayed_status
 from segue.processors.tasks.tenants import on_behalf_of_its_tenant
@@ -417,7 +417,7 @@ class Conduct(Stage):
         decision.publish.append(_publish("results", result)._replace(objects=execution.objects))
         if submitted.parent:
             parent = submitted.parent
-            decision.publish.append(Publish("events", parent.task, told(parent, result)))
+            decision.publish.append(Publish("events", parent.task, outcome_for_parent(parent, result)))
         decision.write += [Write(journal_key(submitted.task, seq), None) for seq in range(cached.seq)]
         self._admission.ended(submitted, cached.offset, waited=execution.waited)
         how = CHILD if submitted.parent else ENDED

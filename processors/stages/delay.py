@@ -61,7 +61,7 @@ class Delays(Stage):
             return Decision([_fire(delay, trace)])
         self._first_ms = delay.due_ms if self._first_ms is None else min(self._first_ms, delay.due_ms)
         self._from_ms = min(self._from_ms, delay.due_ms)
-        return Decision(write=[Write(_key(delay), _held(delay, trace))])
+        return Decision(write=[Write(_key(delay), _stored_delay(delay, trace))])
 
     def due_ms(self) -> int | None:
         return self._first_ms
@@ -116,7 +116,7 @@ def _due(key: bytes) -> int:
     return int.from_bytes(key[:8])
 
 
-def _held(delay: Delay, trace: Headers) -> bytes:
+def _stored_delay(delay: Delay, trace: Headers) -> bytes:
     """The trace headers, one a line, an empty line, then the record."""
     lines = b"".join(name.encode() + b":" + value + b"\n" for name, value in trace)
     return lines + b"\n" + codec.encode(delay)

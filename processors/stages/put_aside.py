@@ -82,7 +82,7 @@ class _Step(BaseModel):
 def put_aside(record: Received, stage: str, reason: str, now_ms: int) -> Decision:
     if isinstance(record.value, Clear):  # it may be forged: nothing follows from it
         return Decision([dead_letter(record, stage, reason, now_ms)])
-    told = list(_told(record, stage, reason, now_ms))
+    told = list(_notices(record, stage, reason, now_ms))
     task = told[0].key if told else None
     letter = dead_letter(record, stage, reason, now_ms, task)
     if any(isinstance(each.value, StepFailed) for each in told):
@@ -114,7 +114,7 @@ def problem_of(stage: str, reason: str, advice: str = SEND_AGAIN) -> Problem:
     return Problem(type=PUT_ASIDE, message=message, retryable=False)
 
 
-def _told(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Publish]:
+def _notices(record: Received, stage: str, reason: str, now_ms: int) -> Iterator[Publish]:
     if record.topic == "tasks":
         yield from _rejected(record, reason, now_ms)
     problem = problem_of(stage, reason)

@@ -1,9 +1,9 @@
 """Who may begin, and who waits for its turn: admission to one partition.
 
-A task is busy while a model or tool that it called has not answered. Where `running_tasks_max` tasks are busy,
-those that come wait in the state, and begin as others end or fall idle. So the topics behind conduct hold
-little, however much is submitted at once; and what is urgent waits behind what runs, never behind all that
-came before it.
+A task is busy while a model or tool that it called has not answered. While `running_tasks_max` tasks are
+busy, those that come wait in the state, and begin as others end or fall idle. So the topics behind conduct
+hold little, however much is submitted at once; and what is urgent waits behind what runs, never behind all
+that came before it.
 
 Turns go by priority; within a priority from tenant to tenant, one task each; within a tenant to children
 first, which finish what was begun, and then in the order of `events`. Nobody waits for itself: what is busy

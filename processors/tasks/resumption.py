@@ -32,6 +32,10 @@ class Resumed(NamedTuple):
     step: int
     name: str
 
+    @property
+    def text(self) -> str:
+        return f"task {self.task} resumed at step {self.step}" + (f": {self.name}" if self.name else "")
+
 
 def resumed(state: State, find: Callable[[str], CachedTask | None]) -> Iterator[Resumed]:
     """Yield where the first running tasks of the state resume; none that waits for its turn or is parked."""

@@ -147,7 +147,7 @@ def rejection(event: Rejected, partition: int, offset: int) -> tuple[Result, Sta
     return result, status
 
 
-def told(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
+def outcome_for_parent(parent: Parent, result: Result) -> StepSucceeded | StepFailed:
     """What the parent's step learns of its child's end."""
     if result.outcome == "succeeded":
         return StepSucceeded(

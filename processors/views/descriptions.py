@@ -38,7 +38,7 @@ def mark_of(step: Step, attempt: Attempt | None) -> Mark:
     return outcomes.get(step.outcome, "waiting")
 
 
-def took_ms_of(step: Step, attempt: Attempt | None) -> float | None:
+def duration_ms_of(step: Step, attempt: Attempt | None) -> float | None:
     if attempt is not None:
         return attempt.duration_ms
     if step.started_ms is None or step.ended_ms is None:

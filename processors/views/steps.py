@@ -84,7 +84,7 @@ class StepsView:
             case TimerFired():
                 return self._fired(record)
             case Question():
-                return self._asked(record)
+                return self._question_asked(record)
             case QuestionClosed():
                 return self._closed(record)
             case Answered():
@@ -250,7 +250,7 @@ class StepsView:
 
     # ------------------------------------------------------------ people and time
 
-    def _asked(self, question: Question) -> TimelineEvent | None:
+    def _question_asked(self, question: Question) -> TimelineEvent | None:
         step = self._step(question.step, "ask", question.to)
         if step.question is not None:
             return None
@@ -358,7 +358,7 @@ class StepsView:
         step = self._step(call.step, _kind(call), call.route)
         if call.attempt == 1:
             step.started_ms = call.at_ms
-        step.asked = _asked(call)
+        step.asked = _input_of(call)
         if isinstance(call, CallTool):
             step.undoes = call.undoes
         return step, step.attempt(call.attempt)
@@ -385,7 +385,7 @@ def _kind(call: CallModel | CallTool) -> Literal["model", "tool"]:
     return "model" if isinstance(call, CallModel) else "tool"
 
 
-def _asked(call: CallModel | CallTool) -> Any:
+def _input_of(call: CallModel | CallTool) -> Any:
     if isinstance(call, CallTool):
         return call.arguments
     return call.agent.body if call.agent else call.prompt

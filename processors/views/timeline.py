@@ -2,7 +2,7 @@
 
     events, …-calls, checks, failures, delays, questions, results ─▶ Timeline
 
-It is a view: nothing decides by it. Each record that is applied may also be a `Moment`, one thing that
+It is a view: nothing decides by it. Each record that is applied may also be a `TimelineEvent`, one thing that
 happened, for those who watch. A record that is applied twice changes nothing and is no second moment. Records
 of a task come from several topics, so their order is only nearly that in which things happened: an answer may
 be seen before the call that it answers, and then makes the attempt that the call fills in later.
@@ -152,7 +152,7 @@ class Timeline:
                     record.at_ms, "cancel", text=record.reason + " (by force)" * record.force, mark="again"
                 )
             case Status():
-                return self._stands(record)
+                return self._status_changed(record)
             case _:
                 return self._view.fold(record, self.now_ms)
 
@@ -220,7 +220,7 @@ class Timeline:
             text=text,
         )
 
-    def _stands(self, status: Status) -> TimelineEvent | None:
+    def _status_changed(self, status: Status) -> TimelineEvent | None:
         """Only a view and parking are told by the status alone: the rest was told by what caused it."""
         if self.started_ms is None and not self.ended:  # nothing else tells of a task that waits for a worker
             self.workflow, self.version = status.workflow, status.version or None

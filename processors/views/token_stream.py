@@ -12,7 +12,7 @@ from segue.topics.tokens import TextState, Tokens
 class Piece(NamedTuple):
     """What came next. `anew` says that what was shown of the step before counts for nothing.
 
-    `stand` is that of the attempt: a text that is `superseded` will be written again by another attempt, or
+    `state` is that of the attempt: a text that is `superseded` will be written again by another attempt, or
     never. Whoever was cut off listens on by `offset`.
     """
 

@@ -1,6 +1,6 @@
 """A task that goes on anew: the same id, a fresh journal. For tasks that do not end.
 
-    Submitted ─▶ … ─▶ task.continue_as_new(input) ─▶ Submitted, run 1 ─▶ … ─▶ task.continue_as_new(input) ─▶ Submitted, run 2 ─▶ …
+    Submitted ─▶ … ─▶ task.continue_as_new(input) ─▶ Submitted, run 1 ─▶ … ─▶ Submitted, run 2 ─▶ …
 
 Each run begins with all that it needs: its input, and the signals that nobody took. Its steps are counted on
 from the last of the run before, so that no two steps of a task have one idempotency key, and an outcome that
@@ -39,7 +39,7 @@ def next_run(context: ExecutionContext, again: ContinueAsNew) -> Submitted:
         number=run_of(before) + 1,
         first_step=context.steps.next,
         seen_ids=last_heard(context),
-        buffered_signals=context.signals.kept,
+        buffered_signals=context.signals.buffered,
     )
     changes = {"input": again.given, "version": again.version, "at_ms": context.now_ms}
     changes |= {"budget": context.budget_account.left, "validated": True}

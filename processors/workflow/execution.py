@@ -251,7 +251,7 @@ class WorkflowExecution:
     def _end(self, completion: Completion) -> None:
         if self._stuck is not None and completion.outcome == "cancelled":
             completion = Completion("failed", problem=self._stuck)
-        if completion.continue_as_new and (problem := too_much_held(self.context.signals.kept)):
+        if completion.continue_as_new and (problem := too_much_held(self.context.signals.buffered)):
             completion = Completion("failed", problem=problem)
         self.phase = Ended(self._fitting(completion))
         self._close_questions()
@@ -260,7 +260,7 @@ class WorkflowExecution:
         """What is too large of it goes by reference."""
         large = self.context.large
         if (again := completion.continue_as_new) is not None:
-            held_bytes = size_of(self.context.signals.kept)
+            held_bytes = size_of(self.context.signals.buffered)
             again.given, self.objects = large.value(self.task_id, again.given, held_bytes)
             return completion
         result, self.objects = large.value(self.task_id, completion.result)
@@ -406,7 +406,7 @@ class WorkflowExecution:
         if step is None:
             self.phase = Parked(parking.by_event(event, "the workflow now waits for something else"))
         elif step.fingerprint != event.fingerprint:
-            now = f"the workflow now asks there for {_asked(step)}, or with other arguments"
+            now = f"the workflow now asks there for {_description_of(step)}, or with other arguments"
             self.phase = Parked(parking.by_event(event, now))
         elif not isinstance(event, TimerFired):
             outcomes.settle(self.context, step, event)
@@ -426,5 +426,5 @@ class WorkflowExecution:
         self.phase = Parked(self.parked or parking.by_change(how))
 
 
-def _asked(step: Step) -> str:
+def _description_of(step: Step) -> str:
     return "a timer" if step.kind == "timer" else f"{step.kind} {step.name!r}"

@@ -44,10 +44,10 @@ class Asking:
 
 
 def wrong(where: str, wanted: str, given: object) -> BadInput:
-    return BadInput(f"{where} takes {wanted}, not {shown(given)}")
+    return BadInput(f"{where} takes {wanted}, not {bounded_repr(given)}")
 
 
-def shown(value: object) -> str:
+def bounded_repr(value: object) -> str:
     return shortened(guarded(lambda: repr(value), kind_of(value)), SHOWN_CHARS_MAX)
 
 
@@ -65,7 +65,7 @@ def check_options(where: str, options: object) -> None:
         raise BadInput(f"{where}: there are no options to choose from")
     for label in cast("Mapping[object, object]", options):
         if not isinstance(label, str):
-            raise wrong(where, f"labels that are text, as options={{{str(shown(label))!r}: …}}", label)
+            raise wrong(where, f"labels that are text, as options={{{str(bounded_repr(label))!r}: …}}", label)
 
 
 def check_within(where: str, within: object) -> None:
@@ -80,13 +80,13 @@ def check_id(where: str, known_as: object, own: str) -> None:
         return
     if known_as == own:
         raise BadInput(
-            f"{where}: {shown(own)} is the id of this task itself: choose another, or leave id out"
+            f"{where}: {bounded_repr(own)} is the id of this task itself: choose another, or leave id out"
         )
     try:
         _TASK_ID.validate_python(known_as, strict=True)
     except ValidationError as error:
         rule = "an id is text of 1 to 200 characters, none of them a control character"
-        raise BadInput(f"{where}: {shown(known_as)} is no id: {describe(error)}: {rule}") from None
+        raise BadInput(f"{where}: {bounded_repr(known_as)} is no id: {describe(error)}: {rule}") from None
 
 
 def check_model(where: str, instructions: object, stream: object) -> None:
@@ -130,5 +130,5 @@ def adapter_of(where: str, kind: Any) -> TypeAdapter[Any]:
         return adapter_for(kind)
     except Exception as error:
         raise BadInput(
-            f"{where} takes a type that JSON can be read as, not {shown(kind)}: {in_words(error)}"
+            f"{where} takes a type that JSON can be read as, not {bounded_repr(kind)}: {in_words(error)}"
         ) from error

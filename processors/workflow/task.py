@@ -31,6 +31,7 @@ from segue.processors.workflow.context import ExecutionContext
 from segue.processors.workflow.continue_as_new import called_off
 from segue.processors.workflow.misuse import (
     Asking,
+    bounded_repr,
     check_id,
     check_model,
     check_moment,
@@ -40,7 +41,6 @@ from segue.processors.workflow.misuse import (
     check_version,
     check_within,
     seconds_of,
-    shown,
     wrong,
 )
 from segue.processors.workflow.questions import close_question, open_question
@@ -212,7 +212,7 @@ class Task:
     def _bound(self, check: Any) -> CheckCall:
         """What it refers to must be declared, and is looked for at once."""
         if not isinstance(check, BoundCheck):
-            name = getattr(check, "name", None) or shown(check)
+            name = getattr(check, "name", None) or bounded_repr(check)
             raise BadInput(f"check={name}: call it, {name}(…), with what it takes beside the output")
         app = self._context.registry
         judge = app.model_route(check.judge).name if check.judge is not None else None
@@ -375,7 +375,7 @@ class Task:
     def _question(
         self, to: str, text: str, options: Mapping[str, Any] | None, answer: Any, timeout: timedelta | None
     ) -> Step:
-        where = f"ask({shown(to)})"
+        where = f"ask({bounded_repr(to)})"
         check_text("task.ask(to, …): whom to ask", to)
         check_text(f"{where}: what to ask", text)
         check_options(where, options)
@@ -525,7 +525,9 @@ def _bound(where: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     if isinstance(target, Tool):
         return cast("Tool[..., Any]", target).bound(args, kwargs)
     if args:
-        raise BadInput(f"{where}: a route has no order of arguments: pass them by name, not {shown(args[0])}")
+        raise BadInput(
+            f"{where}: a route has no order of arguments: pass them by name, not {bounded_repr(args[0])}"
+        )
     return kwargs
 
 

@@ -1,7 +1,7 @@
 """From an exception to a `Problem`: may trying again help, when, and what should a person do.
 
     what was raised                                   trying again    traceback
-    `Retryable`, `Refused`, a time-out                 helps           no
+    `Retryable`, `OutputRejected`, a time-out          helps           no
     HTTP 408, 409, 425, 429, 5xx; no connection        helps           no
     any other HTTP status; `Permanent`, `BadInput`     is useless      no
     data that does not validate                        is useless      no

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from segue.processors.formatting import duration, preview
-from segue.processors.views.descriptions import answer_line, mark_of, outcome_line, spent_line, took_ms_of
+from segue.processors.views.descriptions import answer_line, duration_ms_of, mark_of, outcome_line, spent_line
 from segue.processors.views.timeline import WENT_ON, Timeline
 from segue.processors.views.timeline_events import DEADLINE, Attempt, Mark, Step, TimelineEvent
 from segue.processors.views.token_stream import Piece
@@ -84,7 +84,7 @@ STATE_STYLE = {
 
 LABELS = {"dead letter": "dead"}
 CALLS = ("model", "tool", "check", "choice", "retry", "reroute", "again", "undo")
-"""Moments that have an attempt, and someone who was called."""
+"""Events that name an attempt and the candidate that was called."""
 
 
 class Columns(NamedTuple):
@@ -114,17 +114,17 @@ class Screen:
     def is_terminal(self) -> bool:
         return self.console.is_terminal
 
-    def moment(self, moment: TimelineEvent) -> None:
+    def event(self, event: TimelineEvent) -> None:
         """One line, and more for a question or a long reason. What came out is for `result`."""
-        line = self._moment_line(moment)
-        if moment.what == "ask" and moment.mark == "waiting":
-            self._question(line, moment.text, moment.options)
+        line = self._event_line(event)
+        if event.what == "ask" and event.mark == "waiting":
+            self._question(line, event.text, event.options)
             return
-        text = "" if moment.what == "result" and moment.mark == "ok" else moment.text
-        reason = Text(text, style=TEXT_STYLE[moment.mark])
+        text = "" if event.what == "result" and event.mark == "ok" else event.text
+        reason = Text(text, style=TEXT_STYLE[event.mark])
         fits = line.cell_len + reason.cell_len <= self.console.width
-        self._line(line + reason if fits or moment.mark != "failed" else line)
-        if moment.mark == "failed" and not fits:
+        self._line(line + reason if fits or event.mark != "failed" else line)
+        if event.mark == "failed" and not fits:
             self._reason(reason)
 
     def written(self, piece: Piece) -> None:
@@ -180,23 +180,23 @@ class Screen:
             line, no_wrap=True, overflow="ellipsis", crop=self.is_terminal, soft_wrap=not self.is_terminal
         )
 
-    def _moment_line(self, moment: TimelineEvent) -> Text:
+    def _event_line(self, event: TimelineEvent) -> Text:
         """Calls have columns for who was called and which attempt; the rest follows the name at once."""
         widths = self.columns
         line = Text()
-        line.append(f"{clock(moment.at_ms)[: widths.clock]}  ", style="dim")
-        line.append(f"{_number(moment.step)}  ", style="dim")
+        line.append(f"{clock(event.at_ms)[: widths.clock]}  ", style="dim")
+        line.append(f"{_number(event.step)}  ", style="dim")
         line.append(
-            _cell(LABELS.get(moment.what, moment.what), widths.what), style=WHAT_STYLE.get(moment.what, "")
+            _cell(LABELS.get(event.what, event.what), widths.what), style=WHAT_STYLE.get(event.what, "")
         )
-        line.append(_cell(moment.name, widths.name), style=STATE_STYLE.get(moment.name, ""))
-        if moment.what in CALLS:
-            self._append_call(line, moment.name, moment.by, moment.attempt)
-        line.append(f"{self.sign(moment.mark)}  ", style=MARK_STYLE[moment.mark])
-        if moment.what in CALLS:
-            line.append(f"{duration(moment.duration_ms):>7}  ", style="dim")
-        elif moment.duration_ms is not None:
-            line.append(f"in {duration(moment.duration_ms)}  ", style="dim")
+        line.append(_cell(event.name, widths.name), style=STATE_STYLE.get(event.name, ""))
+        if event.what in CALLS:
+            self._append_call(line, event.name, event.by, event.attempt)
+        line.append(f"{self.sign(event.mark)}  ", style=MARK_STYLE[event.mark])
+        if event.what in CALLS:
+            line.append(f"{duration(event.duration_ms):>7}  ", style="dim")
+        elif event.duration_ms is not None:
+            line.append(f"in {duration(event.duration_ms)}  ", style="dim")
         return line
 
     def _reason(self, reason: Text) -> None:
@@ -305,7 +305,7 @@ class Screen:
 
     def _row(self, step: Step, attempt: Attempt | None, first: bool) -> Text:
         widths = self.columns
-        mark, duration_ms = mark_of(step, attempt), took_ms_of(step, attempt)
+        mark, duration_ms = mark_of(step, attempt), duration_ms_of(step, attempt)
         line = Text()
         line.append(f"{_number(step.number if first else None)}  ", style="dim")
         line.append(_cell(step.what if first else "", widths.what), style=WHAT_STYLE.get(step.what, ""))

@@ -36,9 +36,9 @@ Answerer = Callable[[Question], Awaitable[Any]]
 Listener = Callable[[TimelineEvent], None]
 
 
-def emit_timeline_event(moment: TimelineEvent) -> None:
+def emit_timeline_event(event: TimelineEvent) -> None:
     """A line of JSON."""
-    emit(moment._asdict())
+    emit(event._asdict())
 
 
 def candidates_of(app: App | None) -> Mapping[str, Sequence[str]]:
@@ -62,7 +62,7 @@ async def watch(
     Without an `answerer` it is said how to answer each question. `not_begun` is told where no worker takes
     the task up within some seconds. With `leave_parked` nobody waits for a parked task's code to be mended.
     """
-    tell = listener or screen.moment
+    tell = listener or screen.event
     timeline = Timeline(task, candidates_of(app))
     try:
         with screen.footer(timeline):
@@ -71,11 +71,11 @@ async def watch(
                 writing = beside.create_task(_follow_writing(client, task, screen, listener is not None))
                 asking = _Asking(client, answerer, beside, screen)
                 async for record in client.follow(task):
-                    if moment := timeline.apply(record):
-                        tell(moment)
-                        if moment.what == "parked" and leave_parked:
+                    if event := timeline.apply(record):
+                        tell(event)
+                        if event.what == "parked" and leave_parked:
                             break
-                        if moment.what == "parked" and listener is None:
+                        if event.what == "parked" and listener is None:
                             _tell_why(timeline, screen)
                     asking.keep(timeline.open_questions)
                 alone.cancel()

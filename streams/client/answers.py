@@ -37,7 +37,7 @@ def check_answer(question: Question, value: Any) -> None:
     if option_with(value, question.options):
         return
     if question.options and question.answer is None:
-        raise BadInput(f"{_shown(value)} is not among the options: {listed(question)}")
+        raise BadInput(f"{_preview(value)} is not among the options: {listed(question)}")
     if question.answer is not None:
         wrong = misfit(question.answer, value)
         if wrong is not None:
@@ -134,6 +134,6 @@ def _steps(status: Status) -> str:
     return ", ".join(f"{question.step} ({headline(question.text)})" for question in status.questions)
 
 
-def _shown(value: Any) -> str:
+def _preview(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:59] + "…"

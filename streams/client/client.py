@@ -236,7 +236,7 @@ class Client:
 
     async def _decided(self, task: str, within_s: float | None = None) -> Status | None:
         """Return the status; of an id that was rejected before, once a worker has seen the new request."""
-        status = await self._known(task)
+        status = await self._status_or_none(task)
         if status is None or not is_waiting(status) or await self._table.get(task) is None:
             return status
         return await self._taken_up(task, min(within_s or TAKEN_UP_S_MAX, TAKEN_UP_S_MAX))
@@ -287,12 +287,12 @@ class Client:
 
     async def status(self, task: str) -> Status:
         """Return where a task stands: queued, while no worker has taken it up. Raises `UnknownName`."""
-        status = await self._known(task)
+        status = await self._status_or_none(task)
         if status is None:
             raise UnknownName(f"no task {task!r}: it was not asked for, or it ended more than a week ago")
         return status
 
-    async def _known(self, task: str) -> Status | None:
+    async def _status_or_none(self, task: str) -> Status | None:
         return await self._requests.status(task, await self._table.get(task))
 
     async def result(self, task: str, timeout_s: float | None = None) -> Result:

@@ -68,7 +68,7 @@ def has_counted(records: Iterable[Received], question: Question, answer: Answer)
     Raises `TooLate` if another answer counted, or none could any more, and `BadInput` if it was not accepted.
     """
     for record in records:
-        told = _told(record)
+        told = _verdict_in(record)
         match told:
             case QuestionClosed(step=question.step):
                 if told.answer is not None and told.answer.id == answer.id:
@@ -81,7 +81,7 @@ def has_counted(records: Iterable[Received], question: Question, answer: Answer)
     return False
 
 
-def _told(record: Received) -> QuestionClosed | Answered | None:
+def _verdict_in(record: Received) -> QuestionClosed | Answered | None:
     topic = record.topic if record.topic == "questions" else topic_of(record)
     try:
         told = codec.decode(topic, record.value) if topic in ("questions", "events") else None

@@ -21,11 +21,7 @@ class Resumes(Protocol):
 
 
 def log_resumed(task: Resumed) -> None:
-    log.info(in_words(task))
-
-
-def in_words(task: Resumed) -> str:
-    return f"task {task.task} resumed at step {task.step}" + (f": {task.name}" if task.name else "")
+    log.info(task.text)
 
 
 def report_resumed(report: Report, stage: Stage, now_ms: int) -> None:

@@ -31,7 +31,7 @@ from segue.topics.extras import extra_of_model
 class Resources:
     """What the stages of a worker share.
 
-    `announcer` is the way out for what may be lost, `board` the circuits; None where no stage needs them.
+    `best_effort_producer` sends what may be lost, `board` has the circuits; None if no stage needs them.
     `resumed` is called for each open task that this worker takes, up to some of each partition.
     """
 

@@ -101,7 +101,7 @@ class Worker(Service):
         self._announcing = asyncio.create_task(self._announce())
 
     async def _resources(self, settings: Settings) -> Resources:
-        """Whatever goes wrong in the announcer and the board, calls go on."""
+        """Calls go on whatever fails in the producer or the circuit breakers."""
         alone = Resources(
             self.app, settings, self.lock.name, self.metrics, self.objects, resumed=self._resumed
         )

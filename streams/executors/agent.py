@@ -19,7 +19,7 @@ from pydantic_ai.durable_exec import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from segue.processors.agents.model_requests import asked_once, heard
+from segue.processors.agents.model_requests import asked_once, events_handled_by
 from segue.processors.agents.serialization import Body
 from segue.processors.app.app import App
 from segue.processors.stages.reply import Reply
@@ -54,7 +54,7 @@ async def perform(app: App, call: CallModel | CallTool, changes: Body | None = N
     operation, body = operation_of(app, call)
     params = operation.parameter_transport.load(body | (changes or {}), runtime=None)
     serve_as_current(call)
-    with durable_unit_scope(), heard(_hearer(params)), _served(call, operation.operation_id):
+    with durable_unit_scope(), events_handled_by(_hearer(params)), _served(call, operation.operation_id):
         return operation.result_codec.dump(await operation.handler(params))
 
 

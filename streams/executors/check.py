@@ -1,4 +1,4 @@
-"""Runs the checks of an output, in their order, until one refuses it by raising `Refused`.
+"""Runs the checks of an output, in their order, until one refuses it by raising `OutputRejected`.
 
 Where the next check is a model's to make, the checks stop there; with its verdict they go on behind it.
 """
@@ -33,7 +33,7 @@ class CheckExecutor:
     async def __call__(self, record: CheckOutput) -> int | None:
         """The place of the check that a model has to make next; None if all have accepted.
 
-        Raises `Refused` with the critique, or whatever else a check raised.
+        Raises `OutputRejected` with the critique, or whatever else a check raised.
         """
         checks, verdict = record.call.checks, record.verdict
         if verdict is not None and not verdict.accepted:

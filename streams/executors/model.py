@@ -63,7 +63,7 @@ class ModelExecutor:
         key = candidate if isinstance(candidate, str) else id(candidate)
         async with self._opening:
             if key not in self._clients:
-                client = await asyncio.to_thread(_made, candidate, name, self._prices)
+                client = await asyncio.to_thread(_model_client, candidate, name, self._prices)
                 self._clients[key] = await self._open.enter_async_context(client)
             return self._clients[key]
 
@@ -74,7 +74,7 @@ def _candidate(route: ModelRoute, call: CallModel) -> ModelCandidate:
     return route.candidates[call.candidate_index]
 
 
-def _made(candidate: ModelCandidate, name: str, prices: Prices) -> "ModelClient":
+def _model_client(candidate: ModelCandidate, name: str, prices: Prices) -> "ModelClient":
     require(extra_of_model(candidate) if isinstance(candidate, str) else "agents")
     from segue.streams.executors.provider import ModelClient
 

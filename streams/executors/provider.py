@@ -166,7 +166,7 @@ def answer(response: ModelResponse, schema: dict[str, Any] | None) -> Any:
     said = response.text if schema is None else _called(response) or response.text
     if response.finish_reason == "length":
         raise OutputRefused(
-            _kept(said), "The answer was cut off at the output limit (max_tokens). Be briefer."
+            _shortened(said), "The answer was cut off at the output limit (max_tokens). Be briefer."
         )
     if not said:
         raise OutputRefused(None, "The answer was empty.")
@@ -183,7 +183,7 @@ def _structured(said: str | dict[str, Any], schema: dict[str, Any]) -> Any:
     try:
         value = _parsed(_unfenced(said), _required(schema, asked)) if isinstance(said, str) else said
     except (ValueError, RecursionError) as error:
-        raise OutputRefused(_kept(said), f"The answer is not JSON: {error}.") from None
+        raise OutputRefused(_shortened(said), f"The answer is not JSON: {error}.") from None
     if (fault := misfit(_required(schema, asked), value)) is not None:
         raise OutputRefused(value, f"The answer does not fit its schema: {fault}.")
     return value if asked is schema else value[WRAPPED]
@@ -211,7 +211,7 @@ def _unfenced(text: str) -> str:
     )
 
 
-def _kept(said: str | dict[str, Any] | None) -> Any:
+def _shortened(said: str | dict[str, Any] | None) -> Any:
     return said[:OUTPUT_KEPT_CHARS_MAX] if isinstance(said, str) else said
 
 

@@ -50,7 +50,7 @@ class BestEffortProducer(Service):
         self._told.set()
 
     async def on_start(self) -> None:
-        self._writing = asyncio.create_task(self._write_for_ever(), name="announcer")
+        self._writing = asyncio.create_task(self._write_for_ever(), name="best effort producer")
 
     async def on_stop(self) -> None:
         if self._writing is not None:

@@ -37,7 +37,7 @@ class Clock:
         """Milliseconds since whenever: no one sets this clock."""
         return self._counting_ns() // 1_000_000
 
-    def told(self, stamp_ms: int, sent_ms: int) -> None:
+    def synchronize(self, stamp_ms: int, sent_ms: int) -> None:
         """A broker stamped what was sent at `sent_ms`, by `counted_ms`, and it is acknowledged just now."""
         least, most = stamp_ms - self.counted_ms(), stamp_ms + 1 - sent_ms
         if self._shift_ms is None:

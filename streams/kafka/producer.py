@@ -165,7 +165,7 @@ class Producer:
             if written.code == 0:
                 ends[written.to] = written.offset + left.pop(written.to).size
                 if written.stamp_ms >= 0:
-                    CLOCK.told(written.stamp_ms, sent_ms)
+                    CLOCK.synchronize(written.stamp_ms, sent_ms)
             else:
                 errors.append(_error(written.code, "write to", written.to.topic))
         if errors:

@@ -160,11 +160,11 @@ def _check_partitions(settings: Settings, existing: Mapping[str, int]) -> None:
         return
     counts = set(found.values())
     if len(counts) == 1:
-        remedy = f"set SEGUE_PARTITIONS={counts.pop()}, or SEGUE_TOPIC_PREFIX to a new name for a new set of topics"
+        remedy = f"set SEGUE_PARTITIONS={counts.pop()}, or SEGUE_TOPIC_PREFIX to a new name for new topics"
     else:
         remedy = (
             "they must all have the same number: add partitions to the smaller ones while no task runs, "
-            "or set SEGUE_TOPIC_PREFIX to a new name for a new set of topics"
+            "or set SEGUE_TOPIC_PREFIX to a new name for new topics"
         )
     wrong = (f"{name} has {n}" for name, n in sorted(found.items()) if n != settings.partitions)
     raise BadInput(f"SEGUE_PARTITIONS is {settings.partitions}, but {', '.join(wrong)}: {remedy}")

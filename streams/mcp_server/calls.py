@@ -97,16 +97,16 @@ class Calls:
     async def _start(self, offer: Offer, task: str, arguments: dict[str, Any]) -> None:
         """Unless it was started before."""
         given, workflow = offer.input_of(arguments), offer.workflow
-        known = await self._known(task)
+        known = await self._status_or_none(task)
         if known is None or known.state == "rejected":
             await self._client.start(workflow.name, given, task, workflow.version, tenant=self._terms.tenant)
 
     async def _to_the_end(self, task: str, caller: Caller, workflow: str | None = None) -> Answer:
-        if not has_ended(await self._known(task, workflow)):
+        if not has_ended(await self._status_or_none(task, workflow)):
             watching = Watching(self._app, self._client, task, caller, self._terms.asks, self._terms.wait_s)
             if (early := await watching.to_the_end()) is not None:
                 return early
-            await self._known(task, workflow)  # it may be another's, and was not known then
+            await self._status_or_none(task, workflow)  # it may be another's, and was not known then
         return self._returned(await self._client.result(task))
 
     def _returned(self, result: Result) -> CallToolResult:
@@ -162,12 +162,12 @@ class Calls:
         task = caller.arguments.get(TASK_ID)
         if not isinstance(task, str):
             raise BadInput(f"which task? Give its {TASK_ID}")
-        status = await self._known(task)
+        status = await self._status_or_none(task)
         if status is None or status.workflow not in self.offers:
             raise UnknownName(f"no task {task!r} here")
         return status
 
-    async def _known(self, task: str, workflow: str | None = None) -> Status | None:
+    async def _status_or_none(self, task: str, workflow: str | None = None) -> Status | None:
         """Where it stands, if any worker has taken it up. Raises `BadInput` if it is none of the caller's."""
         try:
             status = await self._client.status(task)

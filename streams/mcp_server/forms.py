@@ -34,10 +34,10 @@ def form_of(question: Question) -> Schema:
         return _form({FIELD: {"type": "string", "enum": labels}}, [FIELD])
     schema = question.answer or {}
     if _is_flat(schema):
-        fields = {name: _shown(field) for name, field in schema["properties"].items()}
+        fields = {name: _displayed(field) for name, field in schema["properties"].items()}
         return _form(fields, schema.get("required", []))
     if _is_primitive(schema):
-        return _form({FIELD: _shown(schema)}, [FIELD])
+        return _form({FIELD: _displayed(schema)}, [FIELD])
     wanted = f"JSON that fits {to_json(schema).decode()}" if schema else "JSON, or text"
     return _form({FIELD: {"type": "string", "description": wanted}}, [FIELD])
 
@@ -70,5 +70,5 @@ def _is_flat(schema: Schema) -> bool:
     return schema.get("type") == "object" and bool(fields) and all(map(_is_primitive, fields))
 
 
-def _shown(schema: Schema) -> Schema:
+def _displayed(schema: Schema) -> Schema:
     return {key: value for key, value in schema.items() if key in SHOWN}

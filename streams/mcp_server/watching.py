@@ -117,8 +117,8 @@ class Watching:
             await self._caller.tell(self._where())
 
     async def _apply(self, record: Received) -> Answer | None:
-        if moment := self._timeline.apply(record):
-            await self._caller.tell(_sentence(moment))
+        if event := self._timeline.apply(record):
+            await self._caller.tell(_sentence(event))
         if record.topic != "status" or record.value is None:
             return None
         told: Status = codec.decode("status", record.value)
@@ -226,8 +226,8 @@ def has_ended(status: Status | None) -> bool:
     return status is not None and status.state in ENDED
 
 
-def _sentence(moment: TimelineEvent) -> str:
-    return " ".join(part for part in (moment.what, moment.name, moment.by, moment.text) if part)
+def _sentence(event: TimelineEvent) -> str:
+    return " ".join(part for part in (event.what, event.name, event.by, event.text) if part)
 
 
 def _as_text(question: Question) -> str:

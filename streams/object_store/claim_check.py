@@ -82,7 +82,7 @@ class PayloadResolver:
         body = _body(answer, DEPTH_MAX if call.agent is None else AGENT_DEPTH_MAX)
         if call.agent or task_objects is None:
             return answer
-        return await _kept(answer, body, task_objects, self._bytes_max)
+        return await _stored_reply(answer, body, task_objects, self._bytes_max)
 
 
 async def _loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskObjectStore) -> Any:
@@ -91,13 +91,13 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskOb
         case CallTool():
             arguments = await whole(call.arguments, task_objects)
             return call.model_copy(
-                update={"arguments": arguments, "agent": await _asked(call.agent, task_objects)}
+                update={"arguments": arguments, "agent": await _loaded_operation(call.agent, task_objects)}
             )
         case CallModel():
             judging = await _loaded(call.judging, task_objects) if call.judging is not None else None
             changes = {
                 "prompt": await whole(call.prompt, task_objects),
-                "agent": await _asked(call.agent, task_objects),
+                "agent": await _loaded_operation(call.agent, task_objects),
             }
             return call.model_copy(update={**changes, "judging": judging})
         case CheckOutput():
@@ -109,7 +109,9 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskOb
             return call.model_copy(update={"call": asked, "result": await whole(call.result, task_objects)})
 
 
-async def _asked(operation: AgentOperation | None, task_objects: TaskObjectStore) -> AgentOperation | None:
+async def _loaded_operation(
+    operation: AgentOperation | None, task_objects: TaskObjectStore
+) -> AgentOperation | None:
     if operation is None or not operation.large:
         return operation
     large = {name: await _joined(pieces, task_objects) for name, pieces in operation.large.items()}
@@ -135,7 +137,9 @@ def _body(reply: Reply, depth_max: int) -> bytes:
     return body
 
 
-async def _kept(reply: Reply, body: bytes, task_objects: TaskObjectStore, bytes_max: int | None) -> Reply:
+async def _stored_reply(
+    reply: Reply, body: bytes, task_objects: TaskObjectStore, bytes_max: int | None
+) -> Reply:
     if len(body) <= task_objects.payload_bytes_max:
         return reply._replace(result=as_data(reply.result))
     if bytes_max is not None and len(body) > bytes_max:

@@ -1,9 +1,9 @@
 """Removes the objects of tasks that ended long ago, so that none outlives its task for ever.
 
-A task's objects go when the newest of them is older than `object_retention_s`, and neither the task nor one that
-it is a child of is open or ended within that time, as `status` says. So a parent finds what its child made,
-and `segue show` what the records refer to, as long as the topics keep those. What a crash left without a
-record goes the same way: nothing is kept about an object but its own time, so there is nothing to lose.
+A task's objects go when the newest of them is older than `object_retention_s`, and neither the task nor one
+that it is a child of is open or ended within that time, as `status` says. So a parent finds what its
+child made, and `segue show` what the records refer to, as long as the topics keep those. What a crash left
+without a record goes the same way: nothing is kept about an object but its own time.
 
 Workers that run `conduct` do it, each for the partitions that it serves.
 """

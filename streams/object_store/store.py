@@ -253,7 +253,7 @@ class Objects:
         except (BadInput, MissingExtra, Permanent, Retryable):
             raise
         except FileNotFoundError as error:
-            why = "it has expired, or was written to a store that is not the SEGUE_OBJECT_STORE_URL of this worker"
+            why = "it has expired, or was written under another SEGUE_OBJECT_STORE_URL than this worker's"
             raise Permanent(f"an object is not in {root}: {why} ({error})") from None
         except InvalidTag:
             raise Permanent("an object does not open with its key: it was changed, or moved") from None
@@ -262,7 +262,7 @@ class Objects:
 
 
 class TaskObjectStore:
-    """Implements `payloads.blob.Shelf`: writes below the task, reads what belongs to the task's tenant.
+    """Implements `payloads.blob.ObjectShelf`: writes below the task, reads what belongs to the task's tenant.
 
     A reference is data that anybody may have seen, or made up: it opens nothing of another tenant.
     """

@@ -26,7 +26,7 @@ REMEMBERED_MAX = 10_000
 """Names of objects that were stored: most of a conversation is in the next request too."""
 
 REMEMBERED_S_MAX = 60 * 60.0
-"""An object is removed `object_retention_s` after its task ended; one that is asked for again is stored again."""
+"""An object is removed `object_retention_s` after its task ended, and stored when it is needed again."""
 
 
 class NotStored(Exception):

@@ -120,7 +120,7 @@ class Metrics(MetricDefinitions):
             case CallTool() | CallModel():
                 self._called(stage, record)
             case Status():
-                self._stands(record)
+                self._status_changed(record)
             case Submitted() if record.run is not None:
                 pass  # the same task, anew
             case Submitted():
@@ -164,7 +164,7 @@ class Metrics(MetricDefinitions):
             self._task_usd[(self._workflow(record.workflow),)].inc(record.spent.usd)
             self._task_tokens[(self._workflow(record.workflow),)].inc(record.spent.tokens)
 
-    def _stands(self, record: Status) -> None:
+    def _status_changed(self, record: Status) -> None:
         if record.state == "parked":
             self._tasks_parked[(self._workflow(record.workflow),)].inc()
         elif record.state == "queued":

@@ -85,14 +85,14 @@ class Exposition:
             case "/metrics":
                 app = self._metrics
             case "/healthz":
-                app = await self._asked(lambda: True, "the event loop is stuck")
+                app = await self._probe_response(lambda: True, "the event loop is stuck")
             case "/readyz":
-                app = await self._asked(self._ready, "not all partitions are restored yet")
+                app = await self._probe_response(self._ready, "not all partitions are restored yet")
             case _:
                 app = PlainTextResponse("there are /metrics, /healthz and /readyz\n", 404)
         await app(scope, receive, send)
 
-    async def _asked(self, question: Callable[[], bool], otherwise: str) -> ASGIApp:
+    async def _probe_response(self, question: Callable[[], bool], otherwise: str) -> ASGIApp:
         async def ask() -> bool:
             return question()
 

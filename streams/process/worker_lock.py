@@ -44,7 +44,8 @@ class WorkerLock:
         own = re.sub(r"[^A-Za-z0-9._-]", "-", self._app)
         return (
             f"app {' and '.join(map(repr, others))} works on these topics already, and each would reject the "
-            f"tasks of the other: stop that, or give {self._app!r} topics of its own, SEGUE_TOPIC_PREFIX={own}-"
+            f"tasks of the other: stop that, or give {self._app!r} topics of its own, "
+            f"SEGUE_TOPIC_PREFIX={own}-"
         )
 
     def _going_on(self) -> Iterator[dict[str, Any]]:
@@ -52,7 +53,7 @@ class WorkerLock:
         for path in self._folder.glob("*/lock"):
             work = _work(path)
             another = work.get("app") not in (None, self._app)
-            if another and work.items() >= self._place.items() and _held(path):
+            if another and work.items() >= self._place.items() and _is_locked(path):
                 yield work
 
 
@@ -64,7 +65,7 @@ def _work(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", work) if isinstance(work, dict) else {}
 
 
-def _held(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     try:
         with path.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -65,7 +65,7 @@ def _whole(play: Rehearsal) -> Whole:
 
 
 def _name(call: Call) -> str:
-    return f"the call of {call.by!r} with key {call.idempotency_key!r}, attempt {call.attempt},"
+    return f"the call of {call.candidate!r} with key {call.idempotency_key!r}, attempt {call.attempt},"
 
 
 def _end(play: Rehearsal, status: Status) -> str:

@@ -44,7 +44,7 @@ def _difference(first: Decision, again: Decision) -> str:
             return f"played again, {how}"
     for was, now in zip_longest(first.publish, again.publish):
         if was != now:
-            return f"{_step(was or now)}it came to {_told(was)}, and played again to {_told(now)}"
+            return f"{_step(was or now)}it came to {_describe(was)}, and played again to {_describe(now)}"
     return "played again, it leaves other state"
 
 
@@ -57,31 +57,31 @@ def _step(publish: Publish | None) -> str:
     return "" if step is None else f"at step {step} "
 
 
-def _told(publish: Publish | None) -> str:
+def _describe(publish: Publish | None) -> str:
     match publish.value if publish is not None else None:
         case CallTool() as call:
-            return f"a call of tool {call.route!r} with {_shown(call.arguments)}"
+            return f"a call of tool {call.route!r} with {_preview(call.arguments)}"
         case CallModel() as call:
-            return f"a call of model {call.route!r} with {_shown(call.prompt)}"
+            return f"a call of model {call.route!r} with {_preview(call.prompt)}"
         case Question() as question:
-            return f"the question {question.text!r} to {question.to!r} with {_shown(question.options)}"
+            return f"the question {question.text!r} to {question.to!r} with {_preview(question.options)}"
         case Delay() as delay:
             return f"a timer until {datetime.fromtimestamp(delay.due_ms / 1000, UTC):%Y-%m-%d %H:%M:%S.%f}"
         case Submitted() as child:
-            return f"task {child.task!r} of workflow {child.workflow!r} with {_shown(child.input)}"
+            return f"task {child.task!r} of workflow {child.workflow!r} with {_preview(child.input)}"
         case Result() as result if result.problem is not None:
             return f"its end, {result.outcome}: {result.problem.message}"
         case Result() | StepSucceeded() as result:
-            return f"the result {_shown(result.result)}"
+            return f"the result {_preview(result.result)}"
         case StepFailed() as failed:
             return f"the failure {failed.problem.message}"
         case Status() as status:
-            return f"{status.state}, showing {_shown(status.view)}"
+            return f"{status.state}, showing {_preview(status.view)}"
         case None:
             return "nothing more"
         case other:
             return getattr(other, "kind", "nothing")
 
 
-def _shown(value: object) -> str:
+def _preview(value: object) -> str:
     return preview(value) or "nothing"

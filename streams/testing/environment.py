@@ -222,7 +222,7 @@ class Rehearsal:
         self._play(lambda: self._result(task) is not None)
         result = self._result(task)
         if result is None:
-            raise NoResult(_stands(self.status(task), self._stages.reasons()))
+            raise NoResult(_why_no_result(self.status(task), self._stages.reasons()))
         return result
 
     def question(self, task: str | None = None) -> Question:
@@ -230,7 +230,7 @@ class Rehearsal:
         self.run()
         status = self.status(task)
         if status.problem is not None:
-            raise NoResult(_stands(status, self._stages.reasons()))
+            raise NoResult(_why_no_result(status, self._stages.reasons()))
         return question_for(status, None)
 
     def questions(self) -> list[Question]:
@@ -252,7 +252,7 @@ class Rehearsal:
     def calls(self, name: str | None = None, task: str | None = None) -> list[Call]:
         """Those that were made, in order; of a route or candidate and of a task, where they are named."""
         made = self._stages.made
-        return [c for c in made if name in (None, c.name, c.by) and task in (None, c.task)]
+        return [c for c in made if name in (None, c.name, c.candidate) and task in (None, c.task)]
 
     def dead_letters(self) -> list[DeadLetter]:
         return [_letter(record) for record in self._stages.logs["dead-letters"]]
@@ -324,7 +324,7 @@ def _ended_otherwise(result: Result, letters: list[str]) -> str:
     return f"{TaskFailed(result)}{_with(letters)}{_where(result.problem)}"
 
 
-def _stands(status: Status, letters: list[str]) -> str:
+def _why_no_result(status: Status, letters: list[str]) -> str:
     task = f"task {status.task!r}"
     if status.problem is not None:
         why = f"{status.state}: {status.problem.message}"

@@ -29,11 +29,11 @@ async def performed(app: App, call: CallTool, stand_ins: StandIns) -> Any:
     if kind == "function" and stands_in and isinstance(of, ToolsetCallToolId):
         return operation.result_codec.dump(await wrap_tool_call_result(stand_ins.outcome(**call.arguments)))
     if kind == "mcp" or isinstance(of, ToolsetGetInstructionsId):
-        return operation.result_codec.dump(await _of(await stand_ins.outcome(), operation, body))
+        return operation.result_codec.dump(await _performed(await stand_ins.outcome(), operation, body))
     return await perform(app, call)
 
 
-async def _of(toolset: AbstractToolset[Any], operation: AnyOperation, body: Body) -> Any:
+async def _performed(toolset: AbstractToolset[Any], operation: AnyOperation, body: Body) -> Any:
     params = operation.parameter_transport.load(body, runtime=None)
     tools = await toolset.get_tools(params.ctx)
     match operation.operation_id:

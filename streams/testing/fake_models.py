@@ -50,7 +50,7 @@ class StandIn(Model):
             return await given.request(messages, model_settings, model_request_parameters)
         if isinstance(given, ModelResponse):
             return given
-        said = _said(jsonable(given), _key(call, model_request_parameters), model_request_parameters)
+        said = _answer_part(jsonable(given), _key(call, model_request_parameters), model_request_parameters)
         return ModelResponse(parts=[said], model_name=self._name)
 
 
@@ -61,7 +61,7 @@ def _key(call: CallModel, asked: ModelRequestParameters) -> str | None:
     return WRAPPED if call.output is not None and as_object(call.output) is not call.output else None
 
 
-def _said(value: Any, key: str | None, asked: ModelRequestParameters) -> TextPart | ToolCallPart:
+def _answer_part(value: Any, key: str | None, asked: ModelRequestParameters) -> TextPart | ToolCallPart:
     """A text where an object is asked for is what the model said, and may be no answer."""
     if not asked.output_tools or (isinstance(value, str) and key is None):
         return TextPart(value if isinstance(value, str) else to_json(value).decode())

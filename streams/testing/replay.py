@@ -100,10 +100,10 @@ class Replay:
         completion, was = self.execution.completion if self.execution else None, self._was
         if completion is None or was is None:
             return None
-        now = self._told(completion)
+        now = self._ending_of(completion)
         return None if was == now else f"the log ends with {was}, this run with {now}"
 
-    def _told(self, completion: Completion) -> str:
+    def _ending_of(self, completion: Completion) -> str:
         if completion.continue_as_new is not None:
             return _going_on(
                 _as_recorded(completion.continue_as_new.given, self._following and self._following.input)

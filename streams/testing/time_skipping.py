@@ -21,7 +21,7 @@ from segue.topics.records import ENDED, CallModel, Delay, Result, Status, TimerF
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was made: of the route `name`, by its candidate `by`.
+    """A call that was made: of the route `name`, by its `candidate`.
 
     `given` are a tool's arguments by their names, or a model's prompt, as JSON. Each attempt is a call; all
     attempts of a step have its `idempotency_key`.
@@ -30,7 +30,7 @@ class Call:
     task: str
     step: int
     name: str
-    by: str
+    candidate: str
     given: Any
     attempt: int
     idempotency_key: str

@@ -15,11 +15,11 @@ from pydantic_core import to_json
 from segue.processors.formatting import duration, headline, preview, usd
 from segue.processors.views.descriptions import (
     answer_line,
+    duration_ms_of,
     mark_of,
     outcome_line,
     spent_line,
     standing,
-    took_ms_of,
 )
 from segue.processors.views.steps import label_of
 from segue.processors.views.timeline import Timeline
@@ -70,12 +70,12 @@ class TaskView:
 
     @property
     def steps(self) -> list[Step]:
-        return self._told[-STEPS_MAX:]
+        return self._listed_steps[-STEPS_MAX:]
 
     @property
     def earlier(self) -> int:
         """How many steps there are before those that are shown."""
-        return max(0, len(self._told) - STEPS_MAX)
+        return max(0, len(self._listed_steps) - STEPS_MAX)
 
     def turned_to(self, before: int | None) -> str:
         """Where the steps before that one are, or the latest."""
@@ -83,7 +83,7 @@ class TaskView:
         return task_url(self.timeline.task, **{name: at for name, at in query.items() if at is not None})
 
     @property
-    def _told(self) -> list[Step]:
+    def _listed_steps(self) -> list[Step]:
         """A question's deadline is told with the question."""
         told = [step for step in self.timeline.in_order if step.name != DEADLINE]
         return told if self.before is None else [step for step in told if step.number < self.before]
@@ -168,7 +168,7 @@ def environment(*, read_only: bool) -> Environment:
         read_only=read_only,
         running_since=_running_since,
         task_url=task_url,
-        took_ms_of=took_ms_of,
+        duration_ms_of=duration_ms_of,
         version=version_of_static(),
     )
     return made

@@ -125,7 +125,7 @@ class Page:
             request,
             "questions.html",
             status_code=422 if refused else 200,
-            wrong=_told_nowhere(refused, found[:QUESTIONS_MAX]),
+            wrong=_refusal_elsewhere(refused, found[:QUESTIONS_MAX]),
             questions=found[:QUESTIONS_MAX],
             left_out=len(found) - len(found[:QUESTIONS_MAX]),
             asked=asked,
@@ -152,7 +152,7 @@ class Page:
         view = await self._view(timeline, run=run, before=before, refused=refused)
         for record in await self._source.history(task, run):
             timeline.apply(record)
-        code, wrong = 422 if refused else 200, _told_nowhere(refused, view.status.questions)
+        code, wrong = 422 if refused else 200, _refusal_elsewhere(refused, view.status.questions)
         return self._html(request, "task.html", code, view=view, wrong=wrong, asking=view.asking)
 
     async def _view(self, timeline: Timeline, **more: Any) -> TaskView:
@@ -250,7 +250,7 @@ class Page:
         return self._html(request, "error.html", code, code=code, message=message, wrong=wrong, asking=0)
 
 
-def _told_nowhere(refused: RejectedAnswer | None, questions: Sequence[Question]) -> str:
+def _refusal_elsewhere(refused: RejectedAnswer | None, questions: Sequence[Question]) -> str:
     """Why a form was refused that no longer stands on the page: its question was answered elsewhere, say."""
     if refused is None or refused.step is None or any(refused_here(refused, each) for each in questions):
         return ""

@@ -51,10 +51,10 @@ def lines(text: io.StringIO) -> list[str]:
 def test_a_question_is_whole_on_a_narrow_terminal(shown: str) -> None:
     screen, text = on(80)
     timeline = Timeline("t")
-    moment = timeline.apply(Received("questions", 0, 0, b"t", codec.encode(LETTER), (), 0))
-    assert moment is not None
+    event = timeline.apply(Received("questions", 0, 0, b"t", codec.encode(LETTER), (), 0))
+    assert event is not None
     if shown == "watch":
-        screen.moment(moment)
+        screen.event(event)
     else:
         screen.timeline(timeline)
     asked = lines(text)
@@ -70,9 +70,9 @@ def test_a_question_is_whole_on_a_narrow_terminal(shown: str) -> None:
 def test_what_fits_stands_on_the_line_of_its_step() -> None:
     screen, text = on(200)
     timeline = Timeline("t")
-    moment = timeline.apply(Received("questions", 0, 0, b"t", codec.encode(LETTER), (), 0))
-    assert moment is not None
-    screen.moment(moment)
+    event = timeline.apply(Received("questions", 0, 0, b"t", codec.encode(LETTER), (), 0))
+    assert event is not None
+    screen.event(event)
     asked = lines(text)
     assert asked[0].endswith("Shall I send this to dana@example.com? Or say what to change.")
     assert asked[1:4] == ["", "Dear Dana,", "we move."]

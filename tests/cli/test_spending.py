@@ -43,11 +43,11 @@ TOLD = StepSucceeded(
 
 def timeline(*records: tuple[str, Record]) -> tuple[Timeline, list[Any]]:
     told = Timeline("t", {"rank": ["large", "small"]})
-    moments = [
+    events = [
         told.apply(Received(topic, 0, next(OFFSETS), b"t", codec.encode(record), (), 1))
         for topic, record in records
     ]
-    return told, [moment for moment in moments if moment is not None]
+    return told, [event for event in events if event is not None]
 
 
 def shown(told: Timeline) -> str:
@@ -60,7 +60,7 @@ def shown(told: Timeline) -> str:
 
 
 def test_a_choice_a_verdict_and_a_cost_are_told() -> None:
-    told, moments = timeline(
+    told, events = timeline(
         ("model-calls", call_model()),
         ("model-calls", CHOSEN),
         ("checks", OUTPUT),
@@ -68,7 +68,7 @@ def test_a_choice_a_verdict_and_a_cost_are_told() -> None:
         ("checks", JUDGED),
         ("events", TOLD),
     )
-    assert [(moment.what, moment.by, moment.text) for moment in moments] == [
+    assert [(event.what, event.by, event.text) for event in events] == [
         ("choice", "small", "cheapest: small $0.01, large $0.1"),
         ("check", "judge-a", "accepts the output"),
         ("model", "small", "x"),
@@ -82,12 +82,12 @@ def test_a_choice_a_verdict_and_a_cost_are_told() -> None:
 
 
 def test_a_judges_failure_is_no_attempt_of_the_step() -> None:
-    told, moments = timeline(
+    told, events = timeline(
         ("model-calls", CHOSEN), ("checks", OUTPUT), ("failures", failure(JUDGES, candidate="judge-a"))
     )
     [attempt] = told.steps[0].attempts.values()
     assert attempt.outcome == "checking"
-    assert (moments[-1].what, moments[-1].text) == ("check", "judge critic: no")
+    assert (events[-1].what, events[-1].text) == ("check", "judge critic: no")
 
 
 def test_a_refused_attempt_tells_what_it_consumed() -> None:
@@ -121,8 +121,8 @@ def test_tasks_are_summed_with_the_dearest_first_and_children_with_their_parents
 
 
 def test_a_verdict_that_is_told_twice_is_no_second_moment_after_the_outcome() -> None:
-    _, moments = timeline(("model-calls", call_model()), ("model-calls", CHOSEN), ("model-calls", CHOSEN))
-    assert [moment.what for moment in moments] == ["choice"]
+    _, events = timeline(("model-calls", call_model()), ("model-calls", CHOSEN), ("model-calls", CHOSEN))
+    assert [event.what for event in events] == ["choice"]
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,8 @@ def test_a_terminal_gets_only_colours_of_ours(terminal_: tuple[Terminal, io.Stri
     console, text = terminal_
     screen = Screen(console)
     screen.note(HOSTILE)
-    screen.moment(TimelineEvent(0, "tool", HOSTILE, 0, HOSTILE, 1, "failed", 1.0, HOSTILE))
-    screen.moment(TimelineEvent(0, "ask", HOSTILE, 0, mark="waiting", text=HOSTILE))
+    screen.event(TimelineEvent(0, "tool", HOSTILE, 0, HOSTILE, 1, "failed", 1.0, HOSTILE))
+    screen.event(TimelineEvent(0, "ask", HOSTILE, 0, mark="waiting", text=HOSTILE))
     with screen.prompting(HOSTILE):
         pass
     console.print(HOSTILE)

@@ -38,7 +38,7 @@ def http_error(status: int, headers: dict[str, str] | None = None) -> httpx.HTTP
         (Permanent("sold out"), Problem(type="Permanent", message="sold out", retryable=False)),
         (BadInput("no"), Problem(type="BadInput", message="no", retryable=False)),
         (UnknownName("no route"), Problem(type="UnknownName", message="no route")),
-        (OutputRejected("not in the list"), Problem(type="Refused", message="not in the list")),
+        (OutputRejected("not in the list"), Problem(type="OutputRejected", message="not in the list")),
         (TimeoutError(), Problem(type="TimeoutError", message="timed out")),
         (OutputRefused({}, "empty"), Problem(type="OutputRefused", message="empty")),
         (ExceptionGroup("tasks", [Permanent("x")]), Problem(type="Permanent", message="x", retryable=False)),

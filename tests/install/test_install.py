@@ -143,7 +143,7 @@ PARTS = {
     "from segue.streams.local.development import development": "local",
     "from segue.streams.executors.mcp.client import Connection": "mcp",
     "from segue.streams.executors.openapi.client import Service": "openapi",
-    "from segue.streams.executors.model import _made; _made('openai:gpt-5', 'gpt', None)": "openai",
+    "from segue.streams.executors import model; model._model_client('openai:gpt-5', 'gpt', None)": "openai",
     "from segue.streams.settings import Settings; from segue.streams.object_store.store import Objects; "
     "Objects(Settings(object_store_url='s3://bucket'))._store()": "s3",
 }
@@ -207,7 +207,7 @@ def test_a_command_runs_with_the_core_alone_or_names_its_extra(core: Path, comma
     assert line.endswith(f'pip install "segue[{NEEDING[command]}]"')
 
 
-@pytest.mark.parametrize(("arguments", "extra"), [(["page"], "ui"), (["mcp", "trips"], "mcp")])
+@pytest.mark.parametrize(("arguments", "extra"), [(["ui"], "ui"), (["mcp", "trips"], "mcp")])
 def test_a_command_that_serves_names_its_extra_when_it_runs(
     core: Path, arguments: list[str], extra: str
 ) -> None:

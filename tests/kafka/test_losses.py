@@ -162,7 +162,7 @@ async def test_a_topic_that_is_deleted_under_running_workers_is_made_anew(settin
             await admin.delete_topics([settings.topic("tool-calls")])
         for number, task in enumerate(TASKS[3:], 3):
             await client.start("doubled", number, task)
-        async with working(settings.model_copy(update={"worker": "tools"}), "tool"):
+        async with working(settings.model_copy(update={"worker_id": "tools"}), "tool"):
             assert await results(settings) == [4 * number for number in range(len(TASKS))]
 
 

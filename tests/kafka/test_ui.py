@@ -67,7 +67,7 @@ async def place(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> A
     expect.set_options(timeout=PATIENCE_S * 1000)
     async with Client(settings) as client, async_playwright() as playwright:
         worker = await segue(env, "worker", "tests/page/app.py")
-        page = await segue(env, "page")
+        page = await segue(env, "ui")
         assert page.stderr is not None
         async with asyncio.timeout(PATIENCE_S):
             url = (await page.stderr.readline()).decode().split()[-1]
@@ -164,7 +164,7 @@ async def test_who_opens_it_to_others_is_told_what_they_may(broker: Settings) ->
         ((), "see every task, answer, signal and cancel"),
         (("--read-only",), "see every task"),
     ):
-        page = await segue(env, "page", "--host", "0.0.0.0", *options)
+        page = await segue(env, "ui", "--host", "0.0.0.0", *options)
         assert page.stderr is not None
         async with asyncio.timeout(PATIENCE_S):
             said = [(await page.stderr.readline()).decode() for _ in range(2)]

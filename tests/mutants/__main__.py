@@ -110,8 +110,8 @@ def main() -> int:
     counts = Counter(verdict.killer for verdict in verdicts)
     duration_s = time.monotonic() - began_s
     print(
-        f"\n{len(verdicts):,} mutants in {duration_s / 60:.0f} min: {counts['tests']:,} noticed by unit tests, "
-        f"{counts[SIMULATION]:,} by the simulation, {counts[None]:,} survived"
+        f"\n{len(verdicts):,} mutants in {duration_s / 60:.0f} min: {counts['tests']:,} noticed by unit "
+        f"tests, {counts[SIMULATION]:,} by the simulation, {counts[None]:,} survived"
     )
     return 1 if counts[None] > arguments.survivors else 0
 

@@ -220,8 +220,8 @@ def test_what_a_task_shows_stands_in_its_status_and_is_told_once() -> None:
     views = [status.view for status in played.records("status", "t")]
     assert views == [{"done": 0, "of": 3}, {"done": 1, "of": 3}, {"done": 2, "of": 3}, [0, 1, 2]]
     timeline = Timeline("t")
-    moments = [timeline.apply(record) for record in played.logs["status"] * 2]
-    assert [moment.what for moment in moments if moment] == ["view"] * 4
+    events = [timeline.apply(record) for record in played.logs["status"] * 2]
+    assert [event.what for event in events if event] == ["view"] * 4
 
 
 def test_a_view_that_is_too_long_is_cut_off() -> None:

@@ -115,7 +115,7 @@ def test_a_judge_sees_what_was_asked_what_was_answered_and_what_it_was_given() -
 def test_what_no_candidate_gets_right_is_the_workflows_with_all_critiques() -> None:
     driver = driven(writes("a bar", "a club", "a disco", "a fair"), verdict("quiet"))
     reasons = [f"'{text}' is not quiet" for text in ("a bar", "a club", "a disco", "a fair")]
-    assert driver.result().result == f"Refused: {reasons}"
+    assert driver.result().result == f"OutputRejected: {reasons}"
 
 
 def test_the_step_has_consumed_what_its_attempts_and_judges_did() -> None:

@@ -95,13 +95,13 @@ def origin() -> Origin:
 
 def told(*records: Received, timeline: Timeline | None = None) -> list[TimelineEvent]:
     timeline = timeline or Timeline("t")
-    return [moment for record in records if (moment := timeline.apply(record))]
+    return [event for record in records if (event := timeline.apply(record))]
 
 
 def test_a_retry_is_told_with_its_wait() -> None:
     retry = Delay(task="t", id="0/2", due_ms=1408, topic="tool-calls", record=call(2, tries=1))
     timeline = Timeline("t")
-    moments = told(
+    events = told(
         at("tool-calls", call()),
         at("failures", failed(call()), 1008),
         at("delays", retry, 1008),
@@ -109,7 +109,7 @@ def test_a_retry_is_told_with_its_wait() -> None:
         at("events", succeeded(2)),
         timeline=timeline,
     )
-    assert moments == [
+    assert events == [
         TimelineEvent(1008, "tool", "rooms", 0, "primary", 1, "failed", 8.0, "503"),
         TimelineEvent(1008, "retry", "rooms", 0, "primary", 2, "again", text="in 400 ms"),
         TimelineEvent(1050, "tool", "rooms", 0, "primary", 2, "ok", 5.0, "free=true"),
@@ -121,27 +121,27 @@ def test_a_retry_is_told_with_its_wait() -> None:
 
 def test_a_reroute_names_the_candidate_where_the_app_is_known() -> None:
     timeline = Timeline("t", {"rooms": ["primary", "spare"]})
-    moments = told(
+    events = told(
         at("tool-calls", call()),
         at("failures", failed(call())),
         at("tool-calls", call(2, candidate=1)),
         timeline=timeline,
     )
-    assert moments[1:] == [TimelineEvent(1000, "reroute", "rooms", 0, "spare", 2, "again", text="to spare")]
+    assert events[1:] == [TimelineEvent(1000, "reroute", "rooms", 0, "spare", 2, "again", text="to spare")]
 
 
 def test_a_refused_output_is_told_by_the_check_and_asked_for_again() -> None:
     first = call(checks=(CheckCall(name="known"),))
     critique = Critique(output="x", reason="no such hotel")
     timeline = Timeline("t")
-    moments = told(
+    events = told(
         at("tool-calls", first),
         at("failures", failed(first, "no such hotel", critique)),
         at("tool-calls", call(2, critiques=(critique,))),
         timeline=timeline,
     )
     assert timeline.steps[0].attempts[1].refused == "x"
-    assert [(m.what, m.text) for m in moments] == [
+    assert [(m.what, m.text) for m in events] == [
         ("check", "refused: no such hotel"),
         ("again", "asked again, with the critique"),
     ]
@@ -172,14 +172,14 @@ def test_giving_up_is_told_once_by_the_step() -> None:
     why = (("segue-stage", b"conduct"), ("segue-topic", b"events"), ("segue-reason", b"rooms: 503"))
     letter = Received("dead-letters", 0, 7, b"t", codec.encode(gave_up), why, 1010)
     timeline = Timeline("t")
-    moments = told(
+    events = told(
         at("tool-calls", call()),
         at("failures", failed(call())),
         at("events", gave_up),
         letter,
         timeline=timeline,
     )
-    assert [m.text for m in moments] == ["503", "gave up: 503"]
+    assert [m.text for m in events] == ["503", "gave up: 503"]
     assert timeline.steps[0].attempts[1].then == "give up"
 
 
@@ -251,8 +251,8 @@ def test_the_answer_that_counted_is_shown_and_the_other_beside_it(
     )
     timeline = Timeline("t")
     told(at("questions", question()), timeline=timeline)
-    moments = told(*(records[number] for number in order), timeline=timeline)
-    assert sorted((m.by, m.mark, m.text) for m in moments) == [
+    events = told(*(records[number] for number in order), timeline=timeline)
+    assert sorted((m.by, m.mark, m.text) for m in events) == [
         ("ann", "ok", "Casa do Mar"),
         ("bob", "failed", "Alba: it is closed"),
     ]
@@ -383,8 +383,8 @@ def test_a_timer_that_is_due_when_a_question_closes_is_told() -> None:
 
 def test_a_child_and_a_timer_show_without_a_command() -> None:
     fired = TimerFired(task="t", step=1, fingerprint="p", at_ms=3000)
-    moments = told(at("events", succeeded(step=0, by="t/0")), at("events", fired, 3000))
-    assert moments == [
+    events = told(at("events", succeeded(step=0, by="t/0")), at("events", fired, 3000))
+    assert events == [
         TimelineEvent(1050, "child", "…/0", 0, "t/0", None, "ok", None, "free=true"),
         TimelineEvent(3000, "timer", step=1, mark="ok", text="is due"),
     ]

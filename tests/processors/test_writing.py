@@ -31,7 +31,7 @@ def shown(*records: Tokens) -> str:
 
 
 def test_pieces_of_an_attempt_are_one_text() -> None:
-    assert shown(tokens("a "), tokens("quiet ", 1), tokens("one", 2, stand="finished")) == "a quiet one"
+    assert shown(tokens("a "), tokens("quiet ", 1), tokens("one", 2, state="finished")) == "a quiet one"
 
 
 def test_a_piece_tells_where_to_listen_on() -> None:
@@ -44,7 +44,7 @@ def test_a_piece_that_comes_twice_is_shown_once() -> None:
 
 
 def test_an_attempt_that_failed_takes_its_text_back() -> None:
-    assert shown(tokens("a "), tokens("", 1, stand="superseded")) == ""
+    assert shown(tokens("a "), tokens("", 1, state="superseded")) == ""
 
 
 def test_the_next_attempt_begins_the_text_anew() -> None:

@@ -35,7 +35,7 @@ def app(agent: Agent[Any, Any]) -> App:
 
 def guide(model: Any = "openai:gpt-5-mini", **options: Any) -> Agent[Any, Any]:
     """Whose provider has no key here: it is never made."""
-    durable = Durable[Any](policy=Policy(retries=0), fallbacks=options.pop("spares", ()))
+    durable = Durable[Any](policy=Policy(retries=0), fallbacks=options.pop("fallbacks", ()))
     agent: Agent[Any, Any] = Agent(model, name="guide", capabilities=[durable], **options)
 
     @agent.tool_plain

@@ -102,7 +102,7 @@ def test_one_candidate_fails_and_the_next_answers() -> None:
     with Rehearsal(APP, models=models) as play:
         play.start(writes)
         assert play.result() == "write! Yes."
-        assert [call.by for call in play.calls("rank")] == ["lab:large", "lab:small"]
+        assert [call.candidate for call in play.calls("rank")] == ["lab:large", "lab:small"]
 
 
 def test_a_stand_in_knows_its_attempt_whatever_it_stands_in_for() -> None:

@@ -13,6 +13,7 @@ from chaos import planted
 from segue.streams.engine.effect_runner import EffectRunner
 from segue.streams.engine.pure_runner import PureRunner
 from segue.streams.kafka.committer import Acknowledgements, Transactions
+from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
 from segue.streams.kafka.offset_tracker import OffsetTracker, committed
 from segue.streams.kafka.producer import Ends, Offsets
 from segue.streams.kafka.protocol import Membership
@@ -65,8 +66,10 @@ def progress_is_forgotten() -> None:
     """The metadata of a commit is not read: calls behind an unfinished one are made again."""
     right = OffsetTracker.__init__
 
-    def begin(self: OffsetTracker, offset: int, metadata: str = "") -> None:
-        right(self, offset)
+    def begin(
+        self: OffsetTracker, offset: int, metadata: str = "", chars_max: int = METADATA_BYTES_MAX
+    ) -> None:
+        right(self, offset, "", chars_max)
 
     OffsetTracker.__init__ = begin  # type: ignore[method-assign]
 

@@ -26,7 +26,7 @@ class Town:
         self.true_ms += there_ms
         stamp_ms = self.true_ms
         self.true_ms += back_ms
-        self.clock.told(stamp_ms, sent_ms)
+        self.clock.synchronize(stamp_ms, sent_ms)
 
     @property
     def off_ms(self) -> int:

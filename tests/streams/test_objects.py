@@ -142,9 +142,7 @@ async def test_an_object_of_another_task_does_not_open(tmp_path: Path) -> None:
 async def test_an_object_that_is_gone_says_so(settings: Settings) -> None:
     blob = await kept(settings)
     Objects(settings).remove("t")
-    with pytest.raises(
-        Permanent, match=r"has expired, or was written to a store that is not the SEGUE_OBJECT_STORE_URL"
-    ):
+    with pytest.raises(Permanent, match=r"has expired, or was written under another SEGUE_OBJECT_STORE_URL"):
         await read(settings, blob)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segue.processors.limits import LIMITS, Limits
-from segue.streams.settings import Settings
+from segue.streams.settings import RENAMED, Settings
 from segue.topics.errors import BadInput
 
 
@@ -35,6 +35,15 @@ def test_without_an_environment_the_local_broker_is_used(
 @pytest.mark.parametrize(("name", "meant"), [("KAFAK", "KAFKA"), ("PARTITION", "PARTITIONS")])
 def test_a_name_that_is_nearly_one_is_refused(name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(monkeypatch, **{f"SEGUE_{name}": "x"}) == f"SEGUE_{name} is no setting: SEGUE_{meant} is"
+
+
+@pytest.mark.parametrize(("former", "now"), RENAMED.items())
+def test_a_former_name_is_refused_with_the_new_one(
+    former: str, now: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert now in Settings.model_fields
+    refusal = f"SEGUE_{former.upper()} has a new name: set SEGUE_{now.upper()} instead"
+    assert refused(monkeypatch, **{f"SEGUE_{former.upper()}": "x"}) == refusal
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class Signals:
         self._kept: dict[str, deque[SignalReceived]] = {}
 
     @property
-    def kept(self) -> tuple[SignalReceived, ...]:
+    def buffered(self) -> tuple[SignalReceived, ...]:
         """Those of a name in the order in which they came."""
         return tuple(signal for kept in self._kept.values() for signal in kept)
 

@@ -29,7 +29,7 @@ async def start(output: str) -> None:
     settings = Settings.load()
     await ensure_broker(settings, lambda line: say(line, err=True))
     await provision(settings)
-    _said(output, f"Kafka answers at {settings.bootstrap}", bootstrap=settings.bootstrap)
+    _report(output, f"Kafka answers at {settings.bootstrap}", bootstrap=settings.bootstrap)
 
 
 @broker.command()
@@ -39,7 +39,7 @@ async def stop(output: str) -> None:
     """Stop the Kafka that was started here. Its data stays."""
     settings = _local()
     stopped = await stop_broker(settings)
-    _said(output, "stopped" if stopped else "no broker ran here", stopped=stopped)
+    _report(output, "stopped" if stopped else "no broker ran here", stopped=stopped)
 
 
 @broker.command()
@@ -89,5 +89,5 @@ def _local() -> Settings:
     return settings
 
 
-def _said(output: str, sentence: str, **fields: Any) -> None:
+def _report(output: str, sentence: str, **fields: Any) -> None:
     emit(fields) if output == "json" else say(sentence)

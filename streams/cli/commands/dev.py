@@ -21,7 +21,6 @@ from segue.streams.cli.terminal import terminal
 from segue.streams.cli.watching import at_the_terminal, emit_timeline_event, picking, watch
 from segue.streams.client.answers import json_or_text
 from segue.streams.client.client import Client
-from segue.streams.engine.resumption import Report, in_words
 from segue.streams.local.development import development
 from segue.streams.settings import Settings
 from segue.topics.errors import BadInput
@@ -57,8 +56,8 @@ async def dev(
     """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
 
     Without INPUT the app's sample is run, if it has one; a sample that was interrupted goes on where it
-    was. With --exit-when-done the sample begins anew, and if there is no terminal to ask at, the first option of a
-    question is picked, and said so; exit code 1 if the task fails.
+    was. With --exit-when-done the sample begins anew; without a terminal to ask at, a question gets its first
+    option, and the command says so. Exit code 1 if the task fails.
 
     \b
     segue dev examples/travel
@@ -159,14 +158,14 @@ async def left_open(statuses: AsyncIterable[Status], sample: str | None) -> Left
     return LeftOpen(count, newest[1], newest_sample[1] or None)
 
 
-def first_resumed(note: Callable[[str], None]) -> Report:
+def first_resumed(note: Callable[[str], None]) -> Callable[[Resumed], None]:
     """Return a report that notes where each task resumes, up to `RESUMED_MAX` tasks."""
     noted = set[str]()
 
     def report(task: Resumed) -> None:
         if task.workflow != KEEPER and task.task not in noted and len(noted) < RESUMED_MAX:
             noted.add(task.task)
-            note(in_words(task))
+            note(task.text)
 
     return report
 

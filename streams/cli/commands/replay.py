@@ -56,13 +56,13 @@ async def _history(task: str, run: int | None) -> list[Received]:
 
 def _show(screen: Screen, timeline: Timeline, number: int, played: Played) -> None:
     """The event, then what the workflow asked for because of it."""
-    for position, (topic, record) in enumerate([("events", played.event), *_asked(played)]):
-        moment = timeline.apply(_as_received(topic, record, number, position, played.event.at_ms))
-        if moment:
-            screen.moment(moment)
+    for position, (topic, record) in enumerate([("events", played.event), *_commands_of(played)]):
+        event = timeline.apply(_as_received(topic, record, number, position, played.event.at_ms))
+        if event:
+            screen.event(event)
 
 
-def _asked(played: Played) -> list[tuple[str, Record]]:
+def _commands_of(played: Played) -> list[tuple[str, Record]]:
     return [(asked.topic, asked.value) for asked in played.asked if isinstance(asked.value, Record)]
 
 
@@ -75,7 +75,7 @@ def _verdict(again: Replay, screen: Screen, output: str) -> int:
     parked, different = again.parked, again.different_ending
     completion = again.execution.completion if again.execution else None
     if output == "json":
-        emit({"ending": completion, "parked": parked, "different": different})
+        emit({"completion": completion, "parked": parked, "different": different})
     elif parked is not None:
         screen.note(f"{'a bug' if parked.traceback else 'diverged'}: {parked.message}")
     elif different is not None:

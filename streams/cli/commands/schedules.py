@@ -92,7 +92,7 @@ async def add_schedule(
         ensure_fits(find_app(app).workflow(workflow, spec.version), value)
     async with Client(Settings.load()) as client:
         await add(client, spec)
-    _said(output, f"schedule {name} is asked for: see `segue schedules`", name)
+    _report(output, f"schedule {name} is asked for: see `segue schedules`", name)
 
 
 @schedules.command()
@@ -125,12 +125,12 @@ async def remove(name: str, output: str) -> None:
 async def _tell(name: str, told: Told, output: str, sentence: str) -> None:
     async with Client(Settings.load()) as client:
         await tell(client, name, told)
-    _said(output, sentence, name)
+    _report(output, sentence, name)
 
 
 def _moment(time: datetime | None) -> str:
     return "" if time is None else moment_of(round(time.timestamp() * 1000))
 
 
-def _said(output: str, sentence: str, name: str) -> None:
+def _report(output: str, sentence: str, name: str) -> None:
     emit({"schedule": name}) if output == "json" else say(sentence)

@@ -32,7 +32,7 @@ async def answer(task: str, value: str, step: int | None, output: str) -> None:
         meant = chosen(question, value)
         counted = await client.answer(task, meant, question.step)
     said = confirmed(question, meant, value)
-    _said(output, said, task=task, step=question.step, value=meant, counted=counted)
+    _report(output, said, task=task, step=question.step, value=meant, counted=counted)
     if not counted:
         say(f"{task} has not taken the answer yet: is a worker running, or is it parked?", err=True)
 
@@ -49,7 +49,7 @@ async def signal(task: str, name: str, value: str | None, known_as: str | None, 
     meant = json_or_text(value) if value is not None else None
     async with Client(Settings.load()) as client:
         await client.signal(task, name, meant, known_as)
-    _said(output, f"told {task} of {name}", task=task, name=name, value=meant)
+    _report(output, f"told {task} of {name}", task=task, name=name, value=meant)
 
 
 @click.command()
@@ -69,7 +69,7 @@ async def cancel(task: str, reason: str, force: bool, output: str) -> None:
         status = await client.status(task)
         await client.cancel(task, reason, force=force)
     said = f"told {task} to end at once" if force else f"asked {task} to stop"
-    _said(output, said, task=task, reason=reason, force=force)
+    _report(output, said, task=task, reason=reason, force=force)
     if not force and (later := heard_later(status)):
         say(later, err=True)
 
@@ -90,5 +90,5 @@ def confirmed(question: Question, meant: Any, typed: str) -> str:
     return f"answered {headline(question.text)!r}: {option.label if option else typed}"
 
 
-def _said(output: str, sentence: str, **fields: object) -> None:
+def _report(output: str, sentence: str, **fields: object) -> None:
     emit(fields) if output == "json" else say(sentence)

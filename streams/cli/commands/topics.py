@@ -135,7 +135,7 @@ def _table(settings: Settings, found: list[TopicSurvey]) -> Table:
     for each in found:
         name = Text(settings.topic(each.topic.name), style="bold" if each.partitions else "dim")
         exists = (str(each.partitions), f"{each.records:,}") if each.partitions else ("missing", "")
-        table.add_row(name, each.topic.holds, _written_by(each), *exists, _kept(each), _lag(each))
+        table.add_row(name, each.topic.holds, _written_by(each), *exists, _retention_of(each), _lag(each))
     return table
 
 
@@ -143,7 +143,7 @@ def _written_by(each: TopicSurvey) -> Text:
     return Text(", ".join(each.topic.written_by), style="dim")
 
 
-def _kept(each: TopicSurvey) -> str:
+def _retention_of(each: TopicSurvey) -> str:
     if each.topic.cleanup == "compact":
         return "the latest of each key"
     return duration(each.topic.retention_ms)

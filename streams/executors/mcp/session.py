@@ -227,7 +227,7 @@ class Session:
             client = Client(
                 _Watched(await self._transport(stack), self),
                 client_info=Implementation(name="segue", version="1"),
-                message_handler=self._heard,
+                message_handler=self._on_message,
                 cache=None,
             )
             await stack.enter_async_context(client)
@@ -273,7 +273,7 @@ class Session:
         if response.request.method == "POST":
             self._http_status = response.status_code if response.status_code >= 400 else None
 
-    async def _heard(self, message: IncomingMessage) -> None:
+    async def _on_message(self, message: IncomingMessage) -> None:
         if isinstance(message, ToolListChangedNotification):
             self.forget_tools()
 

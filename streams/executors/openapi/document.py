@@ -64,13 +64,16 @@ class Document:
 
     def operation(self, name: str) -> "Operation":
         """By its id, or as `GET /pets/{id}`. Raises `Permanent` naming those that there are."""
-        if name not in self._known:
-            there = ", ".join(sorted({each.id or each.title for each in self._known.values()})) or "none"
+        if name not in self._operations_by_name:
+            there = (
+                ", ".join(sorted({each.id or each.title for each in self._operations_by_name.values()}))
+                or "none"
+            )
             raise Permanent(f"no operation {name!r}; there are: {there}")
-        return self._known[name]
+        return self._operations_by_name[name]
 
     @cached_property
-    def _known(self) -> dict[str, "Operation"]:
+    def _operations_by_name(self) -> dict[str, "Operation"]:
         operations = list(self._operations())
         return {each.title: each for each in operations} | {each.id: each for each in operations if each.id}
 

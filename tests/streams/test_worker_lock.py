@@ -23,7 +23,7 @@ Take = Callable[..., WorkerLock]
 
 @pytest.fixture
 def take(settings: Settings) -> Generator[Take]:
-    """A slot for a worker of that app; freed at the end of the test."""
+    """The lock of a worker of that app; freed at the end of the test."""
     taken: list[WorkerLock] = []
 
     def take(app: str, **changes: Any) -> WorkerLock:
@@ -31,14 +31,14 @@ def take(settings: Settings) -> Generator[Take]:
         return taken[-1]
 
     yield take
-    for slot in taken:
-        slot.free()
+    for lock in taken:
+        lock.free()
 
 
 def test_workers_of_one_app_take_names_of_their_own_and_are_told_nothing(take: Take) -> None:
-    slots = [take("travel") for _ in range(3)]
-    assert len({slot.name for slot in slots}) == 3
-    assert [slot.intruded() for slot in slots] == [None] * 3
+    locks = [take("travel") for _ in range(3)]
+    assert len({lock.name for lock in locks}) == 3
+    assert [lock.intruded() for lock in locks] == [None] * 3
 
 
 def test_a_worker_of_another_app_on_the_same_topics_is_told_by_both(take: Take) -> None:
@@ -50,14 +50,14 @@ def test_a_worker_of_another_app_on_the_same_topics_is_told_by_both(take: Take) 
     assert "app 'support desk' works" in (travel.intruded() or "")
 
 
-@pytest.mark.parametrize("elsewhere", [{"prefix": "mine-"}, {"kafka": "127.0.0.1:10"}])
+@pytest.mark.parametrize("elsewhere", [{"topic_prefix": "mine-"}, {"kafka": "127.0.0.1:10"}])
 def test_who_works_on_other_topics_is_not_in_the_way(take: Take, elsewhere: dict[str, str]) -> None:
     take("travel", **elsewhere)
     assert take("support").intruded() is None
 
 
 def test_who_has_ended_however_is_not_in_the_way(settings: Settings, take: Take) -> None:
-    take("travel", worker="stopped").free()
+    take("travel", worker_id="stopped").free()
     killed = settings.state_dir / "killed" / "lock"
     killed.parent.mkdir()
     killed.write_text(json.dumps({"app": "travel", "kafka": settings.bootstrap, "prefix": ""}))
@@ -72,11 +72,11 @@ def test_a_lock_of_something_else_says_nothing(settings: Settings, take: Take) -
 
 
 def test_a_name_that_changes_hands_says_who_has_it_now(settings: Settings, take: Take) -> None:
-    take("a-long-name-of-an-app", worker="one").free()
-    take("travel", worker="one")
+    take("a-long-name-of-an-app", worker_id="one").free()
+    take("travel", worker_id="one")
     assert json.loads((settings.state_dir / "one" / "lock").read_text())["app"] == "travel"
     with pytest.raises(BadInput, match="a worker 'one' already runs here"):
-        take("travel", worker="one")
+        take("travel", worker_id="one")
 
 
 async def test_dev_of_another_app_starts_nothing(settings: Settings, take: Take) -> None:
