@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     tool_calls_max: int = Field(default=CALLS_MAX, ge=1)
     """Tool calls of a worker at once, and checks of outputs as many."""
 
+    tool_threads_max: int = Field(default=2_000, ge=1)
+    """Blocking functions (tools that are a plain `def`) of a worker at once: each has a thread of its own."""
+
     cached_tasks_max: int = Field(default=CACHED_TASKS_MAX, ge=1)
     """Tasks of each partition in memory, about 10 KB each; others are read again when something happens."""
 

@@ -92,7 +92,7 @@ def _tool(shared: Resources) -> Runner:
     from segue.streams.executors.tool import ToolExecutor
 
     throttle = _throttle("tool", shared)
-    executor = ToolExecutor(shared.app)
+    executor = ToolExecutor(shared.app, threads_max=shared.settings.tool_threads_max)
     calls = RouteCalls("tool", shared.app, executor, shared.metrics, shared.objects, shared.board, throttle)
     return _effects(EffectStage("tool", calls, shared.settings.tool_calls_max, throttle), shared)
 

@@ -19,7 +19,7 @@ from segue.processors.routing.tools import Tool
 from segue.processors.stages.reply import Reply
 from segue.streams.executors.arguments import bind
 from segue.streams.executors.current import serve_as_current
-from segue.streams.executors.threads import in_thread
+from segue.streams.executors.threads import THREADS_MAX, Threads
 from segue.streams.text.redaction import keep_secret
 from segue.topics.codec import explain, json_of
 from segue.topics.errors import BadInput, Permanent, UnknownName
@@ -38,8 +38,14 @@ class Remote(Protocol):
 class ToolExecutor:
     """One connection for each MCP server and each service, `opened` when it is first needed and kept."""
 
-    def __init__(self, app: App, opened: Callable[[McpServer | OpenApi], Remote] | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        opened: Callable[[McpServer | OpenApi], Remote] | None = None,
+        threads_max: int = THREADS_MAX,
+    ) -> None:
         self._app = app
+        self._threads = Threads(threads_max)
         self._opened = opened or _remote
         self._remotes: dict[McpServer | OpenApi, Remote] = {}
 
@@ -67,7 +73,7 @@ class ToolExecutor:
         elif isinstance(candidate, OpenApiTool):
             result = await self._call_remote(candidate.api, candidate.operation, call)
         else:
-            result = await _call(candidate, call)
+            result = await _call(candidate, call, self._threads)
         return Reply(result, candidate=candidate.name)
 
     def _candidate(self, call: CallTool) -> ToolCandidate:
@@ -103,19 +109,19 @@ def _remote(place: McpServer | OpenApi) -> Remote:
     return Connection(place)
 
 
-async def _answer(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+async def _answer(function: Callable[..., Any], arguments: dict[str, Any], threads: Threads) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(**arguments)
-    returned = await in_thread(function, arguments)
+    returned = await threads.call(function, arguments)
     return await returned if inspect.isawaitable(returned) else returned
 
 
-async def _call(tool: Tool[..., Any], call: CallTool) -> Any:
+async def _call(tool: Tool[..., Any], call: CallTool, threads: Threads) -> Any:
     arguments = bind(
         f"tool {tool.name!r}", tool.signature.parameters.values(), tool.parameters, call.arguments
     )
     serve_as_current(call)
-    returned = await _answer(tool.function, arguments)
+    returned = await _answer(tool.function, arguments, threads)
     try:
         answer = values_of(tool.output).validate_returned(returned)
         json_of(answer)

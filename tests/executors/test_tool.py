@@ -20,6 +20,7 @@ from segue.processors.stages.reply import Reply
 from segue.processors.workflow.task import Task
 from segue.streams.calls.failures import problem_of
 from segue.streams.executors import ToolExecutor
+from segue.streams.executors.threads import Threads
 from segue.topics.errors import BadInput, Retryable
 from segue.topics.records import Problem
 from tests.executors.calls import call_tool
@@ -272,3 +273,39 @@ TOOLS: Sequence[Tool[..., Any]] = (
     *(price, where, anything, wrong, no_json, busy, broken),
     *(blocking, first_of, breaks, wrapped, hangs),
 )
+
+
+async def test_more_blocking_calls_than_threads_wait_for_one_and_none_is_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    threads, throttle, running = Threads(2), threading.Event(), list[int]()
+
+    def held(number: int) -> int:
+        running.append(number)
+        throttle.wait()
+        return number
+
+    asked = [asyncio.create_task(threads.call(held, {"number": number})) for number in range(5)]
+    async with asyncio.timeout(20):
+        while len(running) < 2:  # noqa: ASYNC110 - threads tell no loop
+            await asyncio.sleep(0.001)
+        assert sorted(running) == [0, 1]
+        throttle.set()
+        assert await asyncio.gather(*asked) == [0, 1, 2, 3, 4]
+    assert "all 2 threads for blocking functions are taken" in caplog.text
+
+
+async def test_a_function_that_goes_on_after_its_call_was_given_up_keeps_its_thread() -> None:
+    threads, throttle = Threads(1), threading.Event()
+
+    def held() -> None:
+        throttle.wait()
+
+    async with asyncio.timeout(20):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(threads.call(held, {}), 0.01)
+        after = asyncio.create_task(threads.call(lambda: "done", {}))
+        await asyncio.sleep(0.01)
+        assert not after.done()
+        throttle.set()
+        assert await after == "done"
