@@ -1,6 +1,7 @@
 """What the runner of effect stages guarantees, on a real broker."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -19,7 +20,7 @@ from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
 from segue.topics import codec
 from segue.topics.records import AttemptFailed, CallTool, Event
-from tests.kafka.engine import feed, read, running, until
+from tests.kafka.engine import feed, feed_at_once, read, running, until
 
 Answer = Callable[[CallTool], Awaitable[Any]]
 
@@ -29,7 +30,13 @@ async def work() -> None:
     """Its policy is what the tests need; the call itself is the executor's."""
 
 
+@tool(name="patient", timeout_s=600)
+async def patient() -> None:
+    """Its calls may take long."""
+
+
 APP = App("engine", workflows=[], tools=[work])
+PATIENT = App("engine", workflows=[], tools=[patient])
 
 
 class Executor:
@@ -52,10 +59,10 @@ class Executor:
 
 
 def tools(
-    settings: Settings, executor: Executor, worker: str = "one", in_flight_max: int = 100
+    settings: Settings, executor: Executor, worker: str = "one", in_flight_max: int = 100, app: App = APP
 ) -> EffectRunner:
-    metrics = Metrics(APP, worker)
-    stage = EffectStage("tool", RouteCalls("tool", APP, executor, metrics), in_flight_max)
+    metrics = Metrics(app, worker)
+    stage = EffectStage("tool", RouteCalls("tool", app, executor, metrics), in_flight_max)
     return EffectRunner(stage, settings, worker, metrics)
 
 
@@ -247,3 +254,29 @@ async def test_a_stop_waits_for_calls_and_publishes_them(topics: Settings) -> No
         await feed(topics, "tool-calls", calls(0))
         await until(lambda: executor.asked == [0])
     assert await steps(topics, 1) == [0]
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+async def test_of_thousands_of_calls_in_flight_only_the_unfinished_are_made_again_after_a_crash(
+    topics: Settings, guarantee: str
+) -> None:
+    """All on one partition, finishing in no order; the first, the slowest, never ends."""
+    settings = topics.model_copy(update={"guarantee": guarantee})
+    chance = random.Random(7)
+    ended = set(chance.sample(range(1, 3_000), 1_500))
+
+    async def some(call: CallTool) -> str:
+        if call.step not in ended:
+            await asyncio.Event().wait()
+        await asyncio.sleep(chance.random() / 10)
+        return "done"
+
+    before, after = Executor(some), Executor(at_once)
+    async with running(tools(settings, before, in_flight_max=10_000, app=PATIENT)) as (stage,):
+        await feed_at_once(settings, "tool-calls", calls(*range(3_000), route="patient"))
+        assert sorted(await steps(settings, len(ended))) == sorted(ended)
+        await until(lambda: len(before.asked) == 3_000)
+        await crash(stage)
+    async with running(tools(settings, after, "two", in_flight_max=10_000, app=PATIENT)):
+        assert sorted(await steps(settings, 3_000)) == list(range(3_000))
+    assert sorted(after.asked) == [step for step in range(3_000) if step not in ended]
