@@ -24,7 +24,8 @@ from aiokafka.structs import TopicPartition
 
 from benchmarks.steps import APP, STEPS
 from segue.processors.stages.conduct import Conduct
-from segue.streams.calls.calls import RouteCalls
+from segue.streams.calls.calls import CallPipeline, attempt
+from segue.streams.calls.steps import execute
 from segue.streams.engine.outbox import Outbox
 from segue.streams.executors.tool import ToolExecutor
 from segue.streams.kafka.broker_clock import now_ms
@@ -64,7 +65,8 @@ class Stages:
         self._store = Store(directory)
         self._conduct = Conduct(APP, self._store, random.Random)
         self._metrics = Metrics(APP)
-        self._calls = RouteCalls("tool", APP, ToolExecutor(APP), self._metrics)
+        executor = ToolExecutor(APP)
+        self._calls = CallPipeline(APP, executor, attempt("tool", self._metrics), execute(executor))
         self._identity = Identity("parts")
         self._clock = clock
         self._offset = 0

@@ -14,13 +14,16 @@ import pytest
 from segue.processors.app.app import App
 from segue.processors.stages import conduct
 from segue.processors.stages.attempt import CURRENT, attempt_of
+from segue.processors.stages.outcome import Outcome
 from segue.processors.stages.reply import Reply
 from segue.processors.tasks import task_cache as live
 from segue.processors.workflow.execution import WorkflowExecution
 from segue.processors.workflow.parking import MEND
 from segue.streams.calls.candidate_stats import Knowledge, Measured
+from segue.streams.calls.context import AnyCall
+from segue.streams.calls.token_stream import TokenPublisher
 from segue.streams.executors import ModelExecutor, ToolExecutor
-from segue.streams.testing.in_memory_calls import AnyCall, Effects
+from segue.streams.testing.in_memory_calls import Effects
 from segue.streams.testing.in_memory_pipeline import READS, START_MS, Memory, Stages
 from segue.topics.flow import Decision, Headers, Publish, Received
 from segue.topics.records import CallModel, Problem, Result, Status
@@ -38,10 +41,10 @@ class Answering(ModelExecutor):
         super().__init__(app)
         self._models = models
 
-    async def __call__(self, call: CallModel) -> Reply:
+    async def __call__(self, call: CallModel, telling: TokenPublisher | None = None) -> Reply:
         """A model that says what it consumed answers with a `Reply` of its own."""
         if call.agent is not None:
-            return await super().__call__(call)
+            return await super().__call__(call, telling)
         CURRENT.set(attempt_of(call))
         answer, by = self._models[call.route](call), self.candidate(call)
         return answer._replace(candidate=by) if isinstance(answer, Reply) else Reply(answer, by)
@@ -140,8 +143,8 @@ class Driver(Stages):
         self.ran.append(f"{call.idempotency_key}/{call.attempt} {by}")
 
 
-def _finish(run: Callable[[], Awaitable[Decision]]) -> Decision:
-    async def wait() -> Decision:
+def _finish(run: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def wait() -> Outcome:
         return await run()
 
     return asyncio.run(wait())

@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 from segue import App, ModelRoute, Task, tool, workflow
 from segue.processors.payloads.blob import DATA, JSON, Blob, Kind, Source, as_data, unmarked, whole
 from segue.processors.stages.reply import Reply
-from segue.streams.object_store.claim_check import PayloadResolver
+from segue.streams.object_store.claim_check import kept
 from segue.streams.object_store.store import Objects
 from segue.streams.settings import Settings
 from segue.testing import Rehearsal
@@ -164,12 +164,8 @@ def test_only_the_blobs_that_a_value_holds_are_references() -> None:
 
 
 async def test_what_any_tool_answers_is_data(tmp_path: Path) -> None:
-    objects = Objects(Settings(object_store_url=str(tmp_path)))
-
-    async def answers(_: Any) -> Reply:
-        return Reply(HOSTILE, "hotels.search")
-
-    reply = await PayloadResolver(objects, "t", None, refers=False).serve(answers, call_tool())
+    task_objects = Objects(Settings(object_store_url=str(tmp_path))).of_task("t")
+    reply = await kept(Reply(HOSTILE, "hotels.search"), call_tool(), task_objects, None)
     assert reply.result.keys() == {DATA}
     assert unmarked(reply.result) == HOSTILE
 

@@ -51,7 +51,12 @@ TRACE_VALUE = re.compile(rb"[\x20-\x7e]{1,512}")
 
 
 def trace_of(record: Received) -> Headers:
-    return tuple(header for header in record.headers if header[0] in PASSED_ON and _is_passable(*header))
+    return passed_on(record.headers)
+
+
+def passed_on(headers: Headers) -> Headers:
+    """Those that go from a record to what it causes."""
+    return tuple(header for header in headers if header[0] in PASSED_ON and _is_passable(*header))
 
 
 def _is_passable(name: str, value: bytes) -> bool:
@@ -67,7 +72,11 @@ def of_tenant(tenant: str) -> Headers:
 
 
 def is_moved(record: Received) -> bool:
-    return any(name == MOVED for name, _ in record.headers)
+    return moved_in(record.headers)
+
+
+def moved_in(headers: Headers) -> bool:
+    return any(name == MOVED for name, _ in headers)
 
 
 def first_place(record: Received) -> Origin:

@@ -85,14 +85,14 @@ class Recover(Stage):
         match action:
             case "ask again":
                 assert failure.critique is not None
-                return _call(call.criticised(failure.critique, now_ms, spent, refusals))
+                return publish_call(call.criticised(failure.critique, now_ms, spent, refusals))
             case "retry":
                 due_ms = _due_ms(failure, policy, now_ms)
                 return _later(call.next_attempt(due_ms, spent, refusals, tries=call.tries + 1))
             case "reroute":
                 candidate = following(call, candidates)
                 assert candidate is not None
-                return _call(call.next_candidate(candidate, now_ms, spent, refusals))
+                return publish_call(call.next_candidate(candidate, now_ms, spent, refusals))
             case "give up":
                 return _gave_up(failure, problem, now_ms)
 
@@ -127,7 +127,7 @@ def _later(retry: CallModel | CallTool) -> Publish:
         task=retry.task,
         id=retry.idempotency_key.removeprefix(f"{retry.task}/") + f"/{retry.attempt}",
         due_ms=retry.at_ms,
-        topic=_call(retry).topic,
+        topic=publish_call(retry).topic,
         record=retry,
     )
     return Publish("delays", retry.task, delay)
@@ -155,7 +155,8 @@ def _judged(call: CallModel | CallTool) -> CallModel | CallTool:
     return call.judging.call if isinstance(call, CallModel) and call.judging is not None else call
 
 
-def _call(call: CallModel | CallTool) -> Publish:
+def publish_call(call: CallModel | CallTool) -> Publish:
+    """The call on the topic of its kind."""
     return Publish("model-calls" if isinstance(call, CallModel) else "tool-calls", call.task, call)
 
 

@@ -22,20 +22,17 @@ from segue.processors.routing.selection import (
     name_of,
     selection_of,
 )
-from segue.processors.stages.tool import failed
+from segue.processors.stages.outcome import NoCandidate, Outcome, Requeued
 from segue.streams.calls.candidate_stats import Knowledge
+from segue.streams.calls.context import AnyCall, CallContext, Proceed
 from segue.streams.calls.failures import problem_of
 from segue.streams.calls.pricing import Prices
-from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.process.user_code import raise_if_ours
 from segue.streams.text.redaction import redact
-from segue.topics.flow import Decision, Publish, Received
 from segue.topics.parts import Choice
-from segue.topics.records import CallModel, CallTool, Problem
+from segue.topics.records import Problem
 
 log = logging.getLogger(__name__)
-
-AnyCall = CallModel | CallTool
 
 
 class CandidateSelector:
@@ -46,12 +43,16 @@ class CandidateSelector:
         self._knowledge = knowledge
         self._prices = Prices(app.prices)
 
-    def is_due(self, call: AnyCall) -> bool:
+    def _is_due(self, call: AnyCall) -> bool:
         """A call that was retried or rerouted before its route began to choose goes on as it began."""
         route = self._app.routes.get(call.route)
         return route is not None and route.choose is not None and call.choice is None and call.attempt == 1
 
-    async def choose(self, call: AnyCall, record: Received) -> Decision:
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Outcome:
+        """The step of a call: whose candidate is to be chosen goes back to its topic with the choice."""
+        return await (self._choose(context.call) if self._is_due(context.call) else proceed(context))
+
+    async def _choose(self, call: AnyCall) -> Outcome:
         route = self._app.routes[call.route]
         assert route.choose is not None
         try:
@@ -63,8 +64,7 @@ class CandidateSelector:
         except BaseException as error:  # noqa: BLE001 - user code may raise anything
             raise_if_ours(error)
             return _nobody(call, name_of(route.choose), problem_of(error))
-        chosen = call.model_copy(update={"choice": choice, "candidate_index": choice.order[0]})
-        return Decision([Publish(record.topic, call.task, chosen)])
+        return Requeued(call.model_copy(update={"choice": choice, "candidate_index": choice.order[0]}))
 
     async def _known(self, route: AnyRoute, asked: CallInfo) -> Sequence[CandidateStats]:
         costs: dict[str, float | None] = {}
@@ -77,13 +77,13 @@ class CandidateSelector:
         ]
 
 
-def _nobody(call: AnyCall, chooser: str, problem: Problem) -> Decision:
+def _nobody(call: AnyCall, chooser: str, problem: Problem) -> Outcome:
     """The step fails: an empty order has no candidate to go on with."""
     reason = redact(f"choose={chooser} failed: {problem.type}: {problem.message}")
     log.warning("%s: route %s calls nobody: %s", call.idempotency_key, call.route, reason)
     nobody = call.model_copy(update={"choice": Choice(order=(), by=chooser, reason=reason)})
     why = problem.model_copy(update={"type": "NoChoice", "message": reason, "retryable": False})
-    return failed(nobody, chooser, why, 0.0, now_ms())
+    return NoCandidate(nobody, chooser, why)
 
 
 def _bytes_elsewhere(value: Any) -> int:

@@ -1,8 +1,7 @@
-"""What a call passes before it is made: the circuit of its candidate, and the limits that it counts in.
+"""The step in which a call waits for the limits that it counts in.
 
-    circuit open, and a candidate left? ─▶ a failure that says so: recover takes the next one
     wait for the limits, in the order of arrival ─▶ no place here at all? moved to where there is one
-    the call ─▶ its outcome is counted, its places are free
+    the call ─▶ its tokens are counted, its places are free
 
 Waiting is no attempt: no time-out runs, nothing is in flight. Those who wait take none of the stage's calls
 in flight, up to what a commit can tell of unfinished ones; then the poll pauses. While a group rebalances
@@ -12,26 +11,17 @@ nobody has a share, so that nobody begins.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf
 
 from segue.processors.app.app import App
 from segue.processors.routing.rate_limits import Share
 from segue.processors.routing.routes import names_of
-from segue.processors.routing.selection import following
-from segue.processors.stages import tool
-from segue.streams.calls.circuit_breakers import CircuitBreakers
-from segue.streams.kafka.broker_clock import now_ms
+from segue.processors.stages.outcome import Answered, Failed, Outcome, Requeued
+from segue.streams.calls.context import CallContext, Proceed
 from segue.streams.settings import Settings
-from segue.topics.flow import MOVED, Decision, Headers, Publish, Received, is_moved, trace_of
-from segue.topics.records import AttemptFailed, CallModel, CallTool, CheckOutput, Problem, StepSucceeded
-
-AnyCall = CallModel | CallTool
-Perform = Callable[[], Awaitable[Decision]]
-
-SKIPPED = "CircuitOpen"
-"""The type of the problem of an attempt that was not made."""
+from segue.topics.flow import MOVED, moved_in, passed_on
 
 
 @dataclass(eq=False)
@@ -45,12 +35,10 @@ class Waiting:
 
 
 class CallThrottle:
-    """One for each effect stage of a worker whose app has circuits or limits."""
+    """One for each effect stage of a worker whose app has limits."""
 
-    def __init__(self, stage: str, app: App, settings: Settings, board: CircuitBreakers | None) -> None:
-        self._topic = f"{stage}-calls"
+    def __init__(self, stage: str, app: App, settings: Settings) -> None:
         self._app = app
-        self._board = board
         self._shares = {
             name: Share(name, limit, settings.partitions) for name, limit in app.limits_of(stage).items()
         }
@@ -83,67 +71,33 @@ class CallThrottle:
         if partitions:
             self._admit()
 
-    async def serve(self, call: AnyCall, by: str, record: Received, perform: Perform) -> Decision:
-        """What comes of the call, made or not."""
-        if (why := self._refusal(call, by)) is not None:
-            return self._skipped(call, by, why)
-        shares = self._shares_of(call, by)
-        if shares and (partition := await self._turn(shares, call, record)) is not None:
-            return _moved(self._topic, call, record, partition)
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Outcome:
+        """The step of a call: it waits for its limits, or goes to a partition that has a place."""
+        shares = self._shares_of(context)
+        if not shares:
+            return await proceed(context)
+        if (partition := await self._turn(shares, context)) is not None:
+            headers = (*passed_on(context.headers), (MOVED, b""))
+            return Requeued(context.call, headers, partition)
         tokens = 0
         try:
-            decision = await self._made(call, by, perform)
-            tokens = _tokens(decision)
+            outcome = await proceed(context)
+            tokens = _tokens(outcome)
         finally:
             for share in shares:
                 share.end(tokens)
-            if shares:
-                self._admit()
-        return decision
+            self._admit()
+        return outcome
 
-    # ------------------------------------------------------------ circuits
-
-    def _refusal(self, call: AnyCall, by: str) -> str | None:
-        """A call that has nowhere else to go is made whatever its candidate's circuit."""
-        route = self._app.routes.get(call.route)
-        if self._board is None or route is None or following(call, len(route.candidates)) is None:
-            return None
-        return self._board.refusal(by)
-
-    def _skipped(self, call: AnyCall, by: str, why: str) -> Decision:
-        assert self._board is not None
-        self._board.skipped(by)
-        problem = Problem(type=SKIPPED, message=why, retryable=False)
-        return tool.failed(call, by, problem, 0.0, now_ms())
-
-    async def _made(self, call: AnyCall, by: str, perform: Perform) -> Decision:
-        """The circuit may have opened while the call waited for its turn."""
-        if self._board is None:
-            return await perform()
-        if (why := self._refusal(call, by)) is not None:
-            return self._skipped(call, by, why)
-        probe, started_s = self._board.begin(by), time.perf_counter()
-        try:
-            decision = await perform()
-        except BaseException:
-            self._board.given_up(by, probe=probe)
-            raise
-        duration_ms = (time.perf_counter() - started_s) * 1000
-        self._board.ended(by, duration_ms, failed=_speaks_of_the_candidate(decision), probe=probe)
-        return decision
-
-    # ------------------------------------------------------------ limits
-
-    def _shares_of(self, call: AnyCall, by: str) -> tuple[Share, ...]:
-        if not self._shares:
-            return ()
+    def _shares_of(self, context: CallContext) -> tuple[Share, ...]:
+        call, by = context.call, context.candidate
         route = self._app.routes.get(call.route)
         names = dict.fromkeys((by, *(names_of(route, call.candidate_index) if route is not None else ())))
         return tuple(self._shares[name] for name in names if name in self._shares)
 
-    async def _turn(self, shares: tuple[Share, ...], call: AnyCall, record: Received) -> int | None:
+    async def _turn(self, shares: tuple[Share, ...], context: CallContext) -> int | None:
         turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(shares, is_moved(record), call.task, time.monotonic(), turn)
+        waiting = Waiting(shares, moved_in(context.headers), context.call.task, time.monotonic(), turn)
         task = asyncio.current_task()
         assert task is not None
         self._line.append(waiting)
@@ -210,28 +164,13 @@ def _elsewhere(waiting: Waiting) -> int | None:
     return next(filter(lambda p: p is not None, (s.elsewhere(waiting.task) for s in waiting.shares)), None)
 
 
-# ---------------------------------------------------------------- what came of a call
-
-
-def _speaks_of_the_candidate(decision: Decision) -> bool:
-    """Whether it failed in a way that may pass: what is wrong with the call itself fails anywhere."""
-    return any(
-        publish.value.problem.retryable and publish.value.critique is None
-        for publish in decision.publish
-        if isinstance(publish.value, AttemptFailed)
-    )
-
-
-def _tokens(decision: Decision) -> int:
-    return sum(_used(publish.value) for publish in decision.publish)
-
-
-def _used(record: object) -> int:
-    if not isinstance(record, StepSucceeded | CheckOutput) or record.usage is None:
-        return 0
-    return record.usage.input_tokens + record.usage.output_tokens
-
-
-def _moved(topic: str, call: AnyCall, record: Received, partition: int) -> Decision:
-    headers: Headers = (*trace_of(record), (MOVED, b""))
-    return Decision([Publish(topic, call.task, call, headers, partition)])
+def _tokens(outcome: Outcome) -> int:
+    """That it consumed, whether or not the output was an answer."""
+    match outcome:
+        case Answered(reply):
+            usage = reply.usage
+        case Failed():
+            usage = outcome.usage
+        case _:
+            usage = None
+    return 0 if usage is None else usage.input_tokens + usage.output_tokens

@@ -9,6 +9,9 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
+from segue.processors.stages.outcome import Outcome
+from segue.streams.calls.context import CallContext, Proceed
+
 
 @dataclass(slots=True, eq=False)
 class _Call:
@@ -26,6 +29,11 @@ class Deadlines:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: dict[float, dict[_Call, None]] = {}
         """By their time-out in seconds; in each, the one that is due first stands first."""
+
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Outcome:
+        """The step of a call: it gets the time that its route's policy allows."""
+        outcome: Outcome = await self.within(context.policy.timeout_s, proceed(context))
+        return outcome
 
     async def within(self, timeout_s: float, awaitable: Awaitable[Any]) -> Any:
         """Raises `TimeoutError` after so many seconds, once `awaitable` has been cancelled."""

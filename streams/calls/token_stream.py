@@ -2,18 +2,15 @@
 
     the provider's pieces ─▶ Telling, of one attempt ─▶ a record every `TELL_S` ─▶ announcer ─▶ `tokens`
 
-Beside the commits: the call's outcome does not wait for it, and is the same without it. Who runs the call
-makes the telling and ends it (`told`); who speaks to the provider finds it by `TELLING`.
+Beside the commits: the call's outcome does not wait for it, and is the same without it. The step `Stream`
+makes the telling and ends it; the executor that speaks to the provider is given it with the call.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from typing import Protocol
 
 from segue.streams.kafka.broker_clock import now_ms
-from segue.topics.flow import Decision
-from segue.topics.records import AttemptFailed, CallModel, Record
+from segue.topics.records import CallModel, Record
 from segue.topics.tokens import TextState, Tokens
 
 PUBLISH_S = 0.25
@@ -21,8 +18,6 @@ PUBLISH_S = 0.25
 
 TEXT_CHARS_MAX = 20_000
 """Of one record: more comes at once only from a provider that does not stream."""
-
-TOKEN_PUBLISHER: "ContextVar[TokenPublisher | None]" = ContextVar("segue_telling", default=None)
 
 
 class RecordSink(Protocol):
@@ -84,16 +79,3 @@ class TokenPublisher:
         )
         self._number += 1
         self._best_effort_producer.tell("tokens", call.task, tokens, self._tenant)
-
-
-async def told(telling: TokenPublisher, perform: Callable[[], Awaitable[Decision]]) -> Decision:
-    """Makes the call, with its text told. A call that fails or is given up takes its text back."""
-    TOKEN_PUBLISHER.set(telling)  # the runner gives each call an asyncio task, and so a context, of its own
-    stand: TextState = "superseded"
-    try:
-        decision = await perform()
-        if not any(isinstance(publish.value, AttemptFailed) for publish in decision.publish):
-            stand = "finished"
-        return decision
-    finally:
-        telling.end(stand)

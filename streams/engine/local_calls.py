@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from itertools import zip_longest
 
 from segue.processors.app.app import App
-from segue.streams.calls.calls import Job, RouteCalls
+from segue.streams.calls.calls import CallPipeline, Job
 from segue.streams.engine.outbox import Asked, Outbox
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.object_store.claim_check import Owned, at_once
@@ -41,7 +41,7 @@ UNWIND_S = 1.0
 class LocalCalls:
     """Those of the stage `conduct` on one worker."""
 
-    def __init__(self, app: App, calls: RouteCalls) -> None:
+    def __init__(self, app: App, calls: CallPipeline) -> None:
         self._names = app.local
         self._calls = calls
         self._rests_until_s: dict[str, float] = {}

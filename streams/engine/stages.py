@@ -12,8 +12,13 @@ from typing import Any
 from segue.processors.app.app import App
 from segue.processors.routing.mcp import McpTool
 from segue.processors.routing.openapi import OpenApiTool
-from segue.streams.calls.calls import CheckCalls, RouteCalls
+from segue.streams.calls.calls import CallPipeline, attempt
+from segue.streams.calls.candidate_selection import CandidateSelector
+from segue.streams.calls.candidate_stats import Measured
+from segue.streams.calls.circuit import CircuitSteps
 from segue.streams.calls.circuit_breakers import CircuitBreakers
+from segue.streams.calls.context import Step
+from segue.streams.calls.steps import Stream, execute, execute_checks, execute_model
 from segue.streams.calls.throttle import CallThrottle
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage
 from segue.streams.engine.local_calls import LocalCalls
@@ -74,26 +79,28 @@ def _conduct(shared: Resources) -> Runner:
 def _model(shared: Resources) -> Runner:
     from segue.streams.executors.model import ModelExecutor
 
-    throttle = _throttle("model", shared)
-    calls = RouteCalls(
-        "model",
-        shared.app,
-        ModelExecutor(shared.app),
-        shared.metrics,
-        shared.objects,
-        shared.board,
-        throttle,
-        shared.best_effort_producer,
-    )
+    app, executor = shared.app, ModelExecutor(shared.app)
+    throttle, measured = _throttle("model", shared), Measured()
+    steps: list[Step] = [
+        *_before_attempts(shared, throttle, measured),
+        *([Stream(shared.best_effort_producer)] if shared.best_effort_producer is not None else []),
+        *attempt("model", shared.metrics, shared.objects, measured),
+    ]
+    calls = CallPipeline(app, executor, steps, execute_model(executor))
     return _effects(EffectStage("model", calls, shared.settings.model_calls_max, throttle), shared)
 
 
 def _tool(shared: Resources) -> Runner:
     from segue.streams.executors.tool import ToolExecutor
 
-    throttle = _throttle("tool", shared)
-    executor = ToolExecutor(shared.app, threads_max=shared.settings.tool_threads_max)
-    calls = RouteCalls("tool", shared.app, executor, shared.metrics, shared.objects, shared.board, throttle)
+    app = shared.app
+    executor = ToolExecutor(app, threads_max=shared.settings.tool_threads_max)
+    throttle, measured = _throttle("tool", shared), Measured()
+    steps = [
+        *_before_attempts(shared, throttle, measured),
+        *attempt("tool", shared.metrics, shared.objects, measured),
+    ]
+    calls = CallPipeline(app, executor, steps, execute(executor))
     return _effects(EffectStage("tool", calls, shared.settings.tool_calls_max, throttle), shared)
 
 
@@ -101,7 +108,9 @@ def _check(shared: Resources) -> Runner:
     """Checks are code of the app's own: they have no candidates, and so no circuits or limits."""
     from segue.streams.executors.check import CheckExecutor
 
-    calls = CheckCalls("check", shared.app, CheckExecutor(shared.app), shared.metrics, shared.objects)
+    app, executor = shared.app, CheckExecutor(shared.app)
+    steps = attempt("check", shared.metrics, shared.objects)
+    calls = CallPipeline(app, executor, steps, execute_checks(executor))
     return _effects(EffectStage("check", calls, shared.settings.tool_calls_max), shared)
 
 
@@ -159,10 +168,22 @@ def _extra_of(candidate: Any) -> str | None:
 
 
 def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:
-    """The calls of tools that are made where their workflow runs."""
+    """The calls of tools that are made where their workflow runs: no choice and no limit concerns them."""
     from segue.streams.executors.tool import ToolExecutor
 
-    return LocalCalls(app, RouteCalls("tool", app, ToolExecutor(app), metrics, objects))
+    executor = ToolExecutor(app)
+    calls = CallPipeline(app, executor, attempt("tool", metrics, objects), execute(executor))
+    return LocalCalls(app, calls)
+
+
+def _before_attempts(shared: Resources, throttle: CallThrottle | None, measured: Measured) -> list[Step]:
+    """The steps of calls that have candidates. A circuit may open while a call waits for its limits."""
+    choose = CandidateSelector(shared.app, shared.board or measured)
+    limit: list[Step] = [throttle] if throttle is not None else []
+    if shared.board is None:
+        return [choose, *limit]
+    circuit = CircuitSteps(shared.app, shared.board)
+    return [choose, circuit.skip, *limit, circuit.skip, circuit.count]
 
 
 def _effects(stage: EffectStage, shared: Resources) -> Runner:
@@ -170,9 +191,9 @@ def _effects(stage: EffectStage, shared: Resources) -> Runner:
 
 
 def _throttle(name: str, shared: Resources) -> CallThrottle | None:
-    if not (shared.app.limits or shared.board):
+    if not shared.app.limits:
         return None
-    throttle = CallThrottle(name, shared.app, shared.settings, shared.board)
+    throttle = CallThrottle(name, shared.app, shared.settings)
     for limit in throttle.limits:
         shared.metrics.limit_wait(name, limit, partial(throttle.waited_s, limit))
     return throttle

@@ -24,7 +24,7 @@ from segue.processors.agents.serialization import Body
 from segue.processors.app.app import App
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.pricing import Prices
-from segue.streams.calls.token_stream import TOKEN_PUBLISHER
+from segue.streams.calls.token_stream import TokenPublisher
 from segue.streams.executors.connections import spread_models
 from segue.streams.executors.current import serve_as_current
 from segue.streams.executors.provider import meaning, request_key
@@ -33,15 +33,17 @@ from segue.topics.errors import UnknownName
 from segue.topics.records import CallModel, CallTool
 
 
-async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
-    """Asks the agent's own model, or the spare that the call has come to; streamed where somebody tells."""
+async def request(
+    app: App, call: CallModel, by: str, prices: Prices, telling: TokenPublisher | None
+) -> Reply:
+    """Asks the agent's own model, or the spare that the call has come to; streamed to `telling` if given."""
     route = app.model_route(call.route)
     asked = {"model": route.names[call.candidate_index]} if call.candidate_index else {}
     if call.agent is not None and (agent := app.agents.get(call.agent.agent)) is not None:
         spread_models(*agent.models)
     try:
         with asked_once(request_key(call), route.policy.timeout_s):
-            response = await perform(app, call, asked)
+            response = await perform(app, call, asked, telling)
     except (ai.AgentRunError, ai.UserError) as error:
         raise meaning(error, by) from error
     if response is None:  # what it was told to drop is dropped
@@ -50,11 +52,17 @@ async def request(app: App, call: CallModel, by: str, prices: Prices) -> Reply:
     return Reply(response, by, await prices.usage(by, _counted(response["usage"]), *of))
 
 
-async def perform(app: App, call: CallModel | CallTool, changes: Body | None = None) -> Any:
-    operation, body = operation_of(app, call)
+async def perform(
+    app: App, call: CallModel | CallTool, changes: Body | None = None, telling: TokenPublisher | None = None
+) -> Any:
+    operation, body = operation_of(app, call, streamed=telling is not None)
     params = operation.parameter_transport.load(body | (changes or {}), runtime=None)
     serve_as_current(call)
-    with durable_unit_scope(), events_handled_by(_hearer(params)), _served(call, operation.operation_id):
+    with (
+        durable_unit_scope(),
+        events_handled_by(_hearer(params, telling)),
+        _served(call, operation.operation_id),
+    ):
         return operation.result_codec.dump(await operation.handler(params))
 
 
@@ -71,22 +79,21 @@ def _served(call: CallModel | CallTool, of: DurableOperationId) -> AbstractConte
     return served(call.route, call.idempotency_key if kind == "mcp" else "")
 
 
-def _hearer(params: Any) -> EventStreamHandler[Any] | None:
-    telling = TOKEN_PUBLISHER.get()
+def _hearer(params: Any, telling: TokenPublisher | None) -> EventStreamHandler[Any] | None:
     if telling is None or not isinstance(params, ModelRequestParams):
         return None
     return TextCollector(telling, params.model_request_parameters).hear_all
 
 
-def operation_of(app: App, call: CallModel | CallTool) -> tuple[DurableOperation[Any, Body, Any], Body]:
+def operation_of(
+    app: App, call: CallModel | CallTool, *, streamed: bool = False
+) -> tuple[DurableOperation[Any, Body, Any], Body]:
     asked = call.agent
     assert asked is not None
     agent = app.agents.get(asked.agent)
     if agent is None:
         raise UnknownName(f"no agent {asked.agent!r} in app {app.name!r}: add it to its agents")
-    operation = agent.get_durable_operation_backend().find(
-        asked.operation, streamed=TOKEN_PUBLISHER.get() is not None
-    )
+    operation = agent.get_durable_operation_backend().find(asked.operation, streamed=streamed)
     if operation is None:
         raise UnknownName(f"agent {asked.agent!r} has no operation {asked.operation!r} here")
     arguments = {"arguments": call.arguments} if isinstance(call, CallTool) else {}

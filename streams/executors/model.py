@@ -12,6 +12,7 @@ from segue.processors.app.app import App
 from segue.processors.routing.routes import ModelCandidate, ModelRoute
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.pricing import Prices
+from segue.streams.calls.token_stream import TokenPublisher
 from segue.topics.errors import UnknownName
 from segue.topics.extras import extra_of_model, require
 from segue.topics.records import CallModel
@@ -45,19 +46,22 @@ class ModelExecutor:
         except (UnknownName, IndexError):
             return f"{call.route}[{call.candidate_index}]"
 
-    async def __call__(self, call: CallModel) -> Reply:
-        """Raises `OutputRefused` for what is no answer; `Retryable` or `Permanent` when there is none."""
+    async def __call__(self, call: CallModel, telling: TokenPublisher | None = None) -> Reply:
+        """Make one request, whose answer is streamed to `telling` if that is given.
+
+        Raises `OutputRefused` for what is no answer; `Retryable` or `Permanent` when there is none.
+        """
         if call.agent is not None:
-            return await self._of_agent(call)
+            return await self._of_agent(call, telling)
         route = self._app.model_route(call.route)
         client = await self._client(_candidate(route, call), self.candidate(call))
-        return await client.ask(route, call)
+        return await client.ask(route, call, telling)
 
-    async def _of_agent(self, call: CallModel) -> Reply:
+    async def _of_agent(self, call: CallModel, telling: TokenPublisher | None) -> Reply:
         require("agents")
         from segue.streams.executors.agent import request
 
-        return await request(self._app, call, self.candidate(call), self._prices)
+        return await request(self._app, call, self.candidate(call), self._prices, telling)
 
     async def _client(self, candidate: ModelCandidate, name: str) -> "ModelClient":
         key = candidate if isinstance(candidate, str) else id(candidate)

@@ -32,7 +32,7 @@ from segue.processors.stages.model import Turn, conversation
 from segue.processors.stages.reply import Reply
 from segue.streams.calls.failures import OutputRefused, Withheld, http_message, may_retry, retry_after_s
 from segue.streams.calls.pricing import Prices
-from segue.streams.calls.token_stream import TOKEN_PUBLISHER
+from segue.streams.calls.token_stream import TokenPublisher
 from segue.streams.client.answers import json_or_text
 from segue.streams.executors.connections import spread_models
 from segue.streams.executors.streamed import request_streamed
@@ -69,10 +69,10 @@ class ModelClient:
     async def __aexit__(self, *reason: Any) -> None:
         await self._model.__aexit__(*reason)
 
-    async def ask(self, route: ModelRoute, call: CallModel) -> Reply:
-        """Makes one request, streamed where somebody tells what comes."""
+    async def ask(self, route: ModelRoute, call: CallModel, telling: TokenPublisher | None) -> Reply:
+        """Make one request, streamed to `telling` where that is given."""
         asked, settings = messages(call, call.instructions or route.instructions), self._settings(route, call)
-        telling, shape = TOKEN_PUBLISHER.get(), parameters(call.output)
+        shape = parameters(call.output)
         try:
             if telling is not None:
                 response = await request_streamed(telling, self._model, asked, settings, shape)

@@ -6,13 +6,13 @@ the data is; here, where tools and checks run, the reference and the value are e
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import from_json, to_jsonable_python
 
-from segue.processors.payloads.blob import DATA, JSON, TASK_OBJECTS, as_data, bytes_of, reference, whole
+from segue.processors.payloads.blob import DATA, JSON, as_data, bytes_of, reference, whole
 from segue.processors.stages.reply import Reply
-from segue.streams.object_store.store import Objects, TaskObjectStore
+from segue.streams.object_store.store import TaskObjectStore
 from segue.topics.codec import DEPTH_MAX, json_of, too_deep
 from segue.topics.errors import BadInput, Permanent
 from segue.topics.records import AgentOperation, CallModel, CallTool, CheckOutput
@@ -40,53 +40,11 @@ async def at_once() -> None:
     """For calls that nobody else could make."""
 
 
-class Serves(Protocol):
-    async def __call__(self, call: Any, /) -> Any: ...
+async def loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskObjectStore) -> Any:
+    """What is called with; what is published of the call keeps the references.
 
-
-class PayloadResolver:
-    """Where one call is served, with the task's place in the object store, if there is a store."""
-
-    def __init__(
-        self,
-        objects: Objects | None,
-        task: str,
-        tenant: str | None,
-        *,
-        refers: bool,
-        bytes_max: int | None = None,
-    ) -> None:
-        self._objects = objects
-        self._task = task
-        self._tenant = tenant
-        self._refers = refers
-        self._bytes_max = bytes_max
-
-    async def serve(self, executor: Serves, call: Any, owned: Owned = at_once) -> Any:
-        """Raises what the executor raises, and `Retryable` or `Permanent` for the store.
-
-        `owned` is awaited last before the call is made.
-
-        An agent looks into what its tools and models answer, so that must fit.
-        """
-        task_objects = self._objects.of_task(self._task, self._tenant) if self._objects is not None else None
-        if task_objects is not None:
-            TASK_OBJECTS.set(
-                task_objects
-            )  # the runner gives each call an asyncio task, and so a context, of its own
-        asked = await _loaded(call, task_objects) if task_objects is not None and self._refers else call
-        await owned()
-        answer = await executor(asked)
-        if not isinstance(answer, Reply):
-            return answer
-        body = _body(answer, DEPTH_MAX if call.agent is None else AGENT_DEPTH_MAX)
-        if call.agent or task_objects is None:
-            return answer
-        return await _stored_reply(answer, body, task_objects, self._bytes_max)
-
-
-async def _loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskObjectStore) -> Any:
-    """What is called with; what is published of the call keeps the references."""
+    Raises `Retryable` or `Permanent` for the store.
+    """
     match call:
         case CallTool():
             arguments = await whole(call.arguments, task_objects)
@@ -94,7 +52,7 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskOb
                 update={"arguments": arguments, "agent": await _loaded_operation(call.agent, task_objects)}
             )
         case CallModel():
-            judging = await _loaded(call.judging, task_objects) if call.judging is not None else None
+            judging = await loaded(call.judging, task_objects) if call.judging is not None else None
             changes = {
                 "prompt": await whole(call.prompt, task_objects),
                 "agent": await _loaded_operation(call.agent, task_objects),
@@ -105,7 +63,7 @@ async def _loaded(call: CallModel | CallTool | CheckOutput, task_objects: TaskOb
                 bound.model_copy(update={"arguments": await whole(bound.arguments, task_objects)})
                 for bound in call.call.checks
             ]
-            asked = (await _loaded(call.call, task_objects)).model_copy(update={"checks": tuple(checks)})
+            asked = (await loaded(call.call, task_objects)).model_copy(update={"checks": tuple(checks)})
             return call.model_copy(update={"call": asked, "result": await whole(call.result, task_objects)})
 
 
@@ -124,6 +82,27 @@ async def _joined(pieces: Iterable[dict[str, Any]], task_objects: TaskObjectStor
     return from_json(b"".join(found))
 
 
+async def kept(
+    reply: Reply, call: CallModel | CallTool, task_objects: TaskObjectStore | None, bytes_max: int | None
+) -> Reply:
+    """The answer, or a reference to it if no record can hold it. Raises `Permanent` or `Retryable`.
+
+    An agent looks into what its tools and models answer, so that must fit.
+    """
+    body = _body(reply, DEPTH_MAX if call.agent is None else AGENT_DEPTH_MAX)
+    if call.agent or task_objects is None:
+        return reply
+    if len(body) <= task_objects.payload_bytes_max:
+        return reply._replace(result=as_data(reply.result))
+    if bytes_max is not None and len(body) > bytes_max:
+        raise Permanent(
+            f"{reply.candidate} answered with {len(body):,} bytes, "
+            f"over the {bytes_max:,} of its policy's result_bytes_max"
+        )
+    blob = await task_objects.put(body, JSON, "value")
+    return reply._replace(result=to_jsonable_python(blob))
+
+
 def _body(reply: Reply, depth_max: int) -> bytes:
     """The answer as JSON. Raises `Permanent` if it has none, or if the workflow could not pass it on."""
     try:
@@ -135,17 +114,3 @@ def _body(reply: Reply, depth_max: int) -> bytes:
             f"the answer of {reply.candidate} has lists and objects nested deeper than {depth_max}"
         )
     return body
-
-
-async def _stored_reply(
-    reply: Reply, body: bytes, task_objects: TaskObjectStore, bytes_max: int | None
-) -> Reply:
-    if len(body) <= task_objects.payload_bytes_max:
-        return reply._replace(result=as_data(reply.result))
-    if bytes_max is not None and len(body) > bytes_max:
-        raise Permanent(
-            f"{reply.candidate} answered with {len(body):,} bytes, "
-            f"over the {bytes_max:,} of its policy's result_bytes_max"
-        )
-    kept = await task_objects.put(body, JSON, "value")
-    return reply._replace(result=to_jsonable_python(kept))

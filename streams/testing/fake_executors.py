@@ -5,6 +5,7 @@ from typing import Any
 from segue.processors.app.app import App
 from segue.processors.payloads.values import jsonable
 from segue.processors.stages.reply import Reply
+from segue.streams.calls.token_stream import TokenPublisher
 from segue.streams.executors import ModelExecutor, ToolExecutor
 from segue.streams.testing.fakes import StandIns
 from segue.topics.extras import require
@@ -48,7 +49,7 @@ class RehearsedModels(ModelExecutor):
         self._stand_ins = stand_ins
         self._has_stand_ins = False
 
-    async def __call__(self, call: CallModel) -> Reply:
+    async def __call__(self, call: CallModel, telling: TokenPublisher | None = None) -> Reply:
         """Pydantic AI is loaded by the first call."""
         require("agents")
         from pydantic_ai.models import override_allow_model_requests
@@ -59,7 +60,7 @@ class RehearsedModels(ModelExecutor):
             self._app, self._has_stand_ins = shadow_models(self._real, self._stand_ins), True
         with override_allow_model_requests(False):
             try:
-                return await super().__call__(call)
+                return await super().__call__(call, telling)
             except RuntimeError as error:
                 if "ALLOW_MODEL_REQUESTS" not in str(error):
                     raise

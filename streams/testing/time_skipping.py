@@ -9,6 +9,7 @@ from anyio.from_thread import BlockingPortal
 
 from segue.processors.app.app import App
 from segue.processors.payloads.blob import whole
+from segue.processors.stages.outcome import Outcome
 from segue.streams.calls.candidate_stats import Measured
 from segue.streams.object_store.store import Objects
 from segue.streams.testing.fake_executors import RehearsedModels, RehearsedTools
@@ -69,7 +70,7 @@ class Played(Stages):
             self._serving.enter_context(agents_stand_in(self.app, self._stand_ins))
         return Effects(self.app, models, tools, self._in_a_loop, Measured(), self._note, self.objects)
 
-    def _in_a_loop(self, run: Callable[[], Awaitable[Decision]]) -> Decision:
+    def _in_a_loop(self, run: Callable[[], Awaitable[Outcome]]) -> Outcome:
         return self._portal.call(run)
 
     def loaded(self, result: Result) -> Any:

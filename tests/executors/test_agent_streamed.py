@@ -52,7 +52,7 @@ async def heard(agent: Agent[Any, Any], call: CallModel) -> tuple[Any, Kept]:
     executor, kept = ModelExecutor(App("one", workflows=[], agents=[agent])), Kept()
     if call.stream:
         told = telling(call, executor.candidate(call), kept)
-        reply = await executor(call)
+        reply = await executor(call, told)
         told.end("finished")
     else:
         reply = await executor(call)

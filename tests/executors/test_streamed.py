@@ -41,7 +41,7 @@ async def ask(call: CallModel, candidate: str | Model, kept: Kept) -> Reply:
     await executor.start()
     told = telling(call, executor.candidate(call), kept)
     try:
-        return await executor(call)
+        return await executor(call, told)
     finally:
         told.end("finished")
         await executor.stop()

@@ -1,6 +1,6 @@
 """Keeps what is told of a call, in place of Kafka."""
 
-from segue.streams.calls.token_stream import TOKEN_PUBLISHER, TokenPublisher
+from segue.streams.calls.token_stream import TokenPublisher
 from segue.topics.records import CallModel, Record
 from segue.topics.tokens import Tokens
 
@@ -20,7 +20,5 @@ class Kept:
 
 
 def telling(call: CallModel, by: str, kept: Kept) -> TokenPublisher:
-    """What the call writes from here on is kept."""
-    begun = TokenPublisher(kept, call, by, "acme")
-    TOKEN_PUBLISHER.set(begun)
-    return begun
+    """Keeps what the call writes."""
+    return TokenPublisher(kept, call, by, "acme")

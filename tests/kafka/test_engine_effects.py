@@ -12,7 +12,6 @@ import pytest_asyncio
 from segue.processors.app.app import App
 from segue.processors.routing.tools import tool
 from segue.processors.stages.reply import Reply
-from segue.streams.calls.calls import RouteCalls
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage
 from segue.streams.engine.supervisor import SupervisedStage
 from segue.streams.kafka.provisioning import provision
@@ -21,6 +20,7 @@ from segue.streams.settings import Settings
 from segue.topics import codec
 from segue.topics.records import AttemptFailed, CallTool, Event
 from tests.kafka.engine import feed, feed_at_once, read, running, until
+from tests.pipelines import pipeline
 
 Answer = Callable[[CallTool], Awaitable[Any]]
 
@@ -62,7 +62,7 @@ def tools(
     settings: Settings, executor: Executor, worker: str = "one", in_flight_max: int = 100, app: App = APP
 ) -> EffectRunner:
     metrics = Metrics(app, worker)
-    stage = EffectStage("tool", RouteCalls("tool", app, executor, metrics), in_flight_max)
+    stage = EffectStage("tool", pipeline("tool", app, executor, metrics), in_flight_max)
     return EffectRunner(stage, settings, worker, metrics)
 
 

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from segue import App, ModelRoute, StepError, Task, check, tool, workflow
-from segue.processors.stages import delay
+from segue.processors.stages import delay, outcome
 from segue.processors.stages import tool as tools
 from segue.processors.stages.conduct import Conduct
 from segue.processors.stages.delay import Delays
 from segue.processors.stages.intake import Intake
 from segue.processors.stages.recover import Recover
-from segue.streams.testing import in_memory_calls as effects
 from segue.topics.errors import Retryable
 from segue.topics.flow import Decision, Publish, Received
 from segue.topics.records import CallTool, Delay, Status
@@ -99,9 +98,9 @@ def stands(played: Driver) -> Status:
     ("name", "where", "what", "stage"),
     [
         ("finds", tools, "succeeded", "tool"),
-        ("finds", effects, "replied", "tool"),
-        ("asks", effects, "replied", "model"),
-        ("asks", effects, "accepted", "check"),
+        ("finds", outcome, "replied", "tool"),
+        ("asks", outcome, "replied", "model"),
+        ("asks", outcome, "accepted", "check"),
         ("fails", Recover, "handle", "recover"),
         ("fails", Delays, "handle", "delay"),
     ],

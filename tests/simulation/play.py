@@ -20,7 +20,9 @@ from aiokafka.structs import TopicPartition
 from segue.processors.app.app import App
 from segue.processors.stages.reply import Reply
 from segue.processors.tasks.resumption import Resumed
-from segue.streams.calls.calls import Calls, CheckCalls, Job, RouteCalls
+from segue.streams.calls.calls import CallPipeline, Calls, Job, attempt
+from segue.streams.calls.steps import execute
+from segue.streams.calls.token_stream import TokenPublisher
 from segue.streams.engine import effect_runner, pure_runner, stages
 from segue.streams.engine.effect_runner import EffectRunner, EffectStage
 from segue.streams.engine.local_calls import PATIENCE_S, LocalCalls
@@ -38,6 +40,7 @@ from segue.topics.errors import SegueError
 from segue.topics.flow import Decision, Received, Stage, State
 from segue.topics.records import CallModel, CallTool
 from tests.corpus import APP, MODELS
+from tests.pipelines import pipeline
 from tests.simulation.broker import BROKER, Broker
 from tests.simulation.claims import Broken, Claims
 from tests.simulation.disk import Rdict
@@ -253,7 +256,7 @@ class ModelsOfTests:
     def candidate(self, call: CallModel) -> str:
         return APP.routes[call.route].names[call.candidate_index]
 
-    async def __call__(self, call: CallModel) -> Reply:
+    async def __call__(self, call: CallModel, telling: TokenPublisher | None = None) -> Reply:
         return Reply(MODELS[call.route](call), self.candidate(call))
 
 
@@ -263,9 +266,9 @@ def metrics() -> Metrics:
 
 
 CALLS: dict[str, Callable[[], Calls]] = {
-    "model": lambda: RouteCalls("model", APP, ModelsOfTests(), metrics()),
-    "tool": lambda: RouteCalls("tool", APP, ToolExecutor(APP), metrics()),
-    "check": lambda: CheckCalls("check", APP, CheckExecutor(APP), metrics()),
+    "model": lambda: pipeline("model", APP, ModelsOfTests(), metrics()),
+    "tool": lambda: pipeline("tool", APP, ToolExecutor(APP), metrics()),
+    "check": lambda: pipeline("check", APP, CheckExecutor(APP), metrics()),
 }
 
 
@@ -345,7 +348,7 @@ class InOrder:
         return self._stage.resumed(now_ms)
 
 
-class TakesTime(RouteCalls):
+class TakesTime(CallPipeline):
     """Local calls: most answer within the patience that there is with them, some do not."""
 
     def local(self, call: CallTool, tenant: str | None, owned: Owned = at_once) -> Job:
@@ -361,7 +364,8 @@ class TakesTime(RouteCalls):
 
 def local_calls(app: App, metrics: Metrics, objects: Objects) -> LocalCalls:
     """In place of the worker's."""
-    return LocalCalls(app, TakesTime("tool", app, ToolExecutor(app), metrics))
+    executor = ToolExecutor(app)
+    return LocalCalls(app, TakesTime(app, executor, attempt("tool", metrics), execute(executor)))
 
 
 def settings_of(schedule: Schedule) -> Settings:

@@ -10,7 +10,6 @@ from segue.processors.app.app import App
 from segue.processors.routing.rate_limits import Limit
 from segue.processors.routing.routes import ToolRoute
 from segue.processors.routing.tools import tool
-from segue.streams.calls.calls import RouteCalls
 from segue.streams.engine.local_calls import LocalCalls
 from segue.streams.engine.outbox import Outbox
 from segue.streams.executors.tool import ToolExecutor
@@ -20,6 +19,7 @@ from segue.topics.errors import BadInput, Permanent
 from segue.topics.flow import Decision, Publish
 from segue.topics.records import AttemptFailed, CallTool, StepSucceeded
 from tests.builders import call_tool, published, received
+from tests.pipelines import pipeline
 
 interrupted: list[int] = []
 CAUSE = received("events", b"what happened")
@@ -60,7 +60,7 @@ APP = App("local", workflows=[], tools=[double, broken, slow, large, remote], ro
 
 
 def local() -> LocalCalls:
-    return LocalCalls(APP, RouteCalls("tool", APP, ToolExecutor(APP), Metrics(APP)))
+    return LocalCalls(APP, pipeline("tool", APP, ToolExecutor(APP), Metrics(APP)))
 
 
 def asks(*calls: CallTool) -> Decision:

@@ -19,7 +19,7 @@ from segue.processors.stages.conduct import Conduct
 from segue.processors.stages.delay import Delays
 from segue.processors.stages.intake import Intake
 from segue.processors.stages.recover import Recover
-from segue.streams.calls.calls import Calls, CheckCalls, RouteCalls
+from segue.streams.calls.calls import Calls
 from segue.streams.engine.outbox import Outbox
 from segue.streams.engine.pure_runner import Partition, PureStage
 from segue.streams.executors.check import CheckExecutor
@@ -34,6 +34,7 @@ from segue.topics.flow import Received, Stage, State
 from segue.topics.records import Submitted
 from tests.builders import NOW_MS, received
 from tests.corpus import APP
+from tests.pipelines import pipeline
 from tests.poison import poison
 
 RECORDS = 2_500
@@ -127,9 +128,9 @@ def test_no_record_fails_a_pure_stage(
 
 
 CALLS: dict[str, Callable[[Metrics], Calls]] = {
-    "model": lambda metrics: RouteCalls("model", APP, ModelExecutor(APP), metrics),
-    "tool": lambda metrics: RouteCalls("tool", APP, ToolExecutor(APP), metrics),
-    "check": lambda metrics: CheckCalls("check", APP, CheckExecutor(APP), metrics),
+    "model": lambda metrics: pipeline("model", APP, ModelExecutor(APP), metrics),
+    "tool": lambda metrics: pipeline("tool", APP, ToolExecutor(APP), metrics),
+    "check": lambda metrics: pipeline("check", APP, CheckExecutor(APP), metrics),
 }
 
 

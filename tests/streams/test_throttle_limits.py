@@ -1,20 +1,22 @@
 """What a call passes before it is made, without Kafka: who waits, who is skipped, who is moved."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from segue.processors.app.app import App
 from segue.processors.routing.circuit_breaker import CircuitBreaker
+from segue.processors.routing.policy import Policy
 from segue.processors.routing.rate_limits import Limit, places
 from segue.processors.routing.routes import AnyRoute, ModelRoute, ToolRoute
 from segue.processors.routing.tools import tool
+from segue.processors.stages.outcome import Answered, Failed, Outcome, decision_of
 from segue.processors.stages.reply import Reply
-from segue.processors.stages.tool import failed, replied
 from segue.streams.calls.candidate_stats import Figures
+from segue.streams.calls.circuit import CircuitSteps
 from segue.streams.calls.circuit_breakers import CircuitBreakers
+from segue.streams.calls.context import CallContext, Proceed, Step, chained
 from segue.streams.calls.throttle import CallThrottle
 from segue.streams.engine.outbox import Outbox
 from segue.streams.engine.stages import STAGES, Resources
@@ -25,10 +27,10 @@ from segue.streams.object_store.store import Objects
 from segue.streams.observability.metrics import Metrics
 from segue.streams.settings import Settings
 from segue.topics import codec
-from segue.topics.flow import MOVED, Decision, Received
+from segue.topics.flow import MOVED, Received
 from segue.topics.health import Health, State
-from segue.topics.parts import Choice
-from segue.topics.records import AttemptFailed, CallTool, Problem
+from segue.topics.parts import Choice, Usage
+from segue.topics.records import CallTool, Problem
 from tests.executors.calls import call_tool
 
 ALL = (0, 1, 2, 3)
@@ -71,12 +73,13 @@ def call(step: int = 0, route: str = "search", candidate: int = 0) -> CallTool:
     return call_tool(route, step=step, candidate_index=candidate)
 
 
-def answered(asked: CallTool) -> Decision:
-    return replied(asked, Reply("done", "rooms"), 1.0, 0)
+def context(asked: CallTool, *headers: tuple[str, bytes]) -> CallContext:
+    by = {"search": "rooms"}.get(asked.route, asked.route)
+    return CallContext(asked, asked, by, Policy(), None, headers)
 
 
-def broken(asked: CallTool) -> Decision:
-    return failed(asked, "rooms", Problem(type="Http", message="503"), 1.0, 0)
+ANSWERED = Answered(Reply("done", "rooms"), 1.0)
+BROKEN = Failed(Problem(type="Http", message="503"))
 
 
 def learn(board: CircuitBreakers, state: State, since_ms: int = 1, good_s: float = 60) -> None:
@@ -97,25 +100,30 @@ def learn(board: CircuitBreakers, state: State, since_ms: int = 1, good_s: float
 class Calls:
     """Calls that are made until `finish` lets them end."""
 
-    def __init__(self, throttle: CallThrottle) -> None:
-        self._throttle = throttle
+    def __init__(self, *steps: Step) -> None:
+        self._steps = steps
         self.begun: list[int] = []
         self._ends: dict[int, asyncio.Event] = {}
 
-    def make(self, step: int, route: str = "search", candidate: int = 0) -> "asyncio.Task[Decision]":
-        asked, by = call(step, route, candidate), {"search": "rooms"}.get(route, route)
-        return asyncio.ensure_future(self._throttle.serve(asked, by, received(asked), self._perform(asked)))
+    def make(self, step: int, route: str = "search", candidate: int = 0) -> "asyncio.Task[Outcome]":
+        made = chained(self._steps, self._execute)
+        return asyncio.ensure_future(made(context(call(step, route, candidate))))
 
-    def _perform(self, asked: CallTool) -> Callable[[], Awaitable[Decision]]:
-        async def perform() -> Decision:
-            self.begun.append(asked.step)
-            await self._ends.setdefault(asked.step, asyncio.Event()).wait()
-            return answered(asked)
-
-        return perform
+    async def _execute(self, context: CallContext) -> Outcome:
+        step = context.call.step
+        self.begun.append(step)
+        await self._ends.setdefault(step, asyncio.Event()).wait()
+        return ANSWERED
 
     def finish(self, step: int) -> None:
         self._ends[step].set()
+
+
+def comes_to(outcome: Outcome) -> Proceed:
+    async def execute(context: CallContext) -> Outcome:
+        return outcome
+
+    return execute
 
 
 async def settle() -> None:
@@ -129,7 +137,7 @@ async def settle() -> None:
 async def test_calls_begin_in_order_as_places_are_free_and_others_pass_those_who_wait(
     settings: Settings,
 ) -> None:
-    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=2)), settings, None)
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=2)), settings)
     throttle.own(ALL)
     calls = Calls(throttle)
     made = [calls.make(step) for step in range(4)] + [calls.make(4, route="other")]
@@ -145,7 +153,7 @@ async def test_calls_begin_in_order_as_places_are_free_and_others_pass_those_who
 
 
 async def test_who_is_cancelled_while_it_waits_leaves_its_place_to_the_next(settings: Settings) -> None:
-    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings)
     throttle.own(ALL)
     calls = Calls(throttle)
     made = [calls.make(step) for step in range(4)]
@@ -162,7 +170,7 @@ async def test_who_is_cancelled_while_it_waits_leaves_its_place_to_the_next(sett
 
 
 async def test_while_the_group_rebalances_nobody_begins(settings: Settings) -> None:
-    throttle = CallThrottle("tool", app(rooms=Limit(per_minute=6_000, concurrent=9)), settings, None)
+    throttle = CallThrottle("tool", app(rooms=Limit(per_minute=6_000, concurrent=9)), settings)
     throttle.own(())
     calls = Calls(throttle)
     made = calls.make(0)
@@ -175,7 +183,7 @@ async def test_while_the_group_rebalances_nobody_begins(settings: Settings) -> N
 
 
 async def test_a_rate_lets_the_next_go_by_itself(settings: Settings) -> None:
-    throttle = CallThrottle("tool", app(rooms=Limit(per_minute=1_200)), settings, None)
+    throttle = CallThrottle("tool", app(rooms=Limit(per_minute=1_200)), settings)
     throttle.own((0,))  # a quarter: 5 a second
     calls = Calls(throttle)
     made = [calls.make(step) for step in range(3)]
@@ -191,9 +199,7 @@ async def test_a_rate_lets_the_next_go_by_itself(settings: Settings) -> None:
 async def test_how_long_the_first_has_waited_is_told_of_the_limit_that_holds_it_back(
     settings: Settings,
 ) -> None:
-    throttle = CallThrottle(
-        "tool", app(rooms=Limit(concurrent=1), search=Limit(concurrent=9)), settings, None
-    )
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1), search=Limit(concurrent=9)), settings)
     throttle.own(ALL)
     assert throttle.waited_s("rooms") == 0
     calls = Calls(throttle)
@@ -236,107 +242,111 @@ async def test_without_a_place_a_call_is_moved_and_what_comes_of_it_goes_where_i
     settings: Settings,
 ) -> None:
     (place,) = places("rooms", 1, len(ALL))
-    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings)
     throttle.own(set(ALL) - {place})
     home = partition_of(b"t1", len(ALL))
     asked = call()
 
-    async def never() -> Decision:
-        raise AssertionError
-
-    moved = await throttle.serve(asked, "rooms", received(asked, partition=home), never)
+    moved = await chained([throttle], comes_to(BROKEN))(context(asked))
     outbox = Outbox(settings)
-    outbox.add(moved, received(asked, partition=home))
+    outbox.add(decision_of(asked, "rooms", moved, 0), received(asked, partition=home))
     (record,) = outbox.records
     assert (record.to.topic, record.to.partition, record.key) == ("tool-calls", place, b"t1")
     assert (MOVED, b"") in record.headers
 
     outbox = Outbox(settings)
-    outbox.add(answered(asked), received(asked, *record.headers, partition=place))
+    answer = decision_of(asked, "rooms", ANSWERED, 0)
+    outbox.add(answer, received(asked, *record.headers, partition=place))
     assert outbox.records[0].to.partition == home
 
 
 async def test_a_call_that_was_moved_waits_where_it_is(settings: Settings) -> None:
     (place,) = places("rooms", 1, len(ALL))
-    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings, None)
+    throttle = CallThrottle("tool", app(rooms=Limit(concurrent=1)), settings)
     throttle.own(set(ALL) - {place})
-    asked = call()
+    assert await chained([throttle], comes_to(ANSWERED))(context(call(), (MOVED, b""))) == ANSWERED
 
-    async def perform() -> Decision:
-        return answered(asked)
 
-    assert await throttle.serve(asked, "rooms", received(asked, (MOVED, b"")), perform) == answered(asked)
+CONSUMED = Usage(model="m", input_tokens=900, output_tokens=100)
+
+
+@pytest.mark.parametrize(
+    "came",
+    [
+        Answered(Reply("done", "rooms", CONSUMED)),
+        Failed(Problem(type="OutputRefused", message="no JSON"), usage=CONSUMED),
+    ],
+)
+async def test_tokens_count_whether_or_not_the_output_was_an_answer(
+    settings: Settings, came: Outcome
+) -> None:
+    throttle = CallThrottle("tool", app(rooms=Limit(tokens_per_minute=60_000)), settings)
+    throttle.own(ALL)
+    await chained([throttle], comes_to(came))(context(call()))
+    calls = Calls(throttle)
+    made = calls.make(1)
+    await settle()
+    assert (calls.begun, throttle.waiting) == ([], 1), "1,000 tokens are a second's worth"
+    made.cancel()
 
 
 # ---------------------------------------------------------------- circuits
 
 
-async def outcome(
-    throttle: CallThrottle, asked: CallTool, comes: Callable[[CallTool], Decision] = answered
-) -> str:
-    async def perform() -> Decision:
-        return comes(asked)
+def circuit(board: CircuitBreakers) -> list[Step]:
+    steps = CircuitSteps(app(), board)
+    return [steps.skip, steps.count]
 
-    decision = await throttle.serve(asked, "rooms", received(asked), perform)
-    record = decision.publish[0].value
-    return record.problem.type if isinstance(record, AttemptFailed) else "made"
+
+async def outcome(board: CircuitBreakers, asked: CallTool, comes: Outcome = ANSWERED) -> str:
+    came = await chained(circuit(board), comes_to(comes))(context(asked))
+    return came.problem.type if isinstance(came, Failed) else "made"
 
 
 async def test_a_call_to_an_open_candidate_fails_at_once_so_that_the_next_is_taken(
-    settings: Settings, board: CircuitBreakers
+    board: CircuitBreakers,
 ) -> None:
-    throttle = CallThrottle("tool", app(), settings, board)
-    assert await outcome(throttle, call()) == "made"
+    assert await outcome(board, call()) == "made"
     learn(board, "open")
-    assert await outcome(throttle, call()) == "CircuitOpen"
+    assert await outcome(board, call()) == "CircuitOpen"
 
 
-async def test_the_last_candidate_is_called_whatever_its_circuit(
-    settings: Settings, board: CircuitBreakers
-) -> None:
-    throttle = CallThrottle("tool", app(), settings, board)
+async def test_the_last_candidate_is_called_whatever_its_circuit(board: CircuitBreakers) -> None:
     learn(board, "open")
-    assert await outcome(throttle, call(candidate=1)) == "made"
+    assert await outcome(board, call(candidate=1)) == "made"
 
 
 async def test_the_last_in_the_order_that_was_chosen_is_called_whatever_its_circuit(
-    settings: Settings, board: CircuitBreakers
+    board: CircuitBreakers,
 ) -> None:
-    throttle = CallThrottle("tool", app(), settings, board)
     learn(board, "open")
     turned = Choice(order=(1, 0), by="fastest", reason="spare is faster")
-    assert await outcome(throttle, call().model_copy(update={"choice": turned})) == "made"
+    assert await outcome(board, call().model_copy(update={"choice": turned})) == "made"
     asked = Choice(order=(0, 1), by="fastest", reason="rooms is faster")
-    assert await outcome(throttle, call(1).model_copy(update={"choice": asked})) == "CircuitOpen"
+    assert await outcome(board, call(1).model_copy(update={"choice": asked})) == "CircuitOpen"
 
 
-async def test_one_probe_at_a_time_and_none_after_one_that_failed(
-    settings: Settings, board: CircuitBreakers
-) -> None:
-    throttle = CallThrottle("tool", app(), settings, board)
+async def test_one_probe_at_a_time_and_none_after_one_that_failed(board: CircuitBreakers) -> None:
     learn(board, "half_open")
-    calls = Calls(throttle)
+    calls = Calls(*circuit(board))
     first = calls.make(0)
     await settle()
-    assert await outcome(throttle, call(1)) == "CircuitOpen"
+    assert await outcome(board, call(1)) == "CircuitOpen"
     calls.finish(0)
     await first
-    assert await outcome(throttle, call(2), broken) == "Http"
-    assert await outcome(throttle, call(3)) == "CircuitOpen"
+    assert await outcome(board, call(2), BROKEN) == "Http"
+    assert await outcome(board, call(3)) == "CircuitOpen"
     learn(board, "half_open", since_ms=2)
-    assert await outcome(throttle, call(4)) == "made"
+    assert await outcome(board, call(4)) == "made"
 
 
-async def test_a_probe_that_is_cancelled_leaves_its_turn_to_another(
-    settings: Settings, board: CircuitBreakers
-) -> None:
-    throttle = CallThrottle("tool", app(), settings, board)
+async def test_a_probe_that_is_cancelled_leaves_its_turn_to_another(board: CircuitBreakers) -> None:
     learn(board, "half_open")
-    first = Calls(throttle).make(0)
+    first = Calls(*circuit(board)).make(0)
     await settle()
     first.cancel()
     await settle()
-    assert await outcome(throttle, call(1)) == "made"
+    assert await outcome(board, call(1)) == "made"
 
 
 def test_figures_are_for_whoever_chooses_among_candidates(board: CircuitBreakers) -> None:
