@@ -70,8 +70,8 @@ def decision_of(
 ) -> Decision:
     """The records to publish. `asked` is as it was received: values that it refers to stay references."""
     match outcome:
-        case Answered(reply, duration_ms):
-            return replied(_call(asked), reply, duration_ms, now_ms)
+        case Answered():
+            return replied(_call(asked), outcome.reply, outcome.duration_ms, now_ms)
         case Failed():
             return _failed(asked, candidate, outcome, now_ms)
         case Requeued(call, headers, partition):

@@ -8,7 +8,6 @@ behind it, with another context where they are to see something else; or it retu
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import NamedTuple, Protocol
 
 from segue.processors.routing.policy import Policy
@@ -61,5 +60,14 @@ def chained(steps: Sequence[Step], execute: Proceed) -> Proceed:
     """What passes a context through all steps to `execute`; the first sees it first, and its outcome last."""
     proceed = execute
     for step in reversed(steps):
-        proceed = partial(step, proceed=proceed)
+        proceed = _before(proceed, step)
     return proceed
+
+
+def _before(proceed: Proceed, step: Step) -> Proceed:
+    """A closure: a `partial` takes twice as long, at each step of each call."""
+
+    def passed(context: CallContext) -> Awaitable[Outcome]:
+        return step(context, proceed)
+
+    return passed

@@ -63,11 +63,15 @@ class Measure:
         seconds = time.perf_counter() - started_s
         call, by = context.call, context.candidate
         self._metrics.attempt(self._stage, call.route, by, _label(context, outcome), seconds)
-        if not isinstance(outcome, Answered | Failed):
-            return outcome
         if self._measured is not None and call.choice is not None:
             self._measured.add(call.route, by, succeeded=isinstance(outcome, Answered), duration_s=seconds)
-        return outcome._replace(duration_ms=seconds * 1000)
+        match outcome:
+            case Answered():
+                return Answered(outcome.reply, seconds * 1000)
+            case Failed():
+                return outcome._replace(duration_ms=seconds * 1000)
+            case _:
+                return outcome
 
 
 def _label(context: CallContext, outcome: Outcome) -> str:
@@ -105,7 +109,7 @@ class Payloads:
         if not isinstance(outcome, Answered):
             return outcome
         reply = await kept(outcome.reply, call, task_objects, context.policy.result_bytes_max)
-        return outcome._replace(reply=reply)
+        return outcome if reply is outcome.reply else Answered(reply)
 
 
 class Stream:
