@@ -30,6 +30,8 @@ async def worker(app: str | None, stages: str | None) -> None:
     """
     found, wanted, settings = find_app(app), stages_of(stages), Settings.load()
     logging.basicConfig(level=logging.INFO, handlers=[_to_stderr()])
+    for name in ("httpx", "httpx2"):  # a line for each call
+        logging.getLogger(name).setLevel(logging.WARNING)
     await ensure_cluster(settings, lambda line: say(line, err=True))
     allow_open_files()
     running = Worker(found, settings, wanted)
