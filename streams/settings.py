@@ -1,7 +1,8 @@
 """Settings, all from the environment: `SEGUE_` and the field's name in capitals.
 
-They say where Kafka is and how to speak to it, how names are made there, and what this machine keeps. What
-a workflow does is never here: that is code. A bad value is refused with the variable's name and what fits.
+They set how to connect to Kafka, how names on it are built, and what this machine stores. No setting changes
+what a workflow does: code does. An invalid value raises an error that names the variable and the valid
+values.
 """
 
 import os
@@ -32,10 +33,11 @@ from segue.topics.records import PENDING_STEPS_MAX, STEPS_MAX
 ENV_PREFIX = "SEGUE_"
 
 SIMILAR = 0.8
-"""Of `difflib`: a letter or two. `SEGUE_KAFKA_PORT`, as Kubernetes sets it for a service, is another name."""
+"""The cutoff for `difflib`: it finds names that differ by a letter or two, but not `SEGUE_KAFKA_PORT`, which
+Kubernetes sets for a service."""
 
 CALLS_MAX = 20_000
-"""More than the tasks with calls in flight of 4 partitions: so urgent calls queue behind no others."""
+"""More than the tasks with calls in flight of 4 partitions, so that no urgent call queues behind others."""
 
 RENAMED = {
     "busy_tasks_max": "running_tasks_max",
@@ -48,89 +50,104 @@ RENAMED = {
     "prefix": "topic_prefix",
     "worker": "worker_id",
 }
-"""Settings by their former names. A former name is refused: ignored, it would join another set of topics."""
+"""The new name of each renamed setting. A former name is an error: if it were ignored, the worker could use
+another set of topics."""
 
 Prefix = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]*$")]
-"""Characters that Kafka allows in a topic's name; its 249 leave room for the longest name of ours."""
+"""The characters that Kafka allows in a topic's name. Kafka allows 249 of them, so Segue's longest name fits
+after the prefix."""
 
 
 class Settings(BaseSettings):
-    """`Settings.load()` reads the environment and raises an error for people, `Settings()` pydantic's."""
+    """The settings. `Settings.load()` reads the environment and raises a readable `BadInput`; `Settings()`
+    raises pydantic's error."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
     )
 
     kafka: str | None = None
-    """Where a cluster answers, `host:port[,host:port]`. None: the local broker, which Segue starts itself."""
+    """The address of a cluster, `host:port[,host:port]`. If None, Segue starts and uses the local broker."""
 
     topic_prefix: Prefix = ""
-    """Goes before every topic, group and transaction: several Segues on one cluster."""
+    """A prefix for the name of every topic, group and transaction, so that several Segues can share a
+    cluster."""
 
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
 
     partitions: int = Field(default=4, ge=1, le=10_000)
-    """Of every topic, once and for all: a task stays on the partition that its id hashes to."""
+    """The number of partitions of every topic. It can't be changed later, because a task stays on the
+    partition that its id hashes to."""
 
     replication: int = Field(default_factory=lambda known: 1 if known["kafka"] is None else -1, ge=-1, le=20)
-    """Copies of each partition; -1 is the cluster's own default, and the local broker has one."""
+    """The number of copies of each partition. -1 uses the cluster's default; the local broker keeps one
+    copy."""
 
     state_dir: Path = Path(".segue")
-    """What this machine keeps: the local broker's data and the state of stages, restorable from Kafka."""
+    """The folder for the local broker's data and for the state of stages, which can be restored from
+    Kafka."""
 
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("segue"))
-    """Kafka's jars, shared by all checkouts of one user."""
+    """The folder for Kafka's jars. All checkouts of one user share it."""
 
     worker_id: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = None
-    """This worker's name: in its transactional ids and group instance ids, in Kafka's lists of clients and in
-    metrics. Each worker needs one of its own."""
+    """This worker's name. Its transactional ids, its group instance ids, Kafka's lists of clients and the
+    metrics contain it. Each worker needs a different name."""
 
     leaves_on_stop: bool = Field(default_factory=lambda known: known.get("worker_id") is None)
-    """Whether a worker that is asked to end gives its partitions to the others at once. If not, they wait for
-    the next worker of its name, up to the session timeout. Where a name is set, the next one is expected."""
+    """If true, a worker that stops gives its partitions to the other workers at once. If false, the
+    partitions wait for the next worker with the same name, up to the session timeout. False by default when
+    `worker_id` is set, because a worker with that name is then expected to start again."""
 
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
-    """Prometheus reads from here; 0 is off. Where it is taken, a free one is chosen and logged."""
+    """The port for Prometheus; 0 turns it off. If the port is in use, the worker chooses a free one and logs
+    it."""
 
     metrics_host: str = Field(default="127.0.0.1", min_length=1)
-    """Where a worker serves metrics and health: in a container `0.0.0.0`, so that Prometheus and the probes
-    reach it from outside."""
+    """The address at which a worker serves metrics and health. Set `0.0.0.0` in a container, so that
+    Prometheus and the probes can reach it from outside."""
 
     ui_port: int = Field(default=9465, ge=0, le=65_535)
-    """Where `segue ui` serves the tasks, and `segue dev` too, for which 0 is off."""
+    """The port of the web page that `segue ui` and `segue dev` serve. For `segue dev`, 0 turns the page
+    off."""
 
     running_tasks_max: int = Field(default=RUNNING_TASKS_MAX, ge=1)
-    """Tasks of each partition with calls in flight; others wait for their turn."""
+    """The most tasks of each partition that can have calls in flight. Further tasks are queued."""
 
     model_calls_max: int = Field(default=CALLS_MAX, ge=1)
-    """Model calls of a worker at once. Providers are protected by the limits of routes, not by this."""
+    """The most model calls that a worker runs at once. To protect a provider, set the rate limits of routes
+    instead."""
 
     tool_calls_max: int = Field(default=CALLS_MAX, ge=1)
-    """Tool calls of a worker at once, and checks of outputs as many."""
+    """The most tool calls that a worker runs at once. The same maximum holds for checks of outputs, counted
+    apart."""
 
     tool_threads_max: int = Field(default=2_000, ge=1)
     """Blocking functions (tools that are a plain `def`) of a worker at once: each has a thread of its own."""
 
     cached_tasks_max: int = Field(default=CACHED_TASKS_MAX, ge=1)
-    """Tasks of each partition in memory, about 10 KB each; others are read again when something happens."""
+    """The most tasks of each partition in memory, about 10 KB each. The worker reads the others again when
+    they get an event."""
 
     steps_max: int = Field(default=STEPS_MAX, ge=1)
-    """Steps of a task, from its beginning to its end."""
+    """The most steps of a task, from its beginning to its end."""
 
     pending_steps_max: int = Field(default=PENDING_STEPS_MAX, ge=1)
-    """Calls and children of a task that have no outcome yet."""
+    """The most calls and children of a task that have no outcome yet."""
 
     buffered_signals_max: int = Field(default=BUFFERED_SIGNALS_MAX, ge=1)
-    """Signals kept for a task that it has not asked for."""
+    """The most signals that are buffered for a task before its workflow waits for them."""
 
     open_tasks_per_tenant_max: int | None = Field(default=None, ge=1)
-    """Tasks of a tenant that have begun and not ended: more wait. Each partition has its part of it."""
+    """The most tasks of a tenant that have begun and not ended. Further tasks are queued. The number is
+    divided among the partitions."""
 
     waiting_tasks_per_tenant_max: int | None = Field(default=None, ge=1)
-    """Tasks of a tenant that wait for their turn: more are rejected. Each partition has its part of it."""
+    """The most tasks of a tenant that are queued. Further tasks are rejected. The number is divided among the
+    partitions."""
 
     budgets: dict[str, Budget] = Field(default_factory=dict[str, Budget])
-    """What each task of a tenant may use, as JSON: `{"acme": {"usd": 0.5}, "*": {"tokens": 200000}}`."""
+    """The budget of each task, by tenant, as JSON: `{"acme": {"usd": 0.5}, "*": {"tokens": 200000}}`."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
@@ -142,33 +159,38 @@ class Settings(BaseSettings):
     ssl_password: SecretStr | None = None
 
     object_store_url: str | None = None
-    """Where large payloads are kept: a folder, or a URL that fsspec knows, `s3://bucket/segue`. None: beside
-    `state_dir`, which only this machine's workers reach."""
+    """The store for large payloads: a folder, or a URL that fsspec knows, such as `s3://bucket/segue`. If
+    None, a folder next to `state_dir`, which only the workers of this machine can reach."""
 
     object_retention_s: int = Field(default=30 * 24 * 60 * 60, ge=1)
-    """So long after the end of its task an object is kept: as long as `events` and `results` keep theirs."""
+    """How many seconds an object is kept after its task has ended. The default is the retention of `events`
+    and `results`."""
 
     encryption_keys: FilePath | None = None
-    """A file with the keys that records, state and objects are encrypted with (`segue keys add` makes it)."""
+    """The file with the keys that encrypt records, state and objects. `segue keys add` creates it."""
 
     clear_until: AwareDatetime | None = None
-    """When all workers had the keys, if there were tasks before: what is clear from before is believed.
-    A time with its zone, `2026-11-30T18:00:00Z`."""
+    """The time at which all workers had the keys. Set it if there were tasks before encryption: unencrypted
+    data from before that time is accepted. A time with its zone, such as `2026-11-30T18:00:00Z`."""
 
     payload_bytes_max: int = Field(default=900_000, ge=1_000, le=900_000)
-    """The largest input, argument or result; with the rest of its record it stays under Kafka's 1 MB."""
+    """The largest input, argument or result, in bytes. With the rest of its record it stays below Kafka's 1
+    MB."""
 
     mcp_token: SecretStr | None = None
-    """What each request to `segue mcp --http` must bear. Needed where others than this machine reach it."""
+    """The token that each request to `segue mcp --http` must contain. Required if other machines can reach
+    it."""
 
     session_timeout_ms: int = Field(default=10_000, ge=1_000, le=300_000)
-    """A worker silent for so long loses its partitions to others. Clusters usually refuse less than 6,000."""
+    """A worker that sends no heartbeat for this time loses its partitions to other workers. Clusters usually
+    refuse less than 6,000."""
 
     local_broker_port: int = Field(default=9092, ge=1_024, le=65_535)
 
     @classmethod
     def load(cls, **given: Any) -> Self:
-        """The environment's settings, after those `given`. Raises `BadInput` that names the variable."""
+        """Return the settings: those `given`, then the environment's. Raise a `BadInput` that names the
+        variable."""
         cls._ensure_names_are_known()
         try:
             settings = cls(**given)
@@ -178,7 +200,7 @@ class Settings(BaseSettings):
         return settings
 
     def _values(self) -> dict[str, str]:
-        """Each by its name, secrets too: what must not be seen elsewhere."""
+        """Return all values by name, secrets included. They must not appear in logs or records."""
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in self
@@ -193,12 +215,12 @@ class Settings(BaseSettings):
                 raise BadInput(f"{_variable(asked)} has a new name: set {_variable(renamed)} instead")
             meant = get_close_matches(asked, cls.model_fields, 1, SIMILAR)
             if meant and asked not in cls.model_fields:
-                raise BadInput(f"{_variable(asked)} is no setting: {_variable(meant[0])} is")
+                raise BadInput(f"{_variable(asked)} is not a setting: did you mean {_variable(meant[0])}?")
 
     @field_validator("state_dir", "cache_dir", "encryption_keys")
     @classmethod
     def _anchored(cls, path: Path | None) -> Path | None:
-        """Absolute, so that a process which changes its directory keeps its state."""
+        """Make the path absolute, so that a process which changes its directory keeps its state."""
         return path.expanduser().absolute() if path is not None else None
 
     @field_validator("object_store_url")
@@ -208,37 +230,44 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        """What is set but would not be used is a mistake, and a dangerous one where it is about security."""
+        """Refuse settings that would have no effect: they are mistakes, and dangerous when they concern
+        security."""
         sasl, tls = "SASL" in self.security_protocol, "SSL" in self.security_protocol
         if sasl and (self.sasl_username is None or self.sasl_password is None):
             raise ValueError(f"{self.security_protocol} needs SEGUE_SASL_USERNAME and SEGUE_SASL_PASSWORD")
         if not sasl and (self.sasl_username or self.sasl_password):
-            raise ValueError("SEGUE_SASL_… is set: set SEGUE_SECURITY_PROTOCOL to SASL_SSL, or unset it")
+            raise ValueError(
+                "SEGUE_SASL_… has no effect without SASL: "
+                "set SEGUE_SECURITY_PROTOCOL to SASL_SSL, or unset it"
+            )
         if not tls and (self.ssl_cafile or self.ssl_certfile or self.ssl_keyfile):
             raise ValueError(
-                "SEGUE_SSL_… is set: set SEGUE_SECURITY_PROTOCOL to SASL_SSL or SSL, or unset it"
+                "SEGUE_SSL_… has no effect without TLS: "
+                "set SEGUE_SECURITY_PROTOCOL to SASL_SSL or SSL, or unset it"
             )
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ValueError("SEGUE_SSL_KEYFILE needs SEGUE_SSL_CERTFILE, the certificate of that key")
         if self.clear_until is not None and self.encryption_keys is None:
-            raise ValueError("SEGUE_CLEAR_UNTIL is set: set SEGUE_ENCRYPTION_KEYS too, or unset it")
+            raise ValueError(
+                "SEGUE_CLEAR_UNTIL has no effect without keys: set SEGUE_ENCRYPTION_KEYS too, or unset it"
+            )
         if self.kafka is None and self.security_protocol != "PLAINTEXT":
             raise ValueError("SEGUE_SECURITY_PROTOCOL needs SEGUE_KAFKA: the local broker is PLAINTEXT")
         return self
 
     @property
     def objects_root(self) -> str:
-        """The folder or URL below which objects stand."""
+        """The folder or URL of the object store."""
         return self.object_store_url or str(self.state_dir.with_name(f"{self.state_dir.name}-objects"))
 
     @property
     def bootstrap(self) -> str:
-        """Where to connect first, `host:port[,host:port]`."""
+        """The bootstrap addresses, `host:port[,host:port]`."""
         return self.kafka or f"127.0.0.1:{self.local_broker_port}"
 
     @property
     def limits(self) -> Limits:
-        """Those of one partition."""
+        """The limits of one partition."""
         return Limits(
             running_tasks_max=self.running_tasks_max,
             cached_tasks_max=self.cached_tasks_max,
@@ -251,7 +280,7 @@ class Settings(BaseSettings):
         )
 
     def _part(self, most: int | None) -> int | None:
-        """Of one partition, rounded up: no partition knows what others hold."""
+        """Return the part of one partition, rounded up: a partition does not know the tasks of the others."""
         return None if most is None else ceil(most / self.partitions)
 
     def client_options(self) -> dict[str, Any]:
@@ -293,7 +322,7 @@ def _variable(field: str) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    """One line for each variable: its name and what is wrong. Never its value, which may be a secret."""
+    """Return a line for each variable: its name and its error, never its value, which may be a secret."""
     lines: list[str] = []
     for found in error.errors(include_url=False, include_input=False):
         if found["type"] == "default_factory_not_called":  # only says that another field is wrong

@@ -34,7 +34,10 @@ def test_without_an_environment_the_local_broker_is_used(
 
 @pytest.mark.parametrize(("name", "meant"), [("KAFAK", "KAFKA"), ("PARTITION", "PARTITIONS")])
 def test_a_name_that_is_nearly_one_is_refused(name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refused(monkeypatch, **{f"SEGUE_{name}": "x"}) == f"SEGUE_{name} is no setting: SEGUE_{meant} is"
+    assert (
+        refused(monkeypatch, **{f"SEGUE_{name}": "x"})
+        == f"SEGUE_{name} is not a setting: did you mean SEGUE_{meant}?"
+    )
 
 
 @pytest.mark.parametrize(("former", "now"), RENAMED.items())
@@ -112,7 +115,7 @@ def test_secrets_are_not_shown() -> None:
         ),
         (
             {"SEGUE_KAFKA": "c:9093", "SEGUE_SASL_PASSWORD": "secret"},
-            "SEGUE_SASL_… is set: set SEGUE_SECURITY_PROTOCOL to SASL_SSL, or unset it",
+            "SEGUE_SASL_… has no effect without SASL: set SEGUE_SECURITY_PROTOCOL to SASL_SSL, or unset it",
         ),
         (
             {"SEGUE_SECURITY_PROTOCOL": "SSL"},
