@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
@@ -274,8 +275,10 @@ def test_a_rehearsal_of_tools_needs_the_worker_alone(tmp_path: Path) -> None:
 
 
 def _without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    real = find_spec
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in modules else real(name))
+    def found(name: str) -> ModuleSpec | None:
+        return None if name in modules else find_spec(name)
+
+    monkeypatch.setattr(extras, "find_spec", found)
 
 
 def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 ANSWER_S = 2.0
 PIECES = 10
 USAGE = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "slow", "version": "1"},
     "paths": {
@@ -47,7 +47,7 @@ class Provider:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 path, length = head.split(b" ", 2)[1].decode(), _length(head)
-                body = json.loads(await reader.readexactly(length)) if length else {}
+                body: dict[str, Any] = json.loads(await reader.readexactly(length)) if length else {}
                 self.open += 1
                 self.open_max = max(self.open_max, self.open)
                 try:

@@ -36,6 +36,12 @@ class Held:
         writer.close()
 
 
+def _transport(client: Any) -> dict[str, Any]:
+    """Return the attributes of the transport that a client of httpx sends its requests by."""
+    transport: object = vars(client)["_transport"]
+    return vars(transport)
+
+
 async def _head(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readuntil(b"\r\n\r\n")
@@ -93,7 +99,7 @@ async def test_closing_a_client_closes_the_connections_of_all_its_pools(server: 
     client = httpx2.AsyncClient()
     spread(client)
     await asyncio.gather(*(client.get(server.url) for _ in range(3 * REQUESTS_MAX)))
-    pools = vars(client._transport)["_pool"]
+    pools = _transport(client)["_pool"]
     assert isinstance(pools, Pools)
     assert sum(len(pool.connections) for pool in vars(pools)["_pools"]) > REQUESTS_MAX
     await client.aclose()
@@ -104,18 +110,18 @@ def test_models_have_their_providers_clients_spread_wherever_they_stand() -> Non
     models = [OpenAIChatModel("m", provider=OpenAIProvider(api_key="none")) for _ in range(3)]
     spread_models(WrapperModel(models[0]), FallbackModel(models[1], models[2]), None)
     for model in models:
-        assert isinstance(model.client._client._transport._pool, Pools)  # type: ignore[attr-defined]
+        assert isinstance(_transport(vars(model.client)["_client"])["_pool"], Pools)
 
 
 def test_a_client_that_the_user_has_made_stays_the_users() -> None:
     client = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=5))
     spread_models(OpenAIChatModel("m", provider=OpenAIProvider(api_key="none", http_client=client)))
-    assert vars(client._transport)["_pool"]._max_connections == 5
+    assert _transport(client)["_pool"]._max_connections == 5
 
 
 def test_a_pool_of_another_make_is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     client = httpx2.AsyncClient()
-    other = vars(client._transport)["_pool"] = object()
+    other = _transport(client)["_pool"] = object()
     spread(client)
-    assert vars(client._transport)["_pool"] is other
+    assert _transport(client)["_pool"] is other
     assert "its own limits stay" in caplog.text

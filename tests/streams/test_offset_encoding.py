@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX, VERSION, Unfinished, decoded, encoded
 
+
+def _offsets(first: int, gaps: list[int]) -> list[int]:
+    return list(accumulate(gaps, initial=first))
+
+
 OFFSETS = st.builds(
-    lambda first, gaps: list(accumulate(gaps, initial=first)),
+    _offsets,
     st.integers(0, 2**62),
     st.lists(st.one_of(st.integers(1, 3), st.integers(1, 5000), st.integers(1, 2**50)), max_size=400),
 )
