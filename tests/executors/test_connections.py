@@ -38,7 +38,7 @@ class Held:
 
 def _transport(client: Any) -> dict[str, Any]:
     """Return the attributes of the transport that a client of httpx sends its requests by."""
-    transport: object = vars(client)["_transport"]
+    transport: Any = vars(client)["_transport"]
     return vars(transport)
 
 
