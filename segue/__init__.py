@@ -1,7 +1,8 @@
 """Segue: durable orchestration of models, tools and people, as a stream pipeline on Apache Kafka.
 
-All that an application needs. The stages are in `segue.processors`, their wiring in `segue.streams`. A name
-is loaded when it is first used: `segue --help` needs none, and a workflow nothing that speaks to Kafka.
+This module exports all names that an application needs. The stages are in `segue.processors`, and the code
+that connects them to Kafka is in `segue.streams`. A name is imported when it is first used, so `segue --help`
+imports none of them, and a workflow imports no Kafka client.
 """
 
 from importlib import import_module

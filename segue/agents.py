@@ -1,4 +1,4 @@
-"""Pydantic AI agents as part of workflows. Apart from `segue`, since Pydantic AI takes long to import."""
+"""Pydantic AI agents in workflows. This is a separate module because importing Pydantic AI takes long."""
 
 from segue.processors.agents.durable import Durable
 

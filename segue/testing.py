@@ -1,4 +1,5 @@
-"""To test workflows without Kafka. Apart from `segue`, which a worker imports."""
+"""Tools to test workflows without Kafka. This is a separate module because a worker, which imports `segue`,
+does not need them."""
 
 from segue.streams.testing.crash_injection import crash_everywhere
 from segue.streams.testing.environment import DeadLetter, Rehearsal

@@ -242,7 +242,7 @@ def signal(name: str, value: Any) -> dict[str, Any]:
 CANCEL: dict[str, Any] = {"kind": "cancel", "reason": "changed my mind"}
 
 FORCE = {**CANCEL, "force": True}
-BY_FORCE = "changed my mind: by force, so nothing was cleaned up or undone"
+BY_FORCE = "changed my mind: cancelled by force, so nothing was cleaned up or undone"
 
 
 # ---------------------------------------------------------------- tools, retries, fallbacks

@@ -219,7 +219,7 @@ def test_more_than_a_task_may_hold_is_refused_where_it_is_given(tmp_path: Path) 
     app = App("one", workflows=[run], tools=[size], routes=[ModelRoute("short", ["test:m"])])
     driving = played(tmp_path, app, "run", forgets=True)
     argument, instructions = driving.result().result
-    assert "at most 16,777,216 travel: let a tool keep the data in a Blob" in argument
+    assert "at most 16,777,216 can be sent: let a tool write the data to a Blob" in argument
     assert "pass large text as the prompt or as an argument" in instructions
     assert list(tmp_path.rglob("@*")) == []
 
@@ -238,7 +238,7 @@ def test_a_wrong_output_that_is_too_large_to_be_told_fails_its_step(tmp_path: Pa
     problem = driving.result().problem
     assert problem is not None
     assert problem.type == "TooLarge"
-    assert "too much to ask it again" in problem.message
+    assert "the model is not asked again" in problem.message
 
 
 def test_replay_plays_what_is_in_the_store_again_and_sees_what_changed(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ for no stage could read it again."""
 ERRORS_MAX = 10_000
 """pydantic lists all of its errors or none: a million take 5 s."""
 
-NO_NUMBER = "JSON can't hold it: NaN and infinities are no numbers there, give None or text"
+NO_NUMBER = "JSON can't hold it: JSON has no NaN and no infinity, so give None or text"
 
 REASON_CHARS_MAX = 2_000
 """Names of unknown fields stand in the reason, and may be as long as the record."""
@@ -51,7 +51,7 @@ def decode(topic: str, value: bytes | None) -> Any:
     Raises `BadRecord` with a message for people.
     """
     if value is None:
-        raise BadRecord("the record has no value; a task is cancelled by a signal, never by a tombstone")
+        raise BadRecord("the record has no value; to cancel a task, send a cancel signal, not a tombstone")
     if isinstance(value, Clear):  # it would be a record: whether it may be one is not its own to say
         raise BadRecord(value.why)
     try:
@@ -112,7 +112,7 @@ def _why_unreadable(body: bytes, error: ValueError) -> str:
     try:
         from_json(body)
     except ValueError:
-        return f"JSON can't hold it, since nobody could read it again: {error}"
+        return f"JSON can't hold it, because its text could not be read again: {error}"
     return NO_NUMBER
 
 
@@ -120,11 +120,13 @@ def why_no_json(error: ValueError) -> str:
     """In words for the one whose value it is: pydantic raises this, and says little of some."""
     text = text_of(error)
     if isinstance(error, UnicodeDecodeError):
-        return "bytes that are no UTF-8: let a tool keep them in a Blob, or pass them as base64 text"
+        return "the bytes are not UTF-8: let a tool write them to a Blob, or pass them as base64 text"
     if "Circular reference" in text:
-        return "it holds itself: pass what is in it without the circle"
+        return "it contains itself: pass the data without the cycle"
     if "depth exceeded" in text:
-        return f"lists and objects nested deeper than {DEPTH_MAX}: pass it flatter, or as text"
+        return (
+            f"lists and objects nested deeper than {DEPTH_MAX}: pass the value with fewer levels, or as text"
+        )
     return text
 
 
@@ -152,7 +154,7 @@ def explain(error: Exception) -> str:
 def describe(error: ValidationError, most: int = 5) -> str:
     """The first `most` of what pydantic found, on one line: `place.name: what is wrong; …`."""
     if (count := error.error_count()) > ERRORS_MAX:
-        return f"{count:,} errors, too many to be listed"
+        return f"{count:,} errors, too many to list"
     found = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in found[:most]]
     if len(found) > most:

@@ -87,7 +87,7 @@ SIGNALS = Topic(
 )
 EVENTS = Topic(
     "events",
-    "what happened to each task: its log, the only truth",
+    "the events of each task: its log, from which all task state is derived",
     Annotated[Event | RecordsLost, _Kinds],
     ("intake", "conduct", "model", "tool", "check", "recover", "delay"),
     ("conduct",),
@@ -106,18 +106,18 @@ FAILURES = Topic(
 DELAYS = Topic("delays", "records to publish later", Delay, ("conduct", "recover"), ("delay",))
 QUESTIONS = Topic(
     "questions",
-    "questions to people, and their closing",
+    "questions to people, and records that close them",
     Annotated[Question | QuestionClosed, _Kinds],
     ("conduct",),
     ("outside",),
     retention_ms=30 * DAY_MS,
 )
 RESULTS = Topic(
-    "results", "how each task ended", Result, ("conduct",), ("outside",), retention_ms=30 * DAY_MS
+    "results", "the result of each task", Result, ("conduct",), ("outside",), retention_ms=30 * DAY_MS
 )
 STATUS = Topic(
     "status",
-    "where each task stands",
+    "the current status of each task",
     Status,
     ("conduct",),
     ("outside",),
@@ -126,7 +126,7 @@ STATUS = Topic(
 )
 DEAD_LETTERS = Topic(
     "dead-letters",
-    "what could not be processed: the bytes as they came, the reason in the headers",
+    "records that could not be processed: the original bytes, with the reason in the headers",
     None,
     ("intake", "conduct", "model", "tool", "check", "recover", "delay"),
     ("outside",),
@@ -144,7 +144,7 @@ CONDUCT_STATE = Topic(
 )
 DELAY_STATE = Topic(
     "delay-state",
-    "changelog of what is not yet due",
+    "changelog of the delays that are not due yet",
     None,
     ("delay",),
     ("delay",),
@@ -153,7 +153,7 @@ DELAY_STATE = Topic(
 )
 OUTCOMES = Topic(
     "outcomes",
-    "how calls of each candidate ended, counted by each worker",
+    "counts of the outcomes of each candidate's calls, by worker",
     Tally,
     ("model", "tool"),
     ("health",),
@@ -162,7 +162,7 @@ OUTCOMES = Topic(
 )
 HEALTH = Topic(
     "health",
-    "how each candidate is doing, and its circuit",
+    "the health of each candidate, and the state of its circuit",
     Health,
     ("health",),
     ("outside",),
@@ -172,7 +172,7 @@ HEALTH = Topic(
 )
 HEALTH_STATE = Topic(
     "health-state",
-    "changelog of what was counted within the window",
+    "changelog of the counts within the window",
     None,
     ("health",),
     ("health",),
@@ -181,7 +181,7 @@ HEALTH_STATE = Topic(
 )
 TOKENS = Topic(
     "tokens",
-    "what models write, as they write it",
+    "the text of models, while they write it",
     Tokens,
     ("model",),
     ("outside",),

@@ -70,5 +70,8 @@ def why_not_read(value: bytes) -> str | None:
         return None
     envelope = unpack(value)
     if envelope is None:
-        return "it begins as an encrypted record does, and is cut off"
-    return f"encrypted with key {envelope.key_id!r}, and there are no keys here: set SEGUE_ENCRYPTION_KEYS"
+        return "the value begins like an encrypted record, but it is cut off"
+    return (
+        f"the value is encrypted with key {envelope.key_id!r}, but this process has no keys: set "
+        "SEGUE_ENCRYPTION_KEYS"
+    )

@@ -151,9 +151,9 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
             return await handler()
         if ctx.usage_limits is not None and ctx.usage_limits.count_tokens_before_request:
             raise BadInput(
-                f"agent {self.name!r}: count_tokens_before_request would ask the provider from within the "
-                "workflow, outside of a step: leave it out, and limits count what responses report; "
-                "a budget of the task is checked before each request"
+                f"agent {self.name!r}: count_tokens_before_request can't be used in a workflow: it would "
+                "call the provider outside of a step. Leave it out: usage limits then count the tokens "
+                "that responses report, and the task's budget is checked before each request"
             )
         with disable_threads(), Agent.using_sleep(asyncio.sleep):
             return await super().wrap_run(ctx, handler=handler)
@@ -168,7 +168,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         decided = zip(requests.approvals, answers, strict=True)
         return DeferredToolResults(
             approvals={
-                call.tool_call_id: True if yes else ToolDenied("The person who was asked refused the call.")
+                call.tool_call_id: True if yes else ToolDenied("The approver refused the call.")
                 for call, yes in decided
             }
         )
@@ -193,9 +193,10 @@ def durable_of(agent: Any) -> Durable[Any]:
         raise BadInput(f"agent {agent.name!r} is not durable: build it with capabilities=[Durable()]")
     if getattr(agent, "_concurrency_limiter", None) is not None:
         raise BadInput(
-            f"agent {agent.name!r} has max_concurrency: its runs would wait for each other in a worker's "
-            "memory, where no replay finds the same; leave it out, and limit its model over all workers: "
-            f"App(…, limits={{{durable.own_model!r}: Limit(concurrent=2)}})"
+            f"agent {agent.name!r} has max_concurrency, which a workflow can't use: its runs would wait "
+            "for each other in one worker's memory, and a replay could not repeat that. Leave it out, "
+            "and limit the agent's model on all workers: App(…, "
+            f"limits={{{durable.own_model!r}: Limit(concurrent=2)}})"
         )
     return durable
 
@@ -210,6 +211,7 @@ def ensure_not_overridden(agents: "Mapping[str, Durable[Any]]") -> None:
         changed = sorted(key.removeprefix("_override_") for key, value in held.items() if value.get(None))
         if changed:
             raise BadInput(
-                f"agent {name!r} is overridden here ({', '.join(changed)}), which no workflow sees: leave "
-                f"out Agent.override, and say what its model answers: Rehearsal(app, models={{{name!r}: …}})"
+                f"agent {name!r} is overridden here ({', '.join(changed)}), but workflows run in their "
+                "own context and do not see Agent.override. Remove it, and set the answers of its model "
+                f"with Rehearsal(app, models={{{name!r}: …}})"
             )

@@ -118,7 +118,7 @@ class Asked(BoundDurableOperation[P, W, R], Generic[P, W, R]):
     async def __call__(self, params: P, *, config: object = None) -> R:
         context = CURRENT_CONTEXT.get()
         if self._agent not in context.registry.agent_names:
-            raise BadInput(f"agent {self._agent!r} is unknown to the app: add it, App(…, agents=[…])")
+            raise BadInput(f"the app has no agent {self._agent!r}: add it with App(…, agents=[…])")
         if isinstance(params, ModelParams):
             asked = partial(self._request, context, params)
             return cast("R", await within_budget(context, self._agent, asked))

@@ -82,7 +82,7 @@ class Transports(ParameterTransports):
             return {"context": to_jsonable_python(DurableRunContext.serialize_run_context(ctx)), "deps": deps}
         except (ValueError, TypeError, BadInput) as error:
             raise BadInput(
-                f"agent {agent.name!r}: its deps and metadata travel as JSON, and can't: {text_of(error)}"
+                f"agent {agent.name!r}: its deps or metadata can't be sent as JSON: {text_of(error)}"
             ) from error
 
     def _ctx(self, body: Body) -> RunContext[Any]:
@@ -152,7 +152,7 @@ class Transports(ParameterTransports):
             try:
                 tool = toolset.tool_for_tool_def(definition, ctx=ctx, original_name=body["original"])
             except KeyError:
-                raise Permanent(f"tool {body['name']!r} is gone from the agent's code") from None
+                raise Permanent(f"the agent's code has no tool {body['name']!r} any more") from None
             return ToolsetCallToolParams(body["name"], tool_args=body["arguments"], ctx=ctx, tool=tool)
 
         return Transport(dump, load)
@@ -245,14 +245,15 @@ def _deps(agent: Any, deps: Any) -> Any:
         read: object = values.read_data(dumped)
     except ValidationError as error:
         raise BadInput(
-            f"agent {agent.name!r}: its deps are not of its deps_type: {describe(error)}"
+            f"agent {agent.name!r}: its deps do not have the type of deps_type: {describe(error)}"
         ) from None
     arrives = type(read)
     if arrives is not type(deps):
         given = type(deps).__name__
         raise BadInput(
-            f"agent {agent.name!r}: its tools would get deps of type {arrives.__name__}, not {given}, since "
-            f"deps travel by its deps_type: build it with Agent(…, deps_type={given})"
+            f"agent {agent.name!r}: its tools would get deps of type {arrives.__name__}, not {given}, "
+            "because deps are sent as JSON of its deps_type. Build the agent with Agent(…, "
+            f"deps_type={given})"
         )
     return dumped
 
@@ -270,7 +271,8 @@ def _settings(settings: Any) -> Any:
         return jsonable(settings)
     except BadInput as error:
         raise BadInput(
-            f"an agent's model settings travel as JSON: {error}: give timeout= in seconds, the rest as text"
+            f"an agent's model settings can't be sent as JSON: {error}: give timeout= in seconds, and "
+            "other values as text"
         ) from None
 
 
@@ -284,6 +286,9 @@ def _spoken(body: Body) -> dict[str, Any]:
 
 def _refused(what: str) -> Transport[Any]:
     def refuse(_: Any) -> NoReturn:
-        raise BadInput(f"{what} of an agent is no step yet: run the agent outside of the workflow, in a tool")
+        raise BadInput(
+            f"{what} of an agent can't be used in a workflow, because Segue can't make it a "
+            "step yet: run the agent in a tool instead"
+        )
 
     return Transport(refuse, refuse)

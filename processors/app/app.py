@@ -1,7 +1,7 @@
 """The `App`: the workflows, tools, routes, checks and services that a team declares.
 
-Nothing registers itself by being imported; an `App` lists what it consists of, so that a worker knows all
-that it can be asked for, and says so at start when a name is there twice.
+An import registers nothing. An `App` lists all its parts, so a worker knows everything that it may have to
+run, and reports a duplicate name when it starts.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Service:
-    """A process that `segue dev` starts beside the app. The URL `ready` is polled until it answers 200."""
+    """A process that `segue dev` starts together with the app. `segue dev` polls the URL `ready` until it
+    answers 200."""
 
     name: str
     command: tuple[str, ...]
@@ -47,14 +48,18 @@ class NamedAgent(Protocol):
 
 
 class App(Registry):
-    """Everything that a worker serves. `segue worker travel` finds the one `App` of the module.
+    """Everything that a worker serves. `segue worker travel` uses the only `App` in the module `travel`.
 
-    `notice` is a sentence that `segue dev` shows at start: what an example does without a key, say.
-    `sample` is the workflow and input that `segue dev` runs when none is given. `prices` are of models, by
-    the candidate's name or the model's own, where the public price list has none, or another.
+    `notice` is a sentence that `segue dev` shows at start, for example how an example behaves without an API
+    key. `sample` is the workflow and the input that `segue dev` runs when none is given. `prices` maps the
+    name of a candidate, or of its model, to a `Price`, for models that the public price list does not have,
+    or has with another price.
 
-    `limits` are by the name of a candidate, route or MCP server, `{"openai:gpt-5": Limit(per_minute=60)}`;
-    with `circuits` a candidate that fails is left alone for a while. Both hold over all workers.
+    `limits` maps the name of a candidate, route or MCP server to a `Limit`: `{"openai:gpt-5":
+    Limit(per_minute=60)}`. With a circuit breaker, a candidate that fails is not called for some time. Both
+    apply to all workers together.
+
+    Raises `BadInput` if a name is declared twice or a declaration can't be used.
     """
 
     def __init__(
@@ -102,17 +107,18 @@ class App(Registry):
         known = names_counted(self.routes.values())
         if unknown := sorted(self.limits.keys() - known):
             raise BadInput(
-                f"a limit for {unknown[0]!r}: that is no candidate, route or MCP server of app "
-                f"{self.name!r}; there are: {', '.join(sorted(known))}"
+                f"there is a limit for {unknown[0]!r}, but app {self.name!r} has no candidate, route or "
+                f"MCP server of that name; it has: {', '.join(sorted(known))}"
             )
         if limited := sorted(self.limits.keys() & self.local):
             raise BadInput(
-                f"a limit for {limited[0]!r}, which is local: limits hold in the stage `tool`, so take away "
-                "one or the other"
+                f"there is a limit for {limited[0]!r}, which is a local tool: limits apply only in the "
+                "stage `tool`, but the first attempt of a local tool runs with the workflow. "
+                "Remove the limit or local=True"
             )
 
     def observed(self, is_silent: Callable[[], bool], workflow: Awaitable[Any]) -> Awaitable[Any]:
-        """The workflow, whose agents report their spans and metrics once."""
+        """Return the workflow, whose agents report their spans and metrics once."""
         if not self.agents:
             return workflow
         from segue.processors.agents.telemetry import reported_once  # noqa: PLC0415 - as in `_durable`

@@ -47,17 +47,18 @@ def check_app(app: Registry, deps_types: Mapping[str, Any], schedules: Iterable[
 
 def check_name(kind: str, name: object) -> None:
     if not isinstance(name, str) or not name.isprintable() or not name:
-        raise BadInput(f"a {kind} is named {name!r}: a name is text that can be printed")
+        raise BadInput(f"a {kind} is named {name!r}, but a name must be printable text")
 
 
 def check_workflow(workflow: Workflow[Any, Any]) -> None:
     if type(workflow.version) is not int or workflow.version < 1:
         raise BadInput(
-            f"workflow {workflow.name!r}: version={workflow.version!r} is no whole number from 1 on"
+            f"workflow {workflow.name!r}: version={workflow.version!r} is not a whole number of at least 1"
         )
     if not isinstance(cast("object", workflow.budget), Budget | None):
         raise BadInput(
-            f"workflow {workflow.name!r}: budget={workflow.budget!r} is no Budget(usd=…, tokens=…)"
+            f"workflow {workflow.name!r}: budget={workflow.budget!r} is not a Budget: give Budget(usd=…, "
+            "tokens=…)"
         )
     first, *others = inspect.signature(workflow.function).parameters.values()
     refused = (first.VAR_KEYWORD, first.VAR_POSITIONAL)
@@ -65,7 +66,8 @@ def check_workflow(workflow: Workflow[Any, Any]) -> None:
         if parameter.kind in (refused if parameter is not first else (*refused, first.KEYWORD_ONLY)):
             raise BadInput(
                 f"{place_of(workflow.function)}: parameter {_spelled(parameter)!r} of workflow "
-                f"{workflow.name!r} can't be passed: it gets its task by place, and at most one input"
+                f"{workflow.name!r} can't be filled: a workflow takes its task as a positional argument, "
+                "and at most one input"
             )
     _ = workflow.input, workflow.output
     _check_default(workflow)
@@ -104,12 +106,15 @@ def check_chooser(route: AnyRoute) -> None:
     choose: Any = route.choose
     where = f"route {route.name!r}: choose={name_of(choose)}"
     if not callable(choose) or inspect.iscoroutinefunction(choose):
-        raise BadInput(f"{where} is no plain function of the call and the candidates, as cheapest() is")
+        raise BadInput(
+            f"{where} must be a function that is not async and takes the call and the "
+            "candidates, such as cheapest()"
+        )
     try:
         inspect.signature(choose).bind(None, None)
     except TypeError as error:
         raise BadInput(
-            f"{where} takes the call and the candidates, def choose(asked, known): {error}"
+            f"{where} must take the call and the candidates, as def choose(asked, known): {error}"
         ) from None
     except ValueError:
         return  # built in, without a signature
@@ -129,8 +134,8 @@ def check_clashes(routes: Iterable[AnyRoute]) -> None:
         undo: Any = getattr(route, "undo", None)
         if isinstance(undo, Tool) and functions.get(undo.name) not in (None, undo.function):
             raise BadInput(
-                f"{undo.name!r} is the undo of {route.name!r}, and the name of another tool or route: "
-                f"rename one, @tool(name=…) at {place_of(undo.function)}"
+                f"{undo.name!r} is the undo of {route.name!r}, but another tool or route has the same "
+                f"name: rename one of them with @tool(name=…) at {place_of(undo.function)}"
             )
 
 
@@ -150,12 +155,16 @@ def check_check(check: Check[Any, ...]) -> None:
         inspect.Parameter.KEYWORD_ONLY,
         inspect.Parameter.VAR_KEYWORD,
     ):
-        raise BadInput(f"{place}: check {check.name!r} takes no output: def {check.name}(output: …) -> None")
+        raise BadInput(
+            f"{place}: check {check.name!r} has no parameter for the output: declare def "
+            f"{check.name}(output: …) -> None"
+        )
     for parameter in parameters[1:]:
         if parameter.kind in UNNAMED:
             raise BadInput(
                 f"{place}: parameter {_spelled(parameter)!r} of check {check.name!r} "
-                f"{UNNAMED[parameter.kind]}: what a check takes beside the output travels by name"
+                f"{UNNAMED[parameter.kind]}: the arguments of a check, except the output, are passed by "
+                "name"
             )
     _ = check.parameters
 
@@ -174,7 +183,7 @@ def check_schedule(app: Registry, schedule: Schedule) -> None:
             f"{where}: its input does not fit workflow {schedule.workflow.name!r}: {describe(error)}"
         ) from None
     except (BadInput, ValueError) as error:
-        raise BadInput(f"{where}: its input can't be taken: {text_of(error)}") from None
+        raise BadInput(f"{where}: its input can't be read: {text_of(error)}") from None
 
 
 def _check_type(where: str, kind: Any) -> None:

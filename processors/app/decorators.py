@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Declares(Protocol):
-    """Makes a workflow of a function, with what was said of it."""
+    """Turns a function into a workflow with the given options."""
 
     @overload
     def __call__(self, function: Callable[[Task], Awaitable[O]], /) -> Workflow[None, O]: ...
@@ -47,12 +47,16 @@ def workflow(
     budget: Budget | None = None,
     bugs: tuple[type[Exception], ...] = BUGS,
 ) -> Any:
-    """Declare `async def run(task: Task, input: I) -> O` to be a workflow: its awaits survive any crash.
+    """Declare `async def run(task: Task, input: I) -> O` to be a workflow. Its awaits survive any crash.
 
-    Input and output travel as JSON, by their annotations. Keep an old version beside the new one while
-    tasks of it are open: `@workflow(name="book_trip", version=2)`. What a task of it may use: `budget`.
+    Input and output are sent as JSON, by their annotations. While tasks of an old version are open, keep that
+    version in the app next to the new one: `@workflow(name="book_trip", version=2)`. `budget` limits the US
+    dollars and tokens that each task may use.
 
-    Of an exception that it does not catch a task fails; of one in `bugs` it waits for mended code.
+    If the workflow raises an exception, its task fails. If the exception's class is in `bugs`, the task is
+    parked instead, and continues when the corrected code is deployed.
+
+    Raises `BadInput` if the function is not async, or does not take a Task and at most one input.
     """
 
     def declare(function: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
@@ -67,7 +71,8 @@ def workflow(
 
 
 def _takes_a_task(function: Callable[..., Any]) -> bool:
-    """As far as can be seen: annotations may be missing, or not be looked up yet."""
+    """Return whether the first parameter may be a Task; annotations may be missing, or can't be evaluated
+    yet."""
     annotations = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
     if len(annotations) not in (1, 2):
         return False
@@ -76,9 +81,10 @@ def _takes_a_task(function: Callable[..., Any]) -> bool:
 
 
 def check(function: Callable[Concatenate[T, P], Any], /) -> Check[T, P]:
-    """Declare `def only_known(output: Ranking, known: list[str]) -> None` to be a check (async if you like).
+    """Declare `def only_known(output: Ranking, known: list[str]) -> None` to be a check. It may be async.
 
-    It runs in the check stage, where its arguments arrive as JSON. Use it with them:
+    It runs in the check stage, and its arguments are sent there as JSON. It accepts the output by returning,
+    and rejects it by raising `OutputRejected`. Call it with its arguments, except the output, to use it:
     `task.model("rank", …, output=Ranking, check=only_known(known=ids))`.
     """
     return Check(function, function.__name__)

@@ -1,13 +1,13 @@
-"""Schedules: a workflow that starts others when it is time. There is no other machinery.
+"""Schedules: each is a task of a workflow that starts other tasks at the scheduled times.
 
     Schedule ─▶ the task `schedule/NAME` ─▶ sleeps until the next time ─▶ starts the task `NAME/TIME` ─▶ again
 
-It is a task like any other, so its timer is durable, and whoever asks for it twice has one. The task that it
-starts is named after the time that it is for, so that a time is run once, whoever starts it. The next time is
-fixed when the one before is done, and stands in the run's input: a new edition of the time zones changes the
-times after that, and no journal.
+The schedule is a task like any other, so its timer is durable, and creating it twice gives one schedule. The
+id of the task that it starts contains the scheduled time, so each time is run once, also if several callers
+start it. The next time is decided when the previous one is done, and is part of the run's input: an update of
+the time zone data changes later times, and no journal.
 
-A timer fires late where no worker was there. How late says the step `clock`, whose outcome bears the time.
+A timer fires late if no worker was running. The outcome of the step `clock` has the actual time.
 """
 
 import asyncio
@@ -36,13 +36,13 @@ TOLD = "schedule"
 """The signal that changes a schedule."""
 
 LATE = timedelta(minutes=1)
-"""A time that is run later than that was missed."""
+"""A time that is run later than this counts as missed."""
 
 AT_ONCE_MAX = 100
-"""Of times that were missed and are all run, so many in one run of the schedule."""
+"""The most missed times that one run of the schedule starts when all missed times are run."""
 
 LOOK_BACK = (timedelta(days=1), timedelta(days=32), timedelta(days=366 * 8))
-"""How far to look for the last time that is past: a year's minutes need not all be counted."""
+"""How far back to search for the last past time, so that not all minutes of a year are counted."""
 
 
 class Value(BaseModel):
@@ -50,7 +50,7 @@ class Value(BaseModel):
 
 
 class Spec(Value):
-    """What is to be started and when, as it travels."""
+    """The workflow to start and its times, as they are sent as JSON."""
 
     name: str
     workflow: str
@@ -68,13 +68,15 @@ class Spec(Value):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Starts a workflow at times: `Schedule("nightly", report, cron="0 3 * * *", zone="Europe/Lisbon")`.
+    """Starts a workflow at given times: `Schedule("nightly", report, cron="0 3 * * *",
+    zone="Europe/Lisbon")`.
 
-    `cron` has five fields, or six with seconds first. Where clocks are put forward, a time of day that does
-    not exist is run right after; where they are put back, one that is there twice is run once. `missed` says
-    what becomes of times at which no worker was there: the last of them is run (`once`), none, or all.
-    `overlap` says what becomes of a time that comes while the task of the last one is open: it is passed over
-    (`skip`), or comes when that has ended (`wait`), or both run (`allow`).
+    `cron` has five fields, or six with seconds first. When clocks are put forward, a run at a time of day
+    that does not exist happens right after the change; when clocks are put back, a time of day that occurs
+    twice is run once. `missed` decides about times at which no worker was running: only the last of them is
+    run (`once`), none of them (`none`), or all of them (`all`). `overlap` decides about a time that comes
+    while the task of the previous time is open: it is skipped (`skip`), its task starts when the previous
+    task has ended (`wait`), or both tasks run (`allow`).
     """
 
     name: str
@@ -93,7 +95,7 @@ class Schedule:
         try:
             return ABSENT if self.input is ABSENT else self.workflow.given(self.input)
         except BadInput as error:
-            raise BadInput(f"schedule {self.name!r}: its input can't travel: {error}") from None
+            raise BadInput(f"schedule {self.name!r}: its input can't be sent as JSON: {error}") from None
 
     @property
     def spec(self) -> Spec:
@@ -110,7 +112,7 @@ class Schedule:
 
 
 class Told(Value):
-    """What the schedule is told: how it is from now on, or that it rests, goes on, or is removed."""
+    """A change of a schedule: its new definition, or that it is paused, resumed or removed."""
 
     schedule: Spec | None = None
     paused: bool | None = None
@@ -118,7 +120,9 @@ class Told(Value):
 
 
 class Kept(Value):
-    """What a schedule knows from run to run. One that was removed has no `schedule`, and may get another."""
+    """The state that a schedule passes from run to run. A removed schedule has no `schedule`, and may get a
+    new one.
+    """
 
     schedule: Spec | None
     paused: bool = False
@@ -128,7 +132,7 @@ class Kept(Value):
 
 
 class View(Value):
-    """What a schedule shows of itself."""
+    """The view of a schedule's task."""
 
     name: str
     workflow: str
@@ -144,23 +148,28 @@ class View(Value):
 
 
 def check(spec: Spec) -> None:
-    """Raises `BadInput` for a time table or a time zone that is none."""
+    """Check the schedule. Raises `BadInput` for an invalid cron line or an unknown time zone."""
     try:
         ZoneInfo(spec.zone)
         next(CronSim(spec.cron, datetime(2000, 1, 1, tzinfo=UTC)))
     except (ZoneInfoNotFoundError, ValueError):
         raise BadInput(
-            f"schedule {spec.name!r}: no time zone {spec.zone!r}; say Europe/Lisbon, say"
+            f"schedule {spec.name!r}: there is no time zone {spec.zone!r}: give a name such as Europe/Lisbon"
         ) from None
     except CronSimError as error:
-        why = f"{error} in {spec.cron!r}: minute hour day month weekday, as in '30 3 * * MON-FRI'"
+        why = (
+            f"{error} in {spec.cron!r}: a cron line is minute hour day month weekday, such as '30 3 * * "
+            "MON-FRI'"
+        )
         raise BadInput(f"schedule {spec.name!r}: {why}") from None
     except StopIteration:
-        raise BadInput(f"schedule {spec.name!r}: {spec.cron!r} never comes") from None
+        raise BadInput(
+            f"schedule {spec.name!r}: {spec.cron!r} matches no time: change the cron line"
+        ) from None
 
 
 def task_of(name: str) -> str:
-    """The id of the task that keeps the schedule."""
+    """Return the id of the task that runs the schedule."""
     return f"schedule/{name}"
 
 
@@ -168,18 +177,18 @@ def task_of(name: str) -> str:
 
 
 def after(spec: Spec, moment: datetime) -> datetime:
-    """The first time after that moment, in UTC."""
+    """Return the first scheduled time after `moment`, in UTC."""
     return next(CronSim(spec.cron, moment.astimezone(ZoneInfo(spec.zone)))).astimezone(UTC)
 
 
 def until(spec: Spec, moment: datetime, now: datetime) -> list[datetime]:
-    """The times after `moment` up to now."""
+    """Yield the scheduled times after `moment` up to now."""
     times = CronSim(spec.cron, moment.astimezone(ZoneInfo(spec.zone)))
     return list(takewhile(lambda time: time <= now, (time.astimezone(UTC) for time in times)))
 
 
 def to_run(spec: Spec, due: datetime, now: datetime) -> list[datetime]:
-    """Of the times from `due` up to now those that are run, by what the schedule says of missed ones."""
+    """Return the times from `due` up to now that are run, by the schedule's rule for missed times."""
     if spec.missed == "all":
         times = [due]
         while len(times) < AT_ONCE_MAX and (time := after(spec, times[-1])) <= now:
@@ -203,12 +212,13 @@ def _last(spec: Spec, due: datetime, now: datetime) -> datetime:
 
 @tool(name="segue.clock", timeout_s=10)
 async def clock() -> None:
-    """Its outcome bears the time at which it came."""
+    """Return nothing: the time of its outcome is what the schedule needs."""
 
 
 @workflow(name=KEEPER)
 async def keeper(task: Task, kept: Kept) -> None:
-    """One run: until the schedule is told something, or a time has been run. Then it goes on anew."""
+    """One run of the schedule: it lasts until the schedule is changed, or a time has been run, and then
+    continues as new."""
     spec = kept.schedule
     if spec is None or kept.paused or kept.due is None:
         await _rest(task, kept)
@@ -224,7 +234,7 @@ async def keeper(task: Task, kept: Kept) -> None:
 
 
 async def _run_due(task: Task, spec: Spec, kept: Kept, told: asyncio.Task[Told]) -> Kept:
-    """Run what is due, until the schedule is told something, and fix the next time."""
+    """Run the times that are due until the schedule is changed, and decide the next time."""
     assert kept.due is not None
     await task.tool(clock)
     passed = max(kept.due, task.now())
@@ -241,7 +251,7 @@ async def _run_due(task: Task, spec: Spec, kept: Kept, told: asyncio.Task[Told])
 
 
 async def _rest(task: Task, kept: Kept) -> None:
-    """Nothing is due: the schedule is new, or rests, or is no more."""
+    """Wait while nothing is due: the schedule is new, paused or removed."""
     if kept.schedule is not None and not kept.paused:
         await task.tool(clock)
         task.continue_as_new(kept.model_copy(update={"due": after(kept.schedule, task.now())}))
@@ -250,7 +260,7 @@ async def _rest(task: Task, kept: Kept) -> None:
 
 
 def _changed(kept: Kept, told: Told) -> Kept:
-    """The time that is next is fixed anew, unless nothing changed. A time that was run is not run again."""
+    """Decide the next time again, unless nothing changed. A time that was run is not run again."""
     if told.removed:
         return Kept(schedule=None, last=kept.last)
     changes: dict[str, Any] = {}
@@ -262,7 +272,8 @@ def _changed(kept: Kept, told: Told) -> Kept:
 
 
 async def _run(task: Task, spec: Spec, kept: Kept, time: datetime) -> Kept:
-    """Start the task of that time; wait for its end, unless tasks may overlap. How it ends is its own."""
+    """Start the task of that time, and wait for its end unless tasks may overlap. A failure of it does not
+    affect the schedule."""
     known_as = f"{spec.name}/{time:%Y-%m-%dT%H:%M:%SZ}"
     try:
         if spec.overlap == "allow":

@@ -47,4 +47,4 @@ def check_bugs(workflow: str, bugs: tuple[object, ...]) -> None:
     if type(bugs) is not tuple or not all(
         isinstance(bug, type) and issubclass(bug, Exception) for bug in bugs
     ):
-        raise BadInput(f"{given} is no tuple of exceptions, as (*BUGS, OSError) is")
+        raise BadInput(f"{given} is not a tuple of exception classes, such as (*BUGS, OSError)")

@@ -38,10 +38,10 @@ class Registry:
         versions = [v for n, v in self.workflows if n == name]
         if not versions:
             known = ", ".join(sorted({n for n, _ in self.workflows if not n.startswith(OURS)}))
-            raise UnknownName(f"no workflow {name!r} here; there are: {known}")
+            raise UnknownName(f"this app has no workflow {name!r}; it has: {known}")
         if version is not None:
             raise UnknownName(
-                f"workflow {name!r} has no version {version} here; there are: {sorted(versions)}"
+                f"this app has no version {version} of workflow {name!r}; it has: {sorted(versions)}"
             )
         return self.workflows[name, max(versions)]
 

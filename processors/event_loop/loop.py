@@ -215,7 +215,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         if isnan(when):
-            raise NoTime("a timer can't be set for NaN: sleep takes seconds, and timeout too")
+            raise NoTime("a timer can't be set for NaN: give sleep or timeout a number of seconds")
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if when <= self.now_s:
             self._ready.append(handle)

@@ -6,11 +6,11 @@ from segue.topics.descriptions import text_of
 from segue.topics.errors import leaves
 
 OWN = (
-    "a lock, semaphore, queue, event or future belongs to one task, so make it in the workflow; "
-    "what limits many tasks is App(…, limits={route: Limit(…)})"
+    "a lock, semaphore, queue, event or future belongs to one task, so create it in the workflow; to "
+    "limit calls across tasks, use App(…, limits={route: Limit(…)})"
 )
 
-SHARED = f"it shares something with another task or a thread: {OWN}"
+SHARED = f"it uses an object that belongs to another task or a thread: {OWN}"
 
 _OTHER_LOOP = re.compile(r"\bdifferent (event )?loop\b|^await wasn't used with future$")
 

@@ -93,8 +93,8 @@ class Blob:
             if name.startswith("__"):  # Python's own questions, asked of a half-made object too
                 raise AttributeError(name)
             raise AttributeError(
-                f"{name!r} of a value that is too large for a workflow, {self.size_bytes:,} bytes: "
-                "pass it on to a tool, which gets the value"
+                f"a workflow can't read {name!r} of a value of {self.size_bytes:,} bytes, because such a "
+                "large value is kept in the object store: pass it to a tool, which gets the value"
             )
 
     @classmethod
@@ -250,7 +250,7 @@ def _shelf() -> ObjectShelf:
     task_objects = TASK_OBJECTS.get(None)
     if task_objects is None:
         raise BadInput(
-            "a Blob is read and written in tools and checks: "
-            "a workflow passes it on, and a program outside uses a Client"
+            "a Blob can be read and written only in a tool or a check: pass it from the workflow to a "
+            "tool, or use a Client in a program outside"
         )
     return task_objects

@@ -34,15 +34,14 @@ def fits(kind: str, name: str, asked: Any, bytes_max: int = PAYLOAD_BYTES_MAX) -
         name.encode()
         body = json_of(asked)
     except (UnicodeEncodeError, BadInput) as error:
-        raise BadInput(f"{kind} {name!r} can't be asked with that: {error}") from None
+        raise BadInput(f"{kind} {name!r} can't be called with these arguments: {error}") from None
     if len(body) > bytes_max:
         raise TooLarge(
-            f"{kind} {name!r} is asked with {len(body):,} bytes, "
-            f"at most {bytes_max:,} travel{elsewhere(bytes_max)}: "
-            "let a tool keep the data in a Blob, and pass that"
+            f"{kind} {name!r} is called with {len(body):,} bytes, but at most {bytes_max:,} can be "
+            f"sent{elsewhere(bytes_max)}: let a tool write the data to a Blob, and pass the Blob"
         )
     if too_deep(body):
-        raise TooLarge(f"{kind} {name!r} is asked with lists and objects nested deeper than {DEPTH_MAX}")
+        raise TooLarge(f"{kind} {name!r} is called with lists and objects nested deeper than {DEPTH_MAX}")
     return body
 
 

@@ -68,8 +68,9 @@ class Large:
         fitting = record.model_copy(update=taking.changes(record))
         if (size := len(codec.encode(fitting))) > PAYLOAD_BYTES_MAX:
             raise TooLarge(
-                f"{size:,} bytes of a {record.kind} can't go to the object store, instructions say, and at "
-                f"most {PAYLOAD_BYTES_MAX:,} travel: pass large text as the prompt or as an argument"
+                f"a {record.kind} has {size:,} bytes that can't go to the object store (instructions, for "
+                f"example), but a record holds at most {PAYLOAD_BYTES_MAX:,}: pass large text as the "
+                "prompt or as an argument"
             )
         return fitting, tuple(taking.objects)
 

@@ -50,13 +50,11 @@ def why_unusable(error: BaseException) -> str:
     if isinstance(error, NameError):
         name = f"{error.name!r}" if error.name else "a name in it"
         return (
-            f"{name} is not there when the app runs: import it outside of `if TYPE_CHECKING:`, "
-            "or define it in the module, above the app"
+            f"{name} is not defined when the app runs: import it outside of `if TYPE_CHECKING:`, or "
+            "define it in the module, above the app"
         )
     reason = shortened(text_of(error).partition("\n")[0], REASON_CHARS_MAX)
-    return (
-        f"it has no JSON: {reason}: take a pydantic model, a dataclass, a TypedDict or a type of Python's own"
-    )
+    return f"JSON can't hold it: {reason}: use a pydantic model, a dataclass, a TypedDict or a built-in type"
 
 
 def place_of(function: Callable[..., Any]) -> str:

@@ -102,8 +102,8 @@ class Values(Generic[T]):
             raise BadInput(f"JSON can't hold it: {why_no_json(error)}") from None
         if self._may_be_ambiguous and not self._is_read_as(written, value):
             raise BadInput(
-                f"{value!r:.200} is written as {written!r:.200}, and would be read as another value "
-                f"of {self._annotation}: name the alternatives by a discriminator, or take one type"
+                f"{value!r:.200} is written as {written!r:.200}, which would be read as another value of "
+                f"{self._annotation}: add a discriminator to the union, or use one type"
             )
         return written
 
@@ -351,7 +351,10 @@ def _why_endless(value: Any) -> str:
         to_json(value)
     except ValueError as error:
         return why_no_json(error)
-    return f"lists and objects nested deeper than {RECORD_DEPTH_MAX}: pass it flatter, or as text"
+    return (
+        f"lists and objects nested deeper than {RECORD_DEPTH_MAX}: pass the value with fewer levels, "
+        "or as text"
+    )
 
 
 def _of_another_class(value: Any, depth: int, *, computed: bool) -> Any:
@@ -385,7 +388,7 @@ def _object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     for key, inner in value.items():
         name = key if type(key) is str else _name(key)
         if name in written:
-            raise BadInput(f"JSON can't hold it: two of its keys are {name!r} there")
+            raise BadInput(f"JSON can't hold it: two of its keys become {name!r} in JSON")
         written[name] = inner if type(inner) in AS_IT_IS else jsonable(inner, depth + 1)
     return written
 
@@ -398,4 +401,4 @@ def _name(key: Any) -> str:
     written = jsonable(name) if not isinstance(name, tuple | Set | Mapping | list) else None
     if isinstance(written, str):
         return written
-    raise BadInput(f"JSON can't hold it: the key {key!r} is {type(key).__name__}, and keys there are text")
+    raise BadInput(f"JSON can't hold it: the key {key!r} is {type(key).__name__}, but keys in JSON are text")

@@ -30,8 +30,8 @@ VALIDATORS = ("function-after", "function-before", "function-wrap")
 DECORATED = ("validators", "field_validators", "root_validators", "model_validators")
 
 NO_SECRETS = (
-    "a secret can't travel: it would be written to topics, logs and pages, and be read back as asterisks. "
-    "Pass the name under which a tool finds it"
+    "a secret can't be sent: it would be written to topics, logs and pages, and be read back as "
+    "asterisks. Pass the name by which a tool can look it up"
 )
 
 

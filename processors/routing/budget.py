@@ -88,7 +88,10 @@ def used_up(spent: Spent | None, budget: Budget | None) -> str | None:
 
 
 def exceeded(what: str) -> Problem:
-    message = f"the budget is used up: {what}. Give it more (segue budget TASK --usd …), or do without"
+    message = (
+        f"the budget is used up: {what}. Raise it with `segue budget TASK --usd …`, or handle "
+        "BudgetExceeded in the workflow"
+    )
     return Problem(type=EXCEEDED, message=message, retryable=False)
 
 
@@ -109,9 +112,11 @@ def budget_in(value: Any) -> Budget:
     try:
         budget = Budget.model_validate(value)
     except ValidationError as error:
-        raise BadInput(f'no budget, which is {{"usd": 2.0, "tokens": 100000}}: {describe(error)}') from None
+        raise BadInput(
+            f'this is not a budget: {describe(error)}: give {{"usd": 2.0, "tokens": 100000}}, for example'
+        ) from None
     if budget.usd is None and budget.tokens is None:
-        raise BadInput('a budget that says nothing: give "usd", "tokens" or both')
+        raise BadInput('the budget is empty: give "usd", "tokens" or both')
     return budget
 
 

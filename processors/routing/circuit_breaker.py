@@ -52,11 +52,11 @@ class CircuitBreaker:
 
     def __post_init__(self) -> None:
         if self.window_s <= 0 or self.open_s <= 0:
-            raise BadInput(f"window_s and open_s are seconds, and positive: {self}")
+            raise BadInput(f"window_s and open_s must be positive numbers of seconds: {self}")
         if not 0 < self.failures <= 1:
-            raise BadInput(f"failures is a share of the attempts, above 0 and at most 1: {self}")
+            raise BadInput(f"failures must be a share of the attempts, above 0 and at most 1: {self}")
         if self.attempts_min < 1 or self.probes < 1:
-            raise BadInput(f"attempts_min and probes count from 1: {self}")
+            raise BadInput(f"attempts_min and probes must be at least 1: {self}")
 
     @property
     def pane_ms(self) -> int:
@@ -196,9 +196,9 @@ def believed(health: Health | None, now_ms: int) -> State:
 def refusal(health: Health) -> str:
     """Why nobody calls a candidate whose circuit is open."""
     return (
-        f"not called: its circuit is open, for {health.failures} of {health.attempts} attempts "
-        f"within {health.window_s:g} s failed"
+        f"not called: its circuit is open, because {health.failures} of {health.attempts} attempts within "
+        f"{health.window_s:g} s failed"
     )
 
 
-BEING_TRIED = "not called: its circuit is half open, and another call tries it"
+BEING_TRIED = "not called: its circuit is half open, and another call tests it now"

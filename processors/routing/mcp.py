@@ -35,12 +35,12 @@ class McpServer:
         words: Any = self.command
         if isinstance(words, str) or not all(isinstance(word, str) for word in words):
             raise BadInput(
-                f"MCP server {self.name!r}: its command is a tuple of words, "
-                f"as ('python', '-m', 'search_server'), not {self.command!r}"
+                f"MCP server {self.name!r}: its command must be a tuple of words, such as ('python', "
+                f"'-m', 'search_server'), not {self.command!r}"
             )
         object.__setattr__(self, "command", tuple(self.command))
         if bool(self.command) == bool(self.url):
-            raise BadInput(f"MCP server {self.name!r} needs a command or a url, and only one of them")
+            raise BadInput(f"MCP server {self.name!r} needs either a command or a url, not both")
 
     def tool(self, name: str) -> "McpTool":
         return McpTool(self, name)

@@ -33,9 +33,9 @@ class Policy:
         if self.result_bytes_max < 1:
             raise BadInput(f"result_bytes_max must be positive: {self}")
         if self.timeout_s <= 0 or self.backoff_s < 0 or self.backoff_s_max < self.backoff_s:
-            raise BadInput(f"times must be positive and backoff_s_max at least backoff_s: {self}")
+            raise BadInput(f"times must be positive, and backoff_s_max at least backoff_s: {self}")
         if self.retries < 0 or self.max_reprompts < 0:
-            raise BadInput(f"retries and max_reprompts count from 0: {self}")
+            raise BadInput(f"retries and max_reprompts must be at least 0: {self}")
 
 
 FIELDS = tuple(each.name for each in fields(Policy))

@@ -17,7 +17,7 @@ class Price:
 
     def __post_init__(self) -> None:
         if self.input < 0 or self.output < 0:
-            raise BadInput(f"a price is 0 or more: {self}")
+            raise BadInput(f"a price must be 0 or more: {self}")
 
     def of(self, usage: Usage) -> float:
         return (self.input * usage.input_tokens + self.output * usage.output_tokens) / MTOK

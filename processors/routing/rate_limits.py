@@ -45,9 +45,11 @@ class Limit:
     def __post_init__(self) -> None:
         given = (self.per_minute, self.tokens_per_minute, self.concurrent)
         if all(each is None for each in given):
-            raise BadInput("a Limit limits something: per_minute, tokens_per_minute or concurrent")
+            raise BadInput("this Limit sets no value: give per_minute, tokens_per_minute or concurrent")
         if any(each is not None and each <= 0 for each in given):
-            raise BadInput(f"what a Limit allows is above 0; a route without a candidate is none: {self}")
+            raise BadInput(
+                f"limit values must be positive: {self}; to disable a candidate, remove it from the route"
+            )
 
 
 class Bucket:

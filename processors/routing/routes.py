@@ -152,8 +152,11 @@ def with_undos(routes: list[AnyRoute]) -> list[AnyRoute]:
 
 def _is_sound(route: AnyRoute) -> None:
     if not route.candidates:
-        raise BadInput(f"route {route.name!r} has no candidates")
+        raise BadInput(f"route {route.name!r} has no candidates: give at least one")
     for name in getattr(route.choose, "candidates", ()):
         if name not in route.names:
             there = ", ".join(route.names)
-            raise BadInput(f"route {route.name!r} chooses {name!r}, which it has not; there are: {there}")
+            raise BadInput(
+                f"the chooser of route {route.name!r} names {name!r}, which is not a candidate "
+                f"of the route; it has: {there}"
+            )

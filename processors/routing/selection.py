@@ -96,7 +96,9 @@ def selection_of(choose: Chooser, asked: CallInfo, known: Sequence[CandidateStat
     unknown = [name for name in order if name not in names]
     if unknown or not order:
         what = f"{unknown[0]!r}" if unknown else "nobody"
-        raise BadInput(f"choose={by} picked {what} for route {asked.route!r}; there are: {', '.join(names)}")
+        raise BadInput(
+            f"choose={by} picked {what} for route {asked.route!r}; its candidates are: {', '.join(names)}"
+        )
     numbers = tuple(dict.fromkeys(names.index(name) for name in order))
     return Choice(order=numbers, by=by, reason=reason[:REASON_CHARS_MAX])
 
@@ -132,7 +134,9 @@ def healthiest() -> Chooser:
     def healthiest(_: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         unwell = [each for each in known if not each.is_well]
         order = sorted(known, key=lambda each: not each.is_well)
-        return Selection([each.name for each in order], _why_not(unwell) or "all are well: the route's order")
+        return Selection(
+            [each.name for each in order], _why_not(unwell) or "no candidate fails: the route's order"
+        )
 
     return healthiest
 

@@ -43,8 +43,8 @@ class Tool(Generic[P, R]):
         """The plain function, without durability: for its own tests. In a workflow it raises `BadInput`."""
         if isinstance(asyncio.get_running_loop(), WorkflowLoop):
             raise BadInput(
-                f"tool {self.name!r} is called as a plain function, which is no step: "
-                f"await task.tool({self.name}, …)"
+                f"tool {self.name!r} is called as a plain function, which is not a step: write await "
+                f"task.tool({self.name}, …)"
             )
         returned: Any = self.function(*args, **kwargs)
         answer: R = await returned if inspect.isawaitable(returned) else returned
@@ -103,7 +103,7 @@ def undo_of(name: str, undo: "Undo[Any] | None") -> Tool[..., Any] | None:
         raise BadInput(f"the undo of {name!r} must be a @tool, so that it is a durable step itself")
     declared = cast("Tool[..., Any]", undo)
     if len(declared.signature.parameters) > 1:
-        raise BadInput(f"{declared.name!r}, the undo of {name!r}, may take its result and nothing more")
+        raise BadInput(f"{declared.name!r}, the undo of {name!r}, may take its result as its only argument")
     return declared
 
 
@@ -171,15 +171,20 @@ def tool(
 
     def declare(function: Callable[P, Awaitable[R] | R]) -> Tool[P, R]:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise BadInput(f"tool {function.__name__!r} yields: let it return a list, or write a Blob")
+            raise BadInput(
+                f"tool {function.__name__!r} is a generator, which a tool can't be: return a "
+                "list, or write a Blob"
+            )
         if local and not inspect.iscoroutinefunction(function):
             raise BadInput(
-                f"tool {function.__name__!r} can't be local: a function that blocks can't be interrupted "
-                "for those who wait behind it; make it async, or leave local out"
+                f"tool {function.__name__!r} can't be local, because it is not async: a blocking function "
+                "can't be interrupted, and other tasks would wait for it. Make it async, or leave local "
+                "out"
             )
         if any(p.kind in _UNNAMED for p in inspect.signature(function).parameters.values()):
             raise BadInput(
-                f"tool {function.__name__!r}: arguments travel by name, so no *args, **kwargs or /"
+                f"tool {function.__name__!r}: arguments are passed by name, so it can't have *args, "
+                "**kwargs or /"
             )
         known_as = name or function.__name__
         if unknown := sorted(policy.keys() - FIELDS):

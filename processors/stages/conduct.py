@@ -313,7 +313,8 @@ class Conduct(Stage):
         if execution.context.signals.awaiting(event.name):
             return None
         return (
-            f"the task holds {most:,} signals that it has not asked for, and no more (buffered_signals_max)"
+            f"the task already keeps {most:,} signals that it has not asked for, the most that it may "
+            "(buffered_signals_max): send it later"
         )
 
     def _stray(self, event: TaskEvent, record: Received, now_ms: int) -> Decision:

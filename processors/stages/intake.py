@@ -165,6 +165,6 @@ def _cloud_event(record: Received) -> TaskRequest:
         request |= {} if given is None else {"input": given}
         return TaskRequest.model_validate_json(to_json(request))  # by JSON, which has no lone surrogates
     except ValidationError as error:
-        raise BadRecord(f"a CloudEvent that starts no task: {codec.describe(error)}") from None
+        raise BadRecord(f"this CloudEvent can't start a task: {codec.describe(error)}") from None
     except Exception as error:  # noqa: BLE001 - the library lets through whatever its parsers raise
         raise BadRecord(f"not a CloudEvent: {type(error).__name__}: {error}") from None

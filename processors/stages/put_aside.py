@@ -38,8 +38,8 @@ CALLS = ("model-calls", "tool-calls", "checks", "failures", "delays")
 
 INTERNAL = (*CALLS, "events")
 
-SEND_AGAIN = "mend what it says and send it again, or cancel the task"
-BEGIN_AGAIN = "mend what it says and, if the task fails by this, start it again under another id"
+SEND_AGAIN = "correct its cause and send the record again, or cancel the task"
+BEGIN_AGAIN = "correct its cause and, if the task fails because of it, start the task again under another id"
 """The advice where the task waits for the record, and where its step has failed."""
 
 DIGITS_MAX = 20
@@ -110,7 +110,7 @@ def handled(stage: object, name: str, record: Received | None, reason: str, now_
 
 
 def problem_of(stage: str, reason: str, advice: str = SEND_AGAIN) -> Problem:
-    message = f"stage {stage!r} can't process a record: {reason}: the record is in the dead letters, {advice}"
+    message = f"stage {stage!r} can't process a record: {reason}. The record is in the dead letters: {advice}"
     return Problem(type=PUT_ASIDE, message=message, retryable=False)
 
 

@@ -62,7 +62,7 @@ def _by_policy(failure: AttemptFailed, policy: Policy, candidates: int) -> Actio
 def _problem(failure: AttemptFailed) -> Problem:
     call = failure.call
     if isinstance(call, CallModel) and call.judging is not None:
-        message = f"judge {call.route!r} gives no verdict: {failure.problem.message}"
+        message = f"judge {call.route!r} gave no verdict: {failure.problem.message}"
         return Problem(type="NoVerdict", message=message, retryable=False)
     return failure.problem
 

@@ -105,7 +105,10 @@ class Admission:
         if self._counts(_tenant(event)).waiting < most:
             return None
         limit = f"{most:,} (waiting_tasks_per_tenant_max, this partition's part)"
-        return f"as many tasks of tenant {event.tenant!r} wait for their turn as may, {limit}: send it later"
+        return (
+            f"tenant {event.tenant!r} has the most tasks that may wait for their turn, {limit}: send "
+            "the request again later"
+        )
 
     def hold(self, event: Submitted, offset: int) -> None:
         """The task waits. `offset` is where in `events` it was submitted."""

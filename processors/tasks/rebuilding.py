@@ -19,8 +19,9 @@ from segue.topics.records import OPEN, Admitted, Problem, Result, Status, Submit
 
 STATE_LOST = Problem(
     type="StateLost",
-    message="the topic conduct-state lost the state of this task, no worker had a copy of it, and `events` "
-    "no longer keeps how the task began: what it did is not undone. Start it again under another id",
+    message="the topic conduct-state lost the state of this task, no worker had a copy of it, and "
+    "`events` no longer has the record that began the task. Its steps are not undone. Start it "
+    "again under another id",
     retryable=False,
 )
 

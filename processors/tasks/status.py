@@ -172,7 +172,10 @@ def outcome_for_parent(parent: Parent, result: Result) -> StepSucceeded | StepFa
 
 def taken(parent: Parent, child: Submitted) -> StepFailed:
     """What the parent's step learns where the id of its child is another task's, which came from outside."""
-    message = f"{child.task!r} is the id of another task: ids that end in / and a number are for children"
+    message = (
+        f"the id {child.task!r} of this child belongs to another task: do not give other tasks ids "
+        "that end in / and a number"
+    )
     return StepFailed(
         task=parent.task,
         step=parent.step,

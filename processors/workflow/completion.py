@@ -78,8 +78,8 @@ def as_json(result: Any, output: TypeAdapter[Any], bytes_max: int) -> Any:
         raise TooLarge(f"the workflow returned lists and objects nested deeper than {DEPTH_MAX}")
     if (size := len(body)) > bytes_max:
         raise TooLarge(
-            f"the workflow returned {size:,} bytes, at most {bytes_max:,} travel{elsewhere(bytes_max)}: "
-            "let a tool write a Blob, and return that"
+            f"the workflow returned {size:,} bytes, but at most {bytes_max:,} can be "
+            f"sent{elsewhere(bytes_max)}: let a tool write a Blob, and return the Blob"
         )
     return as_data(value, result)
 

@@ -73,7 +73,8 @@ def too_much_held(held: tuple[SignalReceived, ...]) -> Problem | None:
     if size <= PAYLOAD_BYTES_MAX:
         return None
     message = (
-        f"{len(held):,} signals that nobody took are {size:,} bytes: take them before task.continue_as_new(…)"
+        f"{len(held):,} signals that the task has not received yet have {size:,} bytes, too many for one "
+        "record: receive them with task.signal(…) before task.continue_as_new(…)"
     )
     return Problem(type="BadInput", message=message, retryable=False)
 

@@ -396,7 +396,9 @@ class WorkflowExecution:
     def _end_by_force(self, event: CancelRequested) -> None:
         """Its code is not asked, which may be gone. What it asked for while it was parked never begins."""
         self.context.advance(event.at_ms)
-        self.phase = Ended(cancelled(f"{event.reason}: by force, so nothing was cleaned up or undone"))
+        self.phase = Ended(
+            cancelled(f"{event.reason}: cancelled by force, so nothing was cleaned up or undone")
+        )
         held_back = {each.key for each in self.context.commands}
         self.context.commands = [off for off in abandoned(self.context) if off.key not in held_back]
         self._close_questions()
@@ -422,7 +424,10 @@ class WorkflowExecution:
         """
         if steps in (UNKNOWN, len(self.context.steps)):
             return
-        how = f"{steps} steps were asked for by then, but now it asks for {len(self.context.steps)}"
+        how = (
+            f"the workflow had asked for {steps} steps at this point, but now it asks for "
+            f"{len(self.context.steps)}"
+        )
         self.phase = Parked(self.parked or parking.by_change(how))
 
 

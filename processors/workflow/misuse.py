@@ -40,7 +40,7 @@ class Asking:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if error is not None and isinstance(error, Exception) and not isinstance(error, SegueError):
-            raise BadInput(f"{self._what} can't be asked for with that: {in_words(error)}") from error
+            raise BadInput(f"{self._what} can't be called with these arguments: {in_words(error)}") from error
 
 
 def wrong(where: str, wanted: str, given: object) -> BadInput:
@@ -72,7 +72,9 @@ def check_within(where: str, within: object) -> None:
     if within is not None and not isinstance(within, timedelta):
         raise wrong(where, "a timedelta, as timeout=timedelta(hours=2)", within)
     if within is not None and within < timedelta():
-        raise BadInput(f"{where}: timeout={within} is negative: with timedelta(0) it closes at once")
+        raise BadInput(
+            f"{where}: timeout={within} is negative: give timedelta(0) for a question that closes at once"
+        )
 
 
 def check_id(where: str, known_as: object, own: str) -> None:
@@ -80,13 +82,15 @@ def check_id(where: str, known_as: object, own: str) -> None:
         return
     if known_as == own:
         raise BadInput(
-            f"{where}: {bounded_repr(own)} is the id of this task itself: choose another, or leave id out"
+            f"{where}: {bounded_repr(own)} is the id of this task itself: give another id, or leave id out"
         )
     try:
         _TASK_ID.validate_python(known_as, strict=True)
     except ValidationError as error:
         rule = "an id is text of 1 to 200 characters, none of them a control character"
-        raise BadInput(f"{where}: {bounded_repr(known_as)} is no id: {describe(error)}: {rule}") from None
+        raise BadInput(
+            f"{where}: {bounded_repr(known_as)} is not a valid id: {describe(error)}: {rule}"
+        ) from None
 
 
 def check_model(where: str, instructions: object, stream: object) -> None:
@@ -121,7 +125,7 @@ def check_moment(when: object) -> None:
     if not isinstance(when, datetime):
         raise wrong("task.sleep_until(…)", "a datetime with a time zone", when)
     if when.tzinfo is None:
-        raise BadInput(f"sleep_until needs a time zone: {when.isoformat()} could be anywhere")
+        raise BadInput(f"sleep_until needs a time with a time zone, but {when.isoformat()} has none")
 
 
 def adapter_of(where: str, kind: Any) -> TypeAdapter[Any]:
@@ -130,5 +134,5 @@ def adapter_of(where: str, kind: Any) -> TypeAdapter[Any]:
         return adapter_for(kind)
     except Exception as error:
         raise BadInput(
-            f"{where} takes a type that JSON can be read as, not {bounded_repr(kind)}: {in_words(error)}"
+            f"{where} takes a type that can be read from JSON, not {bounded_repr(kind)}: {in_words(error)}"
         ) from error

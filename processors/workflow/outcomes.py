@@ -72,7 +72,10 @@ def _refuse(context: ExecutionContext, step: Step, event: StepSucceeded, reason:
         at_ms=event.at_ms,
     )
     if (size := len(codec.encode(failure))) > PAYLOAD_BYTES_MAX:
-        why = f"{reason}; with it the model's outputs are {size:,} bytes, too much to ask it again"
+        why = (
+            f"{reason}; the model is not asked again, because with this output its outputs have "
+            f"{size:,} bytes, too many for one record"
+        )
         problem = Problem(type="TooLarge", message=why, retryable=False)
         context.budget_account.add(event)
         return context.steps.settle(step, error=StepError(step.name, step.number, problem))

@@ -22,16 +22,16 @@ PUT_ASIDE = "PutAside"
 LAST_LINES_CHARS_MAX = 500
 
 
-MEND = "mend the workflow and deploy it, and the task goes on from here; or cancel the task, and it fails"
+MEND = "fix the workflow and deploy it, and the task continues from here; or cancel the task, and it fails"
 
 FORCE = "or end the task now by `segue cancel --force`"
 
 FIT = f"deploy the code that this task began with, or give the new workflow a new version; {FORCE}"
 
-ENDLESS = "it runs on and on without waiting for a step"
+ENDLESS = "the workflow runs without end and never waits for a step"
 
 
-DEADLOCKED = f"it waits for something that no step of it will bring: {OWN}"
+DEADLOCKED = f"the workflow waits for something that none of its steps can deliver: {OWN}"
 
 
 def by_bug(error: Exception) -> Problem:
@@ -44,19 +44,23 @@ def by_change(how: str) -> Problem:
 
 
 def by_absence(unknown: UnknownName) -> Problem:
-    return Problem(type="UnknownName", message=f"{unknown}: deploy it, {FORCE}", retryable=False)
+    return Problem(
+        type="UnknownName", message=f"{unknown}: deploy an app that has it, {FORCE}", retryable=False
+    )
 
 
 def by_failure(error: BaseException) -> Problem:
     """An event could not be played, by a mistake that is nobody's in the workflow: a type's own code, say."""
     where = traceback_of(error, LAST_LINES_CHARS_MAX, ours=True).strip().replace("\n", " | ")
-    message = f"it can't go on: {in_words(error)} ({where}): deploy code that does not raise it, {FORCE}"
+    message = (
+        f"the task can't continue: {in_words(error)} ({where}): deploy code that does not raise it, {FORCE}"
+    )
     return Problem(type=kind_of(error), message=message, retryable=False)
 
 
 def by_refusal(reason: str) -> Problem:
     """What followed from an event could not be decided, or not be published."""
-    message = f"it can't go on: {reason}: {MEND.partition(';')[0]}; {FORCE}"
+    message = f"the task can't continue: {reason}: {MEND.partition(';')[0]}; {FORCE}"
     return Problem(type=PUT_ASIDE, message=message, retryable=False)
 
 

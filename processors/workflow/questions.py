@@ -25,8 +25,11 @@ def objection(context: ExecutionContext, event: Answered) -> str | None:
         return f"the question at step {event.step} is closed"
     questions = context.questions
     if len(questions) > 1:
-        return f"which question? Name the step: {sorted(questions)} are open"
-    return "the task asks nothing now" if not questions else f"step {event.step} is no question"
+        return (
+            "the answer names no step, and several questions are open: give the step, one of "
+            f"{sorted(questions)}"
+        )
+    return "the task has no open question" if not questions else f"step {event.step} is not a question"
 
 
 def answer(context: ExecutionContext, event: Answered) -> None:

@@ -1,14 +1,15 @@
-"""What undoes the steps of a task that fails, the last first.
+"""Sagas: undo the steps of a task that fails, the last step first.
 
     reserve ─▶ charge ─▶ book ✗       the workflow fails, or is cancelled
     cancel  ◀─ refund ◀─ withdraw     ordinary durable steps: nothing is undone twice, nothing is left out
 
-A tool says once how it is undone, `@tool(undo=cancel)`. The undo takes the step's result, and is called if
-it succeeded. One that takes nothing goes by the key of the step, `current_attempt().undoes`, and is called
-for a step that failed as well: its last attempt may have acted without a chance to say so.
+A tool declares its undo once, with `@tool(undo=cancel)`. The undo takes the step's result, and is called if
+the step succeeded. An undo without parameters uses the key of the step, `current_attempt().undoes`, and is
+also called for a step that failed, because the last attempt may have had an effect without being able to
+report it.
 
-A step that was cancelled in flight is waited for, since it may succeed yet. An undo that gives up is told in
-the task's result, and does not stop the others.
+If a step was cancelled while its call was running, the saga waits for it, because it may still succeed. An
+undo that gives up is listed in the task's result, and does not stop the other undos.
 """
 
 import asyncio
@@ -29,12 +30,14 @@ from segue.topics.errors import BadInput, StepError, Suspended, TooLarge
 from segue.topics.records import NotUndone, Problem
 
 Call = Callable[[str, dict[str, Any], int], Step]
-"""Asks for a step: the tool's route, its arguments, and the number of the step that it undoes."""
+"""A function that asks for a step. It takes the tool's route, its arguments, and the number of the step to
+undo."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingUndo:
-    """An undo, by its route. `given` makes its arguments, of the result of `step` where there is one."""
+    """An undo that may still be called, by its route. `given` makes its arguments from the result of `step`,
+    if there is one."""
 
     undo: str
     undoes: int
@@ -44,10 +47,10 @@ class PendingUndo:
 
 
 class Saga:
-    """`async with task.saga():` a part of a workflow that is done as a whole, or undone.
+    """A part of a workflow that is completed as a whole, or undone: `async with task.saga():`.
 
-    When it ends by an exception, its steps are undone before that goes on. When it ends well, its undos are
-    kept by the saga around it; the outermost is the task itself.
+    If an exception leaves the block, the steps of the saga are undone before the exception is raised further.
+    If the block succeeds, the saga around it takes over its undos; the outermost saga is the task itself.
     """
 
     def __init__(self, context: ExecutionContext, call: Call, outer: "Saga | None" = None) -> None:
@@ -59,7 +62,10 @@ class Saga:
 
     async def __aenter__(self) -> Self:
         if self._left or hasattr(self, "_around"):
-            raise BadInput("a saga is entered once: make another, async with task.saga():")
+            raise BadInput(
+                "this saga was entered before, and a saga can be entered only once: create "
+                "another with async with task.saga():"
+            )
         self._around = CURRENT.set(self)
         return self
 
@@ -80,14 +86,15 @@ class Saga:
                 self._outer.add(pending)
 
     def add(self, pending: PendingUndo) -> None:
-        """What a coroutine asks for that outlives the saga in which it began is of the one around it."""
+        """Add an undo. If this saga has ended, because its coroutine runs longer, the saga around it takes
+        the undo."""
         if self._left and self._outer is not None:
             self._outer.add(pending)
         else:
             self._pending.append(pending)
 
     async def undo(self) -> None:
-        """Undo all that was done in it so far, the last first. A cancellation takes effect afterwards."""
+        """Undo all steps of the saga so far, the last step first. A cancellation takes effect afterwards."""
         await to_its_end(self._undo_all())
 
     async def _undo_all(self) -> None:
@@ -112,9 +119,9 @@ class Saga:
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Await it in a task of its own, whatever is cancelled meanwhile: that takes effect afterwards.
+    """Await it in a separate task until it ends. A cancellation in the meantime takes effect afterwards.
 
-    The shield is against anyio, whose scopes cancel again and again what waits in them.
+    The shield is needed because a cancelled scope of anyio cancels the code that waits in it repeatedly.
     """
     running = asyncio.ensure_future(coroutine)
     cancelled: asyncio.CancelledError | None = None
@@ -134,7 +141,7 @@ CURRENT: ContextVar[Saga] = ContextVar("segue_saga")
 
 
 def owed_for(step: Step, undo: Tool[..., Any]) -> PendingUndo:
-    """The undo of a step that is asked for, whatever becomes of it."""
+    """Return the undo of a step that is being asked for."""
     takes_result = bool(undo.parameters)
     return PendingUndo(
         undo.name,

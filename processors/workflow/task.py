@@ -1,8 +1,8 @@
-"""What a workflow sees of its task: the awaits that survive any crash.
+"""The `Task` that a workflow gets: its awaits survive any crash.
 
 Every await is a step: a call of a model or a tool, a question to a person, a signal, a child task, a timer.
-Use `asyncio.gather`, `TaskGroup`, `timeout` and `sleep` as always; take time and randomness from the task, so
-that playing the workflow again gives the same.
+Use `asyncio.gather`, `TaskGroup`, `timeout` and `sleep` as usual. Take the time and random values from the
+task, so that a replay of the workflow gives the same values.
 """
 
 import asyncio
@@ -75,26 +75,26 @@ _NOBODY: Any = object()
 """No `default` was given."""
 
 QUESTION_CHARS_MAX = 10_000
-"""Of its text. A status holds all questions of its task."""
+"""Characters that the text of a question may have. The status of a task holds all of its questions."""
 
 VIEW_BYTES_MAX = 16_384
-"""Whoever lists tasks reads the views of all."""
+"""The size of a view in bytes of JSON. A list of tasks reads the views of all tasks."""
 
 
 class Task:
-    """One run of a workflow. Made by Segue, never by hand."""
+    """One run of a workflow. Segue creates it and passes it to the workflow; do not create one yourself."""
 
     def __init__(self, context: ExecutionContext) -> None:
         self._context = context
         self._saga: Callable[[], Saga | None] = _no_saga
-        """The task's own, which its coroutine holds."""
+        """A function that returns the task's own saga, which the task's coroutine keeps."""
 
     @property
     def id(self) -> str:
         return self._context.task_id
 
     def now(self) -> datetime:
-        """The time of the last thing that happened to this task, in UTC."""
+        """The time of the last event of this task, in UTC. It is the same in each replay."""
         return self._context.now()
 
     @cached_property
@@ -123,7 +123,9 @@ class Task:
     @overload
     async def tool(self, target: McpTool | OpenApiTool | str, /, **arguments: Any) -> Any: ...
     async def tool(self, target: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a tool, or whichever tool of a route answers. Raises `StepError` when the route gives up.
+        """Call a tool, or the tools of a route in turn until one of them answers, and return the result.
+
+        Raises `StepError` when the route gives up.
 
         A tool or route that has an `undo` is undone if the task fails, or the `saga` that it is called in.
         """
@@ -179,11 +181,13 @@ class Task:
         check: Any = (),
         stream: bool | None = None,
     ) -> Any:
-        """Ask whichever model of the route answers; `prompt` is text or any value that becomes JSON.
+        """Ask the models of a route in turn until one of them answers, and return the answer.
 
-        An answer that is no `output`, or that a `check` refuses, goes back to the model with the reason.
-        With `stream` what the model writes can be watched meanwhile (`segue watch`); if not given, as the
-        route has it. Raises `StepError` when the route gives up.
+        `prompt` is text or any value that JSON can hold.
+
+        If an answer does not have the type `output`, or a `check` rejects it, the model is asked again and
+        gets the reason. With `stream=True`, `segue watch` shows the model's text while the model writes it;
+        the default is the route's setting. Raises `StepError` when the route gives up.
         """
         with Asking("a model"):
             found = self._context.registry.model_route(_name_of("task.model(…)", route, ModelRoute))
@@ -210,10 +214,10 @@ class Task:
         return await within_budget(self._context, name, asked)
 
     def _bound(self, check: Any) -> CheckCall:
-        """What it refers to must be declared, and is looked for at once."""
+        """Return the check with its arguments. The app must declare the checks and routes that it names."""
         if not isinstance(check, BoundCheck):
             name = getattr(check, "name", None) or bounded_repr(check)
-            raise BadInput(f"check={name}: call it, {name}(…), with what it takes beside the output")
+            raise BadInput(f"check={name}: call it, {name}(…), with all its arguments except the output")
         app = self._context.registry
         judge = app.model_route(check.judge).name if check.judge is not None else None
         if judge is not None:
@@ -224,10 +228,10 @@ class Task:
     # ------------------------------------------------------------ what is shown, and going on anew
 
     def set_view(self, view: Any) -> None:
-        """Let people see where the task is: any value, in `segue show`, `segue tasks` and its `Status`.
+        """Show a value to people: `segue show`, `segue tasks` and the task's `Status` display it.
 
-        It replaces what was shown before. It is no step, and nothing waits for it. Of what is larger than
-        16 KiB long texts and lists are cut off, with a mark.
+        The value replaces the previous view. Setting a view is not a step, and nothing waits for it. If the
+        value is larger than 16 KiB, long texts and lists in it are cut off, with a mark.
         """
         with Asking("a view"):
             value = jsonable(view)
@@ -235,15 +239,18 @@ class Task:
         self._context.view = cut_to(value, VIEW_BYTES_MAX)
 
     def continue_as_new(self, value: Any = ABSENT, /, *, version: int | None = None) -> NoReturn:
-        """Go on anew with that input, as the same task: for tasks that do not end. Does not return.
+        """End this run and begin a new run of the same task with that input. For tasks that do not end. Does
+        not return.
 
-        The journal begins afresh, and with it the limits; signals that nobody took are carried over. What is
-        open ends: see `workflow.continue_as_new`. `version` goes on with another version of the workflow.
+        The new run has an empty journal, and limits count from 0 again. Signals that the task has not
+        received yet are passed to the new run. Open questions, calls and children end: see
+        `workflow.continue_as_new`. With `version` the new run uses another version of the workflow.
         """
         context = self._context
         if not context.steps.any_settled:
             raise BadInput(
-                "task.continue_as_new(…) before anything was awaited would go on for ever: await a step first"
+                "task.continue_as_new(…) was called before the workflow awaited a step, so it would "
+                "repeat without end: await a step first"
             )
         check_version("task.continue_as_new(…)", version)
         submitted = context.submitted
@@ -257,7 +264,7 @@ class Task:
             value = context.verdicts.of(place, workflow.validate, value)
         except BadInput as error:
             raise BadInput(
-                f"task.continue_as_new(…): workflow {workflow.name!r} can't take that: {error}"
+                f"task.continue_as_new(…): workflow {workflow.name!r} can't take this input: {error}"
             ) from None
         fits("again", workflow.name, value, most)
         raise ContinueAsNew(value, workflow.version)
@@ -265,7 +272,10 @@ class Task:
     # ------------------------------------------------------------ what is undone
 
     def saga(self) -> Saga:
-        """`async with task.saga():` undoes its steps if it is left by an exception, before that goes on."""
+        """Return a saga: `async with task.saga():` undoes its steps if an exception leaves the block.
+
+        The steps are undone before the exception is raised further.
+        """
         saga = Saga(self._context, self._ask_tool, CURRENT.get(self._saga()))
         if self._saga is _no_saga:
             self._saga = ref(saga)
@@ -276,7 +286,7 @@ class Task:
     @overload
     def undo_by(self, target: ToolRoute[Any] | str, /, **arguments: Any) -> None: ...
     def undo_by(self, target: Any, /, *args: Any, **kwargs: Any) -> None:
-        """Call that tool with these arguments if the task fails from here on, or the `saga` that it is in."""
+        """Call that tool with these arguments if the task, or the `saga` around this call, fails later."""
         bound = _bound("task.undo_by(…)", target, args, kwargs)
         with Asking("an undo"):
             name, arguments = _called(target, bound)
@@ -350,11 +360,15 @@ class Task:
         timeout: timedelta | None = None,
         default: Any = _NOBODY,
     ) -> Any:
-        """Ask a person and wait, however long: for one of `options` (label to value), or for any `answer`.
+        """Ask a person, and wait until the person answers. Return the answer.
 
-        With both, for an option or something else of that type: "send it", "discard it", or a note.
+        The answer is the value of one of `options` (label to value), or any value of the type `answer`.
 
-        After `timeout` the question closes and `default` is the answer; without one a `StepError` is raised.
+        With both, it is an option or any other value of that type, for example "send it", "discard it", or a
+        note.
+
+        After `timeout` the question closes, and `default` is the answer. Raises `StepError` if there is no
+        `default`.
         """
         step = self._question(to, text, options, answer, timeout)
         try:
@@ -396,9 +410,11 @@ class Task:
     @overload
     async def signal(self, name: str, value: type[T], /) -> T: ...
     async def signal(self, name: str, value: Any = object, /) -> Any:
-        """The next outside event of that name, of that type, in the order in which they came; each once.
+        """Wait for the next outside event of that name, and return its value as that type.
 
-        One that is not of that type becomes a dead letter, and the task waits for the next.
+        Events are returned in the order in which they came, each of them once.
+
+        An event that does not have that type becomes a dead letter, and the task waits for the next one.
         """
         check_text("task.signal(…)", name)
         with Asking("a signal"):
@@ -409,11 +425,12 @@ class Task:
         return await step.future
 
     async def sleep(self, how_long: timedelta | float) -> None:
-        """Sleep so many seconds, through any crash. `asyncio.sleep` is the same."""
+        """Sleep for that many seconds, or for a timedelta, even if workers crash. `asyncio.sleep` does the
+        same."""
         await asyncio.sleep(seconds_of(how_long))
 
     async def sleep_until(self, when: datetime) -> None:
-        """Sleep until that time, which must have a time zone; a time that has passed returns at once."""
+        """Sleep until that time, which must have a time zone. Return at once if the time has passed."""
         check_moment(when)
         await asyncio.sleep(rounded_up_ms(when - self.now()) / 1000)
 
@@ -440,7 +457,7 @@ class Task:
     ) -> Any:
         """Run a task of another workflow and wait for its result. Cancelling the wait cancels the child.
 
-        `id` is the child's; without one it is named after the step.
+        `id` is the child's id. Without it, the id is made of the parent's id and the number of the step.
         """
         step = self._begin_child(workflow, value, id, version, waits=True)
         assert step.child is not None
@@ -460,9 +477,9 @@ class Task:
         id: str | None = None,  # noqa: A002
         version: int | None = None,
     ) -> str:
-        """Start a task that is on its own, and return its id: nobody waits for it, and it outlives this one.
+        """Start an independent task, and return its id. This task does not wait for it and may end before it.
 
-        `id` may be chosen; the same one twice starts one task.
+        You may give an `id`. Two starts with the same id start one task.
         """
         step = self._begin_child(workflow, value, id, version, waits=False)
         self._context.steps.settle(step)
@@ -513,7 +530,10 @@ class Task:
     async def gather(
         self, *steps: Awaitable[Any], failures: Literal["raise", "return"] = "raise"
     ) -> list[Any]:
-        """`asyncio.gather`, or with `failures="return"` each step's result or its `StepError`, in order."""
+        """Await steps at the same time, and return their results in order, as `asyncio.gather` does.
+
+        With `failures="return"` a step that failed gives its `StepError` in place of its result.
+        """
         check_steps(steps, failures)
         if failures == "raise":
             return list(await asyncio.gather(*steps))
@@ -521,18 +541,18 @@ class Task:
 
 
 def _bound(where: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments by name. Raises `TypeError` where the tool's function would."""
+    """Return the arguments by name. Raises `TypeError` when a call of the tool's function would."""
     if isinstance(target, Tool):
         return cast("Tool[..., Any]", target).bound(args, kwargs)
     if args:
         raise BadInput(
-            f"{where}: a route has no order of arguments: pass them by name, not {bounded_repr(args[0])}"
+            f"{where}: the arguments of a route have no order: pass {bounded_repr(args[0])} by name"
         )
     return kwargs
 
 
 def _called(target: Any, bound: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The route that was named, and the arguments as JSON."""
+    """Return the named route, and the arguments as JSON."""
     if isinstance(target, Tool):
         declared = cast("Tool[..., Any]", target)
         return declared.name, declared.as_json(bound)
@@ -575,4 +595,4 @@ async def _or_failure(step: Awaitable[T]) -> T | StepError:
 
 
 CURRENT_TASK: ContextVar[Task] = ContextVar("segue_task")
-"""Set in a workflow's coroutine and in all that it starts."""
+"""Set in a workflow's coroutine and in the coroutines that it starts."""

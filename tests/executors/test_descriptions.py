@@ -284,7 +284,7 @@ def test_of_many_mismatches_the_number_is_told() -> None:
     with pytest.raises(ValidationError) as raised:
         TypeAdapter(list[int]).validate_python(["x"] * 100_000)
     found, _ = described(raised.value)
-    assert found.message == "list[int]: 100,000 errors, too many to be listed"
+    assert found.message == "list[int]: 100,000 errors, too many to list"
 
 
 def test_what_can_be_written_nowhere_else_can_be_logged() -> None:

@@ -176,9 +176,11 @@ def test_what_can_be_no_tool_or_workflow_is_refused_by_name() -> None:
         yield 3
 
     none: Any = rooms
-    with pytest.raises(BadInput, match="tool 'rooms' yields: let it return a list, or write a Blob"):
+    with pytest.raises(
+        BadInput, match="tool 'rooms' is a generator, which a tool can't be: return a list, or write a Blob"
+    ):
         tool(none)
-    with pytest.raises(BadInput, match="tool 'breaks' can't be local: a function that blocks"):
+    with pytest.raises(BadInput, match="tool 'breaks' can't be local, because it is not async"):
         tool(local=True)(breaks.function)
     with pytest.raises(BadInput, match="workflow 'rooms' must be an async function"):
         workflow(none)

@@ -46,7 +46,7 @@ async def test_bad_answers_fail_their_steps_and_nothing_else(settings: Settings)
         "UnicodeEncodeError: 'utf-8' codec can't encode character '\\udce9' in position 3: "
         "surrogates not allowed",
         "no_number": "failed: no_number: tool 'no_number' returned float, not what it declares: "
-        "JSON can't hold it: NaN and infinities are no numbers there, give None or text",
+        "JSON can't hold it: JSON has no NaN and no infinity, so give None or text",
         "raises_no_text": "failed: raises_no_text: ValueError: caf\\udce9.txt is not there",
         "interrupts": "failed: interrupts: KeyboardInterrupt: by the tool itself",
         "instructs_by_mcp": INSTRUCTION,  # data, like any other: what a model makes of it is the next step's

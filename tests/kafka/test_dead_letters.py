@@ -74,7 +74,7 @@ async def test_a_call_of_a_task_that_has_ended_is_left(settings: Settings, tmp_p
         assert sent["records"] == 1, "that of which nobody knows that its task has ended"
 
 
-REJECTED = "no workflow 'third' here; there are"
+REJECTED = "this app has no workflow 'third'; it has"
 
 
 async def segue(settings: Settings, *command: str) -> Any:

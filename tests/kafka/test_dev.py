@@ -139,7 +139,7 @@ async def test_a_task_at_a_bug_goes_on_when_its_workflow_is_mended(
         said = (await process.communicate())[0].decode()
         assert process.returncode == 1
         task = said.split("task ", 1)[1].split()[0]
-        assert "KeyError: 'number': mend the workflow and deploy it, and the task goes on from here" in said
+        assert "KeyError: 'number': fix the workflow and deploy it, and the task continues from here" in said
         assert 'return [order["number"], paid]' in said
     app.write_text(ORDERS.replace("number", "id"))
     said, result = await goes_on(settings, app, '{"id": "o-2"}', task)

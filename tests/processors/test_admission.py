@@ -319,8 +319,8 @@ def test_one_too_many_of_a_tenant_is_rejected_with_the_reason() -> None:
         "b": "succeeded",
     }
     why = (
-        "as many tasks of tenant 'a' wait for their turn as may, 1 (waiting_tasks_per_tenant_max, "
-        "this partition's part): send it later"
+        "tenant 'a' has the most tasks that may wait for their turn, 1 (waiting_tasks_per_tenant_max, "
+        "this partition's part): send the request again later"
     )
     assert driver.reasons() == [why, why]
 

@@ -143,8 +143,12 @@ def test_deps_arrive_as_they_were_given(deps: Any, options: dict[str, Any]) -> N
         (Deps("Faro"), {}, r"deps of type dict, not Deps.*Agent\(…, deps_type=Deps\)"),
         (("Faro", 1), {}, r"deps of type list, not tuple"),
         (MoreDeps("Faro"), {"deps_type": Deps}, r"deps of type Deps, not MoreDeps"),
-        (object(), {}, r"travel as JSON, and can't"),
-        (Deps(3), {"deps_type": Deps}, r"not of its deps_type: place: Input should be a valid string"),  # type: ignore[arg-type]
+        (object(), {}, r"can't be sent as JSON"),
+        (
+            Deps(3),
+            {"deps_type": Deps},
+            r"its deps do not have the type of deps_type: place: Input should be a valid string",
+        ),  # type: ignore[arg-type]
     ],
 )
 def test_deps_that_would_arrive_as_something_else_are_refused(
@@ -194,7 +198,7 @@ def test_counting_tokens_before_a_request_is_refused() -> None:
 
     kind, message = problem_of(run, agent)
     assert kind == "BadInput"
-    assert "count_tokens_before_request would ask the provider from within the workflow" in message
+    assert "count_tokens_before_request can't be used in a workflow" in message
 
 
 def test_an_override_around_a_rehearsal_is_refused() -> None:
@@ -263,4 +267,4 @@ def test_an_agent_that_the_app_does_not_know_is_refused() -> None:
     async def run(task: Task) -> Any:
         return (await agent.run("go")).output
 
-    assert problem_of(run) == ("BadInput", "agent 'guide' is unknown to the app: add it, App(…, agents=[…])")
+    assert problem_of(run) == ("BadInput", "the app has no agent 'guide': add it with App(…, agents=[…])")

@@ -128,7 +128,7 @@ def test_several_approvals_are_asked_for_at_once() -> None:
 
     driver = played_thrice(run, agent, answers=[False, True])
     assert driver.result().result == "done", driver.result().problem
-    assert returned(driver) == ["The person who was asked refused the call.", "wiped B"]
+    assert returned(driver) == ["The approver refused the call.", "wiped B"]
 
 
 def test_an_external_tool_is_answered_by_the_workflow() -> None:

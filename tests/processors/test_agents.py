@@ -187,7 +187,7 @@ def test_a_tool_that_needs_approval_waits_for_a_person() -> None:
     assert driver.result().result == "done"
     assert len(paid) == 1
     told = driver.records("model-calls")[-1].agent.body["messages"][-1]["parts"]
-    assert [part["content"] for part in told] == ["paid 90", "The person who was asked refused the call."]
+    assert [part["content"] for part in told] == ["paid 90", "The approver refused the call."]
 
 
 def test_a_model_that_gives_up_is_followed_by_its_spare() -> None:
@@ -307,7 +307,7 @@ def test_an_agent_that_the_app_does_not_list_says_so() -> None:
     driver = Driver(App("one", workflows=[ask]))
     driver.submit("ask")
     driver.run()
-    assert driver.bug().message == "agent 'guide' is unknown to the app: add it, App(…, agents=[…])"
+    assert driver.bug().message == "the app has no agent 'guide': add it with App(…, agents=[…])"
 
 
 async def test_outside_of_a_workflow_the_agent_is_what_it_was() -> None:
@@ -328,6 +328,6 @@ def test_an_agent_that_is_not_durable_is_refused() -> None:
 def test_an_agent_whose_runs_wait_for_each_other_is_refused_at_the_start() -> None:
     agent = Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()], max_concurrency=2)
     with pytest.raises(
-        BadInput, match=r"max_concurrency: .*limits=\{'openai:gpt-5-mini': Limit\(concurrent=2\)\}"
+        BadInput, match=r"max_concurrency, which .*limits=\{'openai:gpt-5-mini': Limit\(concurrent=2\)\}"
     ):
         App("travel", workflows=[], agents=[agent])

@@ -134,8 +134,8 @@ def test_an_uncaught_end_of_the_budget_ends_the_task_and_says_what_to_do() -> No
     assert problem is not None
     assert problem.type == "BudgetExceeded"
     assert problem.message == (
-        "rank: the budget is used up: $0.25 of $0.25 are spent. Give it more (segue budget TASK --usd …), "
-        "or do without"
+        "rank: the budget is used up: $0.25 of $0.25 are spent. Raise it with `segue budget TASK --usd …`, "
+        "or handle BudgetExceeded in the workflow"
     )
 
 
@@ -313,7 +313,7 @@ def test_what_is_no_budget_is_put_aside_where_it_enters(value: Any) -> None:
     driver.produce("signals", {"kind": "signal", "task": "t", "name": BUDGET_SIGNAL, "value": value})
     driver.run()
     assert [
-        reason.startswith(("no budget", "a budget that says nothing")) for reason in driver.reasons()
+        reason.startswith(("this is not a budget", "the budget is empty")) for reason in driver.reasons()
     ] == [True]
 
 

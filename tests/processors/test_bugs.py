@@ -13,7 +13,7 @@ from segue.topics.records import NotUndone, Status
 from tests.driver import Driver
 from tests.processors.rooms import cancel_room, reserve, reserve_later
 
-ADVICE = "mend the workflow and deploy it, and the task goes on from here; or cancel the task, and it fails"
+ADVICE = "fix the workflow and deploy it, and the task continues from here; or cancel the task, and it fails"
 
 
 @tool(retries=0)
@@ -290,7 +290,7 @@ def test_a_workflow_says_what_its_bugs_are() -> None:
 
 @pytest.mark.parametrize("bugs", [KeyError, ("KeyError",), (KeyboardInterrupt,), [KeyError]])
 def test_what_can_be_no_bug_is_refused_where_it_is_declared(bugs: Any) -> None:
-    with pytest.raises(BadInput, match="is no tuple of exceptions"):
+    with pytest.raises(BadInput, match="is not a tuple of exception classes"):
         books(right, bugs=bugs)
 
 

@@ -219,7 +219,8 @@ def test_a_route_that_does_not_choose_makes_no_more_records() -> None:
 
 def test_a_size_is_of_candidates_that_the_route_has() -> None:
     with pytest.raises(
-        BadInput, match="route 'rank' chooses 'lab:huge', which it has not; there are: lab:small"
+        BadInput,
+        match="the chooser of route 'rank' names 'lab:huge', which is not a candidate of the route",
     ):
         ModelRoute("rank", list(MODELS), choose=by_size(10, "lab:small", "lab:huge"))
 

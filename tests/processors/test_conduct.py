@@ -143,9 +143,10 @@ def test_what_is_called_in_a_wrong_way_is_told_by_name() -> None:
 
     assert {how: played(run, how).bug().message for how in ("tool", "direct", "check", "checks")} == {
         "tool": "TypeError: tool 'search': got an unexpected keyword argument 'price'",
-        "direct": "tool 'search' is called as a plain function, which is no step: await task.tool(search, …)",
-        "check": "check=is_loud: call it, is_loud(…), with what it takes beside the output",
-        "checks": "check=is_loud: call it, is_loud(…), with what it takes beside the output",
+        "direct": "tool 'search' is called as a plain function, which is not a step: "
+        "write await task.tool(search, …)",
+        "check": "check=is_loud: call it, is_loud(…), with all its arguments except the output",
+        "checks": "check=is_loud: call it, is_loud(…), with all its arguments except the output",
     }
 
 
@@ -295,14 +296,16 @@ def test_an_answer_to_a_closed_question_is_a_dead_letter() -> None:
     answer(driver, "b")
     answer(driver, "b", 1)
     closed = "the question at step 0 is closed"
-    assert driver.reasons() == [closed, "the task asks nothing now", "the task asks nothing now"]
+    assert driver.reasons() == [closed, "the task has no open question", "the task has no open question"]
 
 
 def test_an_answer_that_may_be_to_either_question_is_a_dead_letter() -> None:
     driver = played(asks_twice)
     answer(driver, "a")
     [why] = driver.reasons()
-    assert why.startswith("which question? Name the step: [0, ")
+    assert why.startswith(
+        "the answer names no step, and several questions are open: give the step, one of [0, "
+    )
     for question in driver.records("questions"):
         answer(driver, f"{question.step}!", question.step)
     assert driver.result().outcome == "succeeded"
@@ -397,7 +400,9 @@ def test_a_workflow_that_never_waits_is_stuck(monkeypatch: pytest.MonkeyPatch) -
             await asyncio.sleep(0)
 
     monkeypatch.setattr(loop, "CALLBACKS_MAX", 100)
-    assert played(run).result().problem == problem("Stuck", "it runs on and on without waiting for a step")
+    assert played(run).result().problem == problem(
+        "Stuck", "the workflow runs without end and never waits for a step"
+    )
 
 
 def test_a_workflow_that_waits_for_nothing_is_stuck() -> None:
@@ -525,7 +530,7 @@ def test_a_task_of_a_version_that_is_gone_is_parked_until_it_is_back() -> None:
     driver.produce("signals", {"kind": "signal", "task": "t", "name": "go"})
     driver.run()
     [*_, status] = driver.records("status")
-    unknown = UnknownName("workflow 'run' has no version 1 here; there are: [2]")
+    unknown = UnknownName("this app has no version 1 of workflow 'run'; it has: [2]")
     assert status.problem == by_absence(unknown)
     driver.restart(app(old, new))
     driver.run()
@@ -556,7 +561,7 @@ def test_an_argument_that_does_not_travel_is_refused_where_it_is_given() -> None
             return str(refused)
 
     driver = played(run)
-    assert "in a Blob, and pass that" in driver.result().result
+    assert "to a Blob, and pass the Blob" in driver.result().result
     assert driver.records("tool-calls") == []
 
 
@@ -568,7 +573,7 @@ def test_a_result_that_does_not_travel_fails_its_task() -> None:
     problem = played(run).result().problem
     assert problem is not None
     assert problem.type == "TooLarge"
-    assert "write a Blob, and return that" in problem.message
+    assert "write a Blob, and return the Blob" in problem.message
 
 
 REFERENCE = {
@@ -621,8 +626,8 @@ def test_a_workflow_that_looks_into_such_a_value_is_told_what_to_do() -> None:
     driver.submit("run")
     driver.run()
     assert driver.bug().message == (
-        "AttributeError: 'upper' of a value that is too large for a workflow, 5,000,000 bytes: "
-        "pass it on to a tool, which gets the value"
+        "AttributeError: a workflow can't read 'upper' of a value of 5,000,000 bytes, because such a "
+        "large value is kept in the object store: pass it to a tool, which gets the value"
     )
 
 
@@ -653,7 +658,7 @@ def test_a_task_whose_journal_has_lost_its_key_spares_the_others() -> None:
     answer(driver, "a")
     driver.submit("asks", task="another")
     driver.run(until_ms=driver.now_ms + 1)
-    told = "encrypted with key 'old', and there are no keys here: set SEGUE_ENCRYPTION_KEYS"
+    told = "the value is encrypted with key 'old', but this process has no keys: set SEGUE_ENCRYPTION_KEYS"
     assert driver.reasons() == [told]
     assert [status.state for status in driver.records("status", "another")] == ["waiting"]
 
@@ -738,7 +743,10 @@ def test_a_parent_learns_that_the_id_of_its_child_is_taken(ended: bool) -> None:
     driver.run()
     problem = driver.result().problem
     assert problem is not None
-    assert (problem.type, "'t/1' is the id of another task" in problem.message) == ("IdTaken", True)
+    assert (problem.type, "the id 't/1' of this child belongs to another task" in problem.message) == (
+        "IdTaken",
+        True,
+    )
 
 
 def test_a_timer_for_ever_and_ever_is_set_and_one_for_no_time_is_refused() -> None:

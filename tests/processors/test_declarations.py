@@ -109,17 +109,17 @@ async def secret_default(task: Task, *, given: Any = SecretStr("x")) -> None: ..
     ("declared", "what", "advice"),
     [
         (no_default, "the default None of workflow 'no_default' does not fit", "int | None does for None"),
-        (secret_default, "does not fit its annotation: a secret can't travel", "give another default"),
+        (secret_default, "does not fit its annotation: a secret can't be sent", "give another default"),
         (takes_order, "parameter 'order' is annotated 'Order'", "outside of `if TYPE_CHECKING:`"),
         (gives_order, "what it returns is annotated 'Order'", "outside of `if TYPE_CHECKING:`"),
-        (takes_plain, "parameter 'given' is annotated 'Plain'", "take a pydantic model"),
-        (takes_unfinished, "parameter 'given' is annotated 'Unfinished'", "'Nowhere' is not there"),
-        (takes_around, "parameter 'given'", "'Nowhere' is not there"),
-        (takes_data, "parameter 'given'", "'Nowhere' is not there"),
+        (takes_plain, "parameter 'given' is annotated 'Plain'", "use a pydantic model"),
+        (takes_unfinished, "parameter 'given' is annotated 'Unfinished'", "'Nowhere' is not defined"),
+        (takes_around, "parameter 'given'", "'Nowhere' is not defined"),
+        (takes_data, "parameter 'given'", "'Nowhere' is not defined"),
         (takes_hostile, "parameter 'given'", "no schema"),
-        (by_name, "parameter 'task'", "its task by place, and at most one input"),
-        (several, "parameter '*given'", "its task by place, and at most one input"),
-        (others, "parameter '**given'", "its task by place, and at most one input"),
+        (by_name, "parameter 'task'", "its task as a positional argument, and at most one input"),
+        (several, "parameter '*given'", "its task as a positional argument, and at most one input"),
+        (others, "parameter '**given'", "its task as a positional argument, and at most one input"),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )
@@ -202,9 +202,9 @@ def of_several(output: str, *n: int) -> None: ...
 
 UNCALLABLE: list[tuple[Any, str]] = [
     (of_order, "parameter 'order' is annotated 'Order'"),
-    (of_nothing, "takes no output"),
-    (of_places, "travels by name"),
-    (of_several, "travels by name"),
+    (of_nothing, "has no parameter for the output"),
+    (of_places, "passed by name"),
+    (of_several, "passed by name"),
 ]
 
 
@@ -228,7 +228,7 @@ def takes_three(asked: Any, known: Any, more: Any) -> str:
     [
         (lambda: "a", "def choose(asked, known)"),
         (takes_three, "def choose(asked, known)"),
-        ("cheapest", "is no plain function"),
+        ("cheapest", "must be a function that is not async"),
         (cheapest, "def choose(asked, known)"),
     ],
 )
@@ -244,7 +244,7 @@ async def chooses_later(asked: Any, known: Any) -> str:
 
 def test_a_chooser_that_would_have_to_be_awaited_is_refused() -> None:
     choose: Any = chooses_later
-    with pytest.raises(BadInput, match="is no plain function"):
+    with pytest.raises(BadInput, match="must be a function that is not async"):
         App("x", workflows=[], routes=[ModelRoute("r", ["a"], choose=choose)])
 
 
@@ -262,7 +262,7 @@ def test_a_schedule_whose_input_does_not_fit_is_refused(given: Any) -> None:
 
 
 def test_a_schedule_of_a_workflow_that_the_app_lacks_is_refused() -> None:
-    with pytest.raises(BadInput, match="schedule 's': no workflow 'nightly' here"):
+    with pytest.raises(BadInput, match="schedule 's': this app has no workflow 'nightly'"):
         App("x", workflows=[], schedules=[Schedule("s", nightly, cron="0 3 * * *", input=3)])
 
 
@@ -283,17 +283,17 @@ def test_an_undo_that_has_the_name_of_another_tool_is_refused() -> None:
     async def book(n: int) -> int:
         return n
 
-    with pytest.raises(BadInput, match="'cancel' is the undo of 'book', and the name of another"):
+    with pytest.raises(BadInput, match="'cancel' is the undo of 'book', but another tool or route"):
         App("x", workflows=[], tools=[book, cancel_other])
     App("x", workflows=[], tools=[book, cancel_one])
 
 
 @pytest.mark.parametrize("name", [3, "", "a\nb", ["x"], "\ud800"], ids=repr)
 def test_a_name_is_text(name: Any) -> None:
-    with pytest.raises(BadInput, match="a name is text that can be printed"):
+    with pytest.raises(BadInput, match="a name must be printable text"):
         App("x", workflows=[], routes=[ModelRoute(name, ["a"])])
     if name:
-        with pytest.raises(BadInput, match="a name is text that can be printed"):
+        with pytest.raises(BadInput, match="a name must be printable text"):
             App("x", workflows=[workflow(name=name)(nightly.function)])
 
 
@@ -309,7 +309,7 @@ def test_a_decorated_function_is_told_by_its_own_place() -> None:
 
 @pytest.mark.parametrize("command", ["python -m server", ("python", 3)])
 def test_the_command_of_an_mcp_server_is_words(command: Any) -> None:
-    with pytest.raises(BadInput, match="its command is a tuple of words"):
+    with pytest.raises(BadInput, match="its command must be a tuple of words"):
         McpServer("hotels", command)
 
 

@@ -206,7 +206,7 @@ def test_refused_the_model_is_told_so() -> None:
     driver.produce("signals", {"kind": "answer", "task": "t", "step": question.step, "value": False})
     driver.run()
     assert driver.result().result == ["denied"]
-    assert content_told_last(driver) == [ToolDenied("The person who was asked refused the call.").message]
+    assert content_told_last(driver) == [ToolDenied("The approver refused the call.").message]
 
 
 # ---------------------------------------------------------------- names

@@ -15,7 +15,7 @@ from tests.builders import received
 from tests.driver import Driver
 from tests.processors.rooms import cancel_room, reserve, reserve_later
 
-WHY = "enough: by force, so nothing was cleaned up or undone"
+WHY = "enough: cancelled by force, so nothing was cleaned up or undone"
 
 
 @workflow

@@ -121,8 +121,8 @@ def test_a_signal_without_an_id_is_known_by_where_it_stood() -> None:
 @pytest.mark.parametrize(
     ("request_", "why"),
     [
-        ({"workflow": "fly"}, "no workflow 'fly' here; there are: book, idle"),
-        ({"workflow": "book", "version": 9}, "workflow 'book' has no version 9 here; there are: [1, 2]"),
+        ({"workflow": "fly"}, "this app has no workflow 'fly'; it has: book, idle"),
+        ({"workflow": "book", "version": 9}, "this app has no version 9 of workflow 'book'; it has: [1, 2]"),
         (
             {"workflow": "book", "input": {"nights": "x"}},
             "the input does not fit workflow 'book': place: Field required; nights: Input should be a "
@@ -154,7 +154,7 @@ def test_a_request_that_cannot_start_is_rejected_and_kept(request_: dict[str, An
     [
         (b'{"workflow": ', "not JSON: "),
         (b"\xff\xfe", "not UTF-8: byte 0xff at 0"),
-        (None, "the record has no value; a task is cancelled by a signal"),
+        (None, "the record has no value; to cancel a task, send a cancel signal"),
         (b"[" * 5000, "lists and objects are nested deeper than 100"),
         (b'{"workflow": "book", "' + b"x" * 5000 + b'": 1}', "more characters)"),
         (b"[]", "not a record of 'tasks': "),
@@ -205,7 +205,7 @@ def test_a_signal_that_is_none_is_a_dead_letter() -> None:
 def test_what_is_no_number_is_a_dead_letter_and_never_null(topic: str, record: bytes, number: bytes) -> None:
     [*_, letter] = INTAKE.handle(received(topic, record % number), NOW_MS).publish
     assert letter.topic == "dead-letters"
-    assert reason(letter).endswith("NaN and infinities are no numbers there, give None or text")
+    assert reason(letter).endswith("JSON has no NaN and no infinity, so give None or text")
 
 
 def test_text_that_speaks_of_no_numbers_is_text() -> None:

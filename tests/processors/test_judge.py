@@ -144,7 +144,7 @@ def test_a_judge_without_a_verdict_fails_the_step_it_was_to_judge() -> None:
 
     driver = driven(writes("a quiet cove"), critic)
     assert driver.result().result == "NoVerdict: []"
-    assert driver.reasons() == ["writer: judge 'critic' gives no verdict: no credit"]
+    assert driver.reasons() == ["writer: judge 'critic' gave no verdict: no credit"]
     assert [entry for entry in driver.ran if "cheap" in entry or "strong" in entry] == ["t/0/1 cheap"]
 
 

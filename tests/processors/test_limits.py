@@ -41,7 +41,7 @@ async def goes_on(task: Task) -> str:
     return "all"
 
 
-IN_ALL = "more than 5 steps in all (steps_max): give parts of the work to child tasks"
+IN_ALL = "more than 5 steps in all (steps_max): move parts of the work to child tasks"
 
 
 # ---------------------------------------------------------------- it happens
@@ -137,5 +137,6 @@ def test_signals_that_nobody_asks_for_are_kept_up_to_a_limit() -> None:
     driver.run()
     assert driver.result().result == ["a", "b", "d"]
     assert driver.reasons() == [
-        "the task holds 2 signals that it has not asked for, and no more (buffered_signals_max)"
+        "the task already keeps 2 signals that it has not asked for, the most that it may "
+        "(buffered_signals_max): send it later"
     ]

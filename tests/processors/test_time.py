@@ -144,7 +144,8 @@ def test_time_that_is_less_than_none_is_refused() -> None:
     bug = played(run).bug()
     assert (bug.type, bug.message) == (
         "BadInput",
-        "ask('ada'): timeout=-1 day, 0:00:00 is negative: with timedelta(0) it closes at once",
+        "ask('ada'): timeout=-1 day, 0:00:00 is negative: "
+        "give timedelta(0) for a question that closes at once",
     )
 
 

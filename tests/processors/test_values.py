@@ -210,7 +210,7 @@ class Login(BaseModel):
 
 @pytest.mark.parametrize("value", [SecretStr("x"), [Login()], {"a": {"b": Login()}}])
 def test_no_secret_is_written(value: Any) -> None:
-    with pytest.raises(BadInput, match="a secret can't travel"):
+    with pytest.raises(BadInput, match="a secret can't be sent"):
         jsonable(value)
 
 

@@ -199,7 +199,7 @@ def test_a_task_that_never_stops_is_told_and_advances() -> None:
 
 def test_what_can_not_start_is_refused() -> None:
     with Rehearsal(APP) as play:
-        with pytest.raises(BadInput, match=r"no workflow 'tripp' here; there are: asks, .*trip"):
+        with pytest.raises(BadInput, match=r"this app has no workflow 'tripp'; it has: asks, .*trip"):
             play.start("tripp")
         with pytest.raises(BadInput, match="the input does not fit workflow 'sleeps'"):
             play.start(sleeps, "long")

@@ -196,10 +196,10 @@ async def leaks(task: Task) -> None:
 
 def test_a_secret_is_refused_where_it_enters_with_a_sentence() -> None:
     with Rehearsal(app_of(log_in, leaks)) as play:
-        with pytest.raises(BadInput, match=r"a secret can't travel: .* Pass the name under which"):
+        with pytest.raises(BadInput, match=r"a secret can't be sent: .* Pass the name by which"):
             play.start(log_in, {"user": "ada", "password": "x"})
         play.start(leaks)
-        with pytest.raises(NoResult, match="a secret can't travel"):
+        with pytest.raises(NoResult, match="a secret can't be sent"):
             play.result()
 
 

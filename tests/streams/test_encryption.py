@@ -100,14 +100,14 @@ def test_what_was_moved_or_changed_does_not_open(file: Path, changed: str) -> No
 
 def test_a_worker_without_keys_says_so(file: Path) -> None:
     assert reason(sealed(file)) == (
-        "encrypted with key 'new', and there are no keys here: set SEGUE_ENCRYPTION_KEYS"
+        "the value is encrypted with key 'new', but this process has no keys: set SEGUE_ENCRYPTION_KEYS"
     )
 
 
 @pytest.mark.parametrize("value", [MAGIC, MAGIC + b"\xff", MAGIC + b"\x03new" + b"0" * 20])
 def test_what_is_cut_off_says_so(file: Path, value: bytes) -> None:
     record = Keys(file).opened(received("results", value))
-    assert reason(record) == "it begins as an encrypted record does, and is cut off"
+    assert reason(record) == "the value begins like an encrypted record, but it is cut off"
 
 
 def test_clear_records_pass_beside_encrypted_ones(file: Path) -> None:

@@ -141,5 +141,5 @@ async def test_a_result_that_fits_no_record_is_a_failed_attempt() -> None:
 
 
 def test_a_limit_of_a_local_tool_is_refused_at_start() -> None:
-    with pytest.raises(BadInput, match="a limit for 'double', which is local"):
+    with pytest.raises(BadInput, match="a limit for 'double', which is a local tool"):
         App("limited", workflows=[], tools=[double], limits={"double": Limit(concurrent=1)})

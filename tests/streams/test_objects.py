@@ -224,5 +224,5 @@ async def test_values_are_kept_as_json(settings: Settings) -> None:
 
 
 async def test_outside_of_tools_a_blob_is_only_passed_on() -> None:
-    with pytest.raises(BadInput, match="a workflow passes it on"):
+    with pytest.raises(BadInput, match="only in a tool or a check"):
         await Blob.write(b"bytes")

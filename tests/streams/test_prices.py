@@ -48,5 +48,5 @@ async def test_the_apps_own_price_goes_before_the_list_and_may_be_nothing() -> N
 
 
 def test_a_price_is_not_less_than_nothing() -> None:
-    with pytest.raises(BadInput, match="a price is 0 or more"):
+    with pytest.raises(BadInput, match="a price must be 0 or more"):
         Price(input=-1, output=0)

@@ -148,6 +148,6 @@ class Steps:
 
 
 def _too_many(name: str, number: int, limit: str, most: int, how: str) -> StepError:
-    advice = "give parts of the work to child tasks"
+    advice = "move parts of the work to child tasks"
     message = f"more than {most:,} steps {how} ({limit}): {advice}"
     return StepError(name, number, Problem(type="TooManySteps", message=message, retryable=False))

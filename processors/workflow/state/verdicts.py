@@ -75,5 +75,8 @@ def _verdict(judge: Callable[[Any], Any], value: Any) -> Verdict:
     if body == was:
         return AS_IT_IS
     if len(body) + len(was) > PAYLOAD_BYTES_MAX:
-        return {REFUSED: f"it is {len(was):,} bytes, and {len(body):,} more as it was validated: too large"}
+        return {
+            REFUSED: f"it is too large: {len(was):,} bytes as it came, and {len(body):,} more as it "
+            "was validated"
+        }
     return {VALUE: validated}
