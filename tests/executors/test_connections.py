@@ -38,8 +38,8 @@ class Held:
 
 def _transport(client: Any) -> dict[str, Any]:
     """Return the attributes of the transport that a client of httpx sends its requests by."""
-    transport: Any = vars(client)["_transport"]
-    return vars(transport)
+    attributes: dict[str, Any] = client.__dict__["_transport"].__dict__
+    return attributes
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
