@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from aiokafka.structs import TopicPartition
 
 from segue.streams.kafka.consumer_group import Group
-from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
-from segue.streams.kafka.offset_tracker import OffsetTracker
+from segue.streams.kafka.offsets.encoding import METADATA_BYTES_MAX
+from segue.streams.kafka.offsets.tracker import OffsetTracker
 from segue.streams.kafka.positions import Committed
 from segue.streams.kafka.producer import Offsets
 from segue.streams.observability.metrics import Metrics

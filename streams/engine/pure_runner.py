@@ -27,7 +27,7 @@ from segue.streams.engine.tenants import tenants_for
 from segue.streams.engine.write_back import WritingBack
 from segue.streams.kafka.broker_clock import now_ms as clock_ms
 from segue.streams.kafka.consumer_group import Batch, Group, session
-from segue.streams.kafka.offset_tracker import committed
+from segue.streams.kafka.offsets.tracker import committed
 from segue.streams.kafka.positions import Committed, Loss
 from segue.streams.kafka.producer import Ends, Offsets
 from segue.streams.kafka.protocol import Membership

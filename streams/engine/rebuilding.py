@@ -19,7 +19,7 @@ from segue.streams.engine.outbox import Outbox
 from segue.streams.kafka.broker_clock import now_ms
 from segue.streams.kafka.committer import Committer
 from segue.streams.kafka.consumer_group import Group
-from segue.streams.kafka.offset_tracker import committed
+from segue.streams.kafka.offsets.tracker import committed
 from segue.streams.kafka.positions import Committed
 from segue.streams.kafka.producer import Ends
 from segue.streams.kafka.reader import Reader

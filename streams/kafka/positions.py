@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from aiokafka.structs import TopicPartition
 
 from segue.streams.kafka.broker_clock import now_ms as clock_ms
-from segue.streams.kafka.offset_tracker import is_own
+from segue.streams.kafka.offsets.tracker import is_own
 
 log = logging.getLogger(__name__)
 

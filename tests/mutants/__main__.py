@@ -29,7 +29,7 @@ from tests.mutants.mutations import Mutant, mutants
 ENGINE = (
     "engine/effect_runner",
     "engine/local_calls",
-    "kafka/offset_tracker",
+    "kafka/offsets/tracker",
     "engine/outbox",
     "engine/pure_runner",
     "kafka/committer",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path("streams/kafka/offset_tracker.py")
+SOURCE = Path("streams/kafka/offsets/tracker.py")
 TEST = "tests/streams/test_progress.py"
 
 
@@ -18,7 +18,7 @@ def test_a_change_of_a_module_is_noticed_by_its_tests(
         sys.executable,
         "-m",
         "tests.mutants.judge",
-        "segue.streams.kafka.offset_tracker",
+        "segue.streams.kafka.offsets.tracker",
         str(changed),
         TEST,
     ]

@@ -145,10 +145,10 @@ def test_deps_arrive_as_they_were_given(deps: Any, options: dict[str, Any]) -> N
         (MoreDeps("Faro"), {"deps_type": Deps}, r"deps of type Deps, not MoreDeps"),
         (object(), {}, r"can't be sent as JSON"),
         (
-            Deps(3),
+            Deps(3),  # type: ignore[arg-type]
             {"deps_type": Deps},
             r"its deps do not have the type of deps_type: place: Input should be a valid string",
-        ),  # type: ignore[arg-type]
+        ),
     ],
 )
 def test_deps_that_would_arrive_as_something_else_are_refused(

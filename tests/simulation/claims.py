@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segue.streams.engine.effect_runner import REMEMBERED_S
-from segue.streams.kafka.offset_tracker import OffsetTracker
+from segue.streams.kafka.offsets.tracker import OffsetTracker
 from segue.streams.state.store import Mark
 from segue.topics import codec
 from segue.topics.flow import Received

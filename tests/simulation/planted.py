@@ -13,8 +13,8 @@ from chaos import planted
 from segue.streams.engine.effect_runner import EffectRunner
 from segue.streams.engine.pure_runner import PureRunner
 from segue.streams.kafka.committer import Acknowledgements, Transactions
-from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
-from segue.streams.kafka.offset_tracker import OffsetTracker, committed
+from segue.streams.kafka.offsets.encoding import METADATA_BYTES_MAX
+from segue.streams.kafka.offsets.tracker import OffsetTracker, committed
 from segue.streams.kafka.producer import Ends, Offsets
 from segue.streams.kafka.protocol import Membership
 from segue.streams.kafka.record_batches import Identity, Outgoing

@@ -15,7 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from segue.streams.kafka import protocol
-from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
+from segue.streams.kafka.offsets.encoding import METADATA_BYTES_MAX
 from tests.simulation.broker import BROKER, Broker, Entry, Producing
 from tests.simulation.world import PROCESS, Process
 

@@ -16,7 +16,7 @@ from segue.processors.app.app import App
 from segue.streams.calls.calls import Job
 from segue.streams.engine.call_offsets import METADATA_BYTES_MIN
 from segue.streams.engine.effect_runner import WAITING_MAX, EffectRunner, EffectStage
-from segue.streams.kafka.offset_tracker import committed
+from segue.streams.kafka.offsets.tracker import committed
 from segue.streams.kafka.positions import Committed, Loss
 from segue.streams.kafka.protocol import Replaced
 from segue.streams.object_store.claim_check import Owned

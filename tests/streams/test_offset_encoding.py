@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX, VERSION, Unfinished, decoded, encoded
+from segue.streams.kafka.offsets.encoding import METADATA_BYTES_MAX, VERSION, Unfinished, decoded, encoded
 
 
 def _offsets(first: int, gaps: list[int]) -> list[int]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.streams.kafka.offset_encoding import METADATA_BYTES_MAX
-from segue.streams.kafka.offset_tracker import OffsetTracker, committed, is_own
+from segue.streams.kafka.offsets.encoding import METADATA_BYTES_MAX
+from segue.streams.kafka.offsets.tracker import OffsetTracker, committed, is_own
 
 
 def delivered(*offsets: int, start: int = 0) -> OffsetTracker:

@@ -6,7 +6,7 @@
 The group commits the lowest unfinished offset, and in the commit's metadata the other unfinished ones: all
 else below `high` is done, offsets that never held a record (markers of transactions) included. The unfinished
 are what to encode, not the finished: their number is limited by the calls in flight, the other grows without
-limit while one slow call runs. `offset_encoding` makes them small.
+limit while one slow call runs. `encoding` makes them small.
 
 A broker takes only so much metadata (`offset.metadata.max.bytes`). A record has room if the commit fits with
 it, whichever of the unfinished end first; without room the partition takes no new records until some have
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from aiokafka.structs import OffsetAndMetadata
 
-from segue.streams.kafka.offset_encoding import (
+from segue.streams.kafka.offsets.encoding import (
     METADATA_BYTES_MAX,
     Unfinished,
     bits_for,
