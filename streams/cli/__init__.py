@@ -25,19 +25,19 @@ COMMANDS = {
     "tasks": ("tasks:tasks", "List tasks, the newest first."),
     "show": ("tasks:show", "Show a task's steps as a timeline."),
     "watch": ("tasks:watch_task", "Follow a task as it happens, to its end."),
-    "ui": ("ui:ui", "Serve a page of the tasks, to look at and to answer on."),
+    "ui": ("ui:ui", "Serve a web page that shows tasks and answers questions."),
     "answer": ("signals:answer", "Answer a task's question."),
-    "signal": ("signals:signal", "Tell a task of an outside event."),
+    "signal": ("signals:signal", "Send a signal to a task."),
     "cancel": ("signals:cancel", "Cancel a task."),
     "schedules": ("schedules:schedules", "Schedules: list, add, pause, resume, remove."),
-    "budget": ("spending:budget", "Set what a task may use."),
-    "usage": ("spending:usage", "What tasks have consumed, by workflow or tenant."),
-    "health": ("health:health", "How candidates are doing: circuits, failures, latencies."),
+    "budget": ("spending:budget", "Set a task's budget."),
+    "usage": ("spending:usage", "Show what tasks have consumed, by workflow or tenant."),
+    "health": ("health:health", "Show the health of candidates: circuits, failures, latencies."),
     "replay": ("replay:replay", "Run a task's workflow again over its log, without effects."),
-    "topics": ("topics:topics", "Topics: what they hold, who reads them, lag; replay a range."),
-    "dead-letters": ("dead_letters:dead_letters", "What could not be processed: list, show, replay."),
+    "topics": ("topics:topics", "List topics, their readers and lag; redrive a range."),
+    "dead-letters": ("dead_letters:dead_letters", "Dead letters: list, show, redrive."),
     "mcp": ("mcp:mcp", "Serve an app's workflows as tools to MCP clients."),
-    "keys": ("keys:keys", "Keys to encrypt with."),
+    "keys": ("keys:keys", "Create encryption keys."),
     "completion": ("completion:completion", "Print the shell's completion script."),
 }
 
@@ -45,15 +45,15 @@ EPILOG = """\b
 Exit codes:
   0  done
   1  the task failed (run --wait, watch, dev --exit-when-done)
-  2  usage, input that does not fit, or an extra that is not installed
+  2  wrong usage, invalid input, or an extra that is not installed
   3  no such task, workflow or name
   4  the broker or a service can't be reached
   130  interrupted
 
 \b
 Environment:
-  SEGUE_KAFKA  a Kafka cluster's host:port; unset, the local broker is used
-  SEGUE_APP    the app, where a command takes one: examples/travel, travel.app, travel.app:app
+  SEGUE_KAFKA  a Kafka cluster's host:port; if it is not set, the local broker is used
+  SEGUE_APP    the app, for commands that take one: examples/travel, travel.app, travel.app:app
   NO_COLOR     no colours
 """
 
@@ -73,7 +73,8 @@ class Failure(click.ClickException):
 
 
 def _exit_code(error: Exception) -> int | None:
-    """None for what is no expected error. Imported here, as pydantic would take half the time of `--help`."""
+    """Return the exit code, or None if the error is a bug. The import is here because it would double the
+    time of `--help`."""
     from segue.topics.errors import BadInput, MissingExtra, SegueError, Unavailable, UnknownName
 
     match error:
@@ -109,7 +110,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """A mistyped command is told the nearest one."""
+        """Suggest the most similar command if the command is unknown."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -120,7 +121,7 @@ class Commands(click.Group):
             raise
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Also what no command foresaw is shown, not obeyed: a bug's traceback, a line of a log."""
+        """Run the commands. Control characters are made visible in tracebacks and log lines too."""
         sys.excepthook = _traceback_shown
         if logging.lastResort is not None:
             logging.lastResort.setFormatter(Shown())
@@ -144,14 +145,14 @@ class Commands(click.Group):
 
 
 class Shown(logging.Formatter):
-    """For what is logged where no command set a log up."""
+    """The log format for commands that configure no logging."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record), lines=True)
 
 
 def _traceback_shown(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """Of a bug, whose message may quote what came from outside."""
+    """Write a bug's traceback with visible control characters: its message may quote outside data."""
     sys.stderr.write(visible("".join(traceback.format_exception(kind, error, where)), lines=True))
 
 

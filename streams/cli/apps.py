@@ -1,4 +1,4 @@
-"""Finds the `App` that is meant: `examples/travel`, `examples/travel/app.py`, `travel.app`, `travel.app:app`.
+"""Find the `App` by its name: `examples/travel`, `examples/travel/app.py`, `travel.app`, `travel.app:app`.
 
 The current directory goes to the end of `sys.path`, so that a folder of the user's named `topics`, say, does
 not take the place of Segue's.
@@ -27,9 +27,9 @@ FORMS = "give a folder (examples/travel), a file (travel/app.py) or a module (tr
 
 
 def find_app(given: str | None) -> App:
-    """The app. Raises `BadInput` or `UnknownName` with what would be right."""
+    """Return the app. Raise a `BadInput` or `UnknownName` that says which forms are valid."""
     if not given and not Path("app.py").is_file():
-        raise BadInput(f"which app? {FORMS[0].upper() + FORMS[1:]}, or set SEGUE_APP")
+        raise BadInput(f"no app is named: {FORMS}, or set SEGUE_APP")
     path, _, attribute = (given or "app.py").partition(":")
     root, name = _module_name(path)
     if str(root) not in sys.path:
@@ -54,7 +54,8 @@ def _module_name(given: str) -> tuple[Path, str]:
 
 
 def _place(path: Path) -> tuple[Path, str]:
-    """Inside the current directory a module is known by its whole path, elsewhere by its package's."""
+    """Return the root and the module's name: from the current directory if the file is inside it, else from
+    the folder that contains its package."""
     inside = path.is_relative_to(Path.cwd())
     root = Path.cwd() if inside else _outside_packages(path.parent)
     parts = path.relative_to(root).with_suffix("").parts
@@ -64,7 +65,7 @@ def _place(path: Path) -> tuple[Path, str]:
 
 
 def _outside_packages(folder: Path) -> Path:
-    """The first folder upwards that is no package: relative imports need all those below it."""
+    """Return the nearest parent folder that is not a package: relative imports need the packages below it."""
     return _outside_packages(folder.parent) if (folder / "__init__.py").is_file() else folder
 
 
@@ -87,14 +88,15 @@ def _imported(root: Path, name: str, given: str) -> ModuleType:
 
 
 def _where(error: BaseException, root: Path) -> str:
-    """The last line of the user's own code that ran: what to look at. A SyntaxError names its own line."""
+    """Return the last line of the user's code that ran. A SyntaxError names its own line."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if _is_own(Path(frame.filename), root)]
     return f"{os.path.relpath(theirs[-1].filename, root)}:{theirs[-1].lineno}: " if theirs else ""
 
 
 def _is_own(path: Path, root: Path) -> bool:
-    """Not a library, though its environment may lie in the user's folder."""
+    """Return whether the file is the user's, not a library's; the environment may lie in the user's
+    folder."""
     return path.is_relative_to(root) and not path.is_relative_to(sys.prefix) and path != Path(__file__)
 
 
@@ -102,7 +104,7 @@ def _the_only_app(module: ModuleType) -> App:
     apps = {id(value): name for name, value in vars(module).items() if isinstance(value, App)}
     if len(apps) > 1:
         names = ", ".join(f"{module.__name__}:{name}" for name in apps.values())
-        raise BadInput(f"{module.__name__} has several apps: name one of {names}")
+        raise BadInput(f"{module.__name__} has several apps: choose one of {names}")
     if not apps:
         raise UnknownName(
             f"{module.__name__} has no App: write `app = App({module.__name__!r}, workflows=[…])` in it"
@@ -114,5 +116,5 @@ def _the_only_app(module: ModuleType) -> App:
 def _attribute(module: ModuleType, attribute: str) -> App:
     found = getattr(module, attribute, None)
     if not isinstance(found, App):
-        raise UnknownName(f"{module.__name__}:{attribute} is no App")
+        raise UnknownName(f"{module.__name__}:{attribute} is not an App")
     return found

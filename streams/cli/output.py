@@ -1,4 +1,4 @@
-"""What commands have in common: text for people or JSON for programs, and coroutines as commands."""
+"""The common parts of commands: output as text or JSON, and coroutines as commands."""
 
 import asyncio
 import logging
@@ -23,11 +23,11 @@ run_option = click.option(
     "--run",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Of a task that goes on anew an earlier run, counted from 0; the last if not given.",
+    help="The run of a task that has continued as new, counted from 0; the last if not given.",
 )
 
 TASK_FAILED = 1
-"""The exit code of a command that was to see a task to its end."""
+"""The exit code of a command that waited for a task which failed."""
 
 output_option = click.option(
     "--output",
@@ -35,12 +35,12 @@ output_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="Text for people, or JSON: one document, or one a line where things come over time.",
+    help="Text for people, or JSON: one document, or one document a line for a stream.",
 )
 
 
 def command_name() -> str:
-    """What to type for `segue` here: its path, where its environment is not activated."""
+    """Return the command to type: `segue`, or its path if its environment is not activated."""
     return "segue" if shutil.which("segue") else os.path.relpath(sys.argv[0])
 
 
@@ -61,9 +61,10 @@ def _as_json(value: Any) -> Any:
 
 
 def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """A coroutine as a command. Kafka's client is quiet: what matters is said by the command itself.
+    """Make a command of a coroutine. Kafka's client logs only critical errors: the command reports the
+    others.
 
-    SIGTERM ends it as Ctrl-C does, so that what it has started is stopped.
+    SIGTERM ends it as Ctrl-C does, so that it stops the processes which it started.
     """
 
     @wraps(function)
@@ -79,7 +80,7 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T
 
 
 async def _until_terminated(command: Coroutine[Any, Any, T]) -> T:
-    """Cancelled by the loop, where it awaits: an exception out of a signal's handler may hit any line."""
+    """Run the command until SIGTERM cancels its task: it stops at an await, not at any line."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

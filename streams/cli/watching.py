@@ -95,11 +95,12 @@ def _tell_why(timeline: Timeline, screen: Screen) -> None:
     if timeline.problem and timeline.problem.traceback:
         screen.note(timeline.problem.traceback.rstrip())
     for left in timeline.not_undone:
-        screen.note(f"not undone: step {left.step}, {left.undo} gave up: {left.problem.message}")
+        screen.note(f"step {left.step} was not undone, because {left.undo} failed: {left.problem.message}")
 
 
 class _Asking:
-    """Questions are put beside the task's own course, one at a time; a failure of one ends the watching."""
+    """Asks questions one at a time while the task runs. If asking fails, the watching ends with that
+    error."""
 
     def __init__(
         self, client: Client, answerer: Answerer | None, beside: asyncio.TaskGroup, screen: Screen
@@ -112,7 +113,7 @@ class _Asking:
         self._asked: dict[int, asyncio.Task[None]] = {}
 
     def keep(self, still_open: Iterable[Question]) -> None:
-        """Ask what is newly open; stop asking what was answered elsewhere or has closed."""
+        """Ask new questions; stop asking a question that was answered by another client or has closed."""
         questions = {question.step: question for question in still_open}
         for step, question in questions.items():
             if step not in self._asked:
@@ -160,7 +161,7 @@ async def _say_if_nobody_works(timeline: Timeline, screen: Screen, not_begun: st
 
 
 def at_the_terminal(screen: Screen) -> Answerer | None:
-    """Asks the person, if there is one: stdin and the screen are terminals."""
+    """Return a function that asks the person, or None if stdin or the screen is not a terminal."""
     if not (screen.is_terminal and sys.stdin.isatty()):
         return None
 
@@ -172,7 +173,7 @@ def at_the_terminal(screen: Screen) -> Answerer | None:
                 value = chosen(question, text)
                 check_answer(question, value)
                 if question.options and not text:
-                    raise BadInput("nothing was typed")
+                    raise BadInput("the answer is empty: type one")
             except BadInput as error:
                 screen.note(_refusal(question, text) or str(error))
             else:
@@ -192,15 +193,15 @@ def picking(screen: Screen, number: int) -> Answerer:
         if not question.options:
             if person is None:
                 raise BadInput(
-                    f"{headline(question.text)!r} has no options to pick from, "
-                    "and there is no terminal to answer it at"
+                    f"question {headline(question.text)!r} has no options to choose from, "
+                    "and there is no terminal to type an answer in"
                 )
             return await person(question)
         if number > len(question.options):
             asked, there = headline(question.text), listed(question)
-            raise BadInput(f"{asked!r} has no option {number} to pick: {there}; {how_to_answer(question)}")
+            raise BadInput(f"{asked!r} has no option {number}: {there}; {how_to_answer(question)}")
         option = question.options[number - 1]
-        screen.note(f"picked for you: {option.label}")
+        screen.note(f"answered automatically: {option.label}")
         return option.value
 
     return pick
@@ -213,14 +214,14 @@ def how_to_answer(question: Question) -> str:
 def _prompt(question: Question) -> str:
     if not question.options:
         return "  your answer: "
-    return f"  pick 1 to {len(question.options)}{', or say what else' if question.answer else ''}: "
+    return f"  choose 1 to {len(question.options)}{', or type another answer' if question.answer else ''}: "
 
 
 def _refusal(question: Question, text: str) -> str | None:
     """The options stand on the screen already; what a question without any allows, the error says."""
     if not question.options or (question.answer and text):
         return None
-    return f"{text!r} is none of them" if text else "type the number of one, or Ctrl-C"
+    return f"{text!r} is not an option" if text else "type the number of an option, or press Ctrl-C"
 
 
 async def _read_line() -> str:

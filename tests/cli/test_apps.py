@@ -41,7 +41,7 @@ def test_without_a_name_the_folder_s_own_app_is_meant() -> None:
 
 
 def test_without_a_name_or_an_app_the_forms_are_told() -> None:
-    with pytest.raises(BadInput, match=r"which app\? Give a folder"):
+    with pytest.raises(BadInput, match=r"no app is named: give a folder"):
         find_app(None)
 
 
@@ -60,7 +60,7 @@ def test_the_user_s_folder_named_topics_does_not_take_the_place_of_ours() -> Non
 
 def test_several_apps_must_be_told_apart() -> None:
     write("two.py", "from segue import App\na = App('a', workflows=[])\nb = App('b', workflows=[])\n")
-    with pytest.raises(BadInput, match="two has several apps: name one of two:a, two:b"):
+    with pytest.raises(BadInput, match="two has several apps: choose one of two:a, two:b"):
         find_app("two")
     assert find_app("two:b").name == "b"
 
@@ -69,7 +69,7 @@ def test_a_module_without_an_app_says_what_to_write() -> None:
     write("none.py", "x = 1\n")
     with pytest.raises(UnknownName, match="none has no App: write `app = App"):
         find_app("none")
-    with pytest.raises(UnknownName, match="none:x is no App"):
+    with pytest.raises(UnknownName, match="none:x is not an App"):
         find_app("none:x")
 
 

@@ -32,7 +32,7 @@ def test_the_app_s_only_workflow_needs_no_name() -> None:
 
 @pytest.mark.parametrize(("workflows", "told"), [([one, other], "one, other"), ([], "the app has none")])
 def test_where_there_is_a_choice_it_is_asked_for(workflows: list[object], told: str) -> None:
-    with pytest.raises(BadInput, match=f"which workflow.*: {told}"):
+    with pytest.raises(BadInput, match=f"no workflow is named.*: {told}"):
         sample_of(App("a", workflows=workflows), None, "hello")  # type: ignore[arg-type]
 
 
@@ -62,8 +62,8 @@ app = App("counting", workflows=[count, other])
     [
         (["--workflow", "count", "many"], "the input does not fit workflow 'count'"),
         (["--workflow", "count"], "the input does not fit workflow 'count'"),
-        ([], "nothing to run: give INPUT, or with --workflow the name of one that takes none"),
-        (["7"], "which workflow? Name one with --workflow: count, other"),
+        ([], "no task to run: give INPUT, or name a workflow that takes no input with --workflow"),
+        (["7"], "no workflow is named: use --workflow: count, other"),
     ],
 )
 def test_what_can_t_run_once_is_told_before_anything_is_started(

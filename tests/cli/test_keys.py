@@ -32,11 +32,11 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     first = add(str(file), "--tenant", "acme")
     assert (first.exit_code, first.output) == (
         2,
-        "segue: the first key is for tasks without a tenant: leave out --tenant\n",
+        "segue: the file has no key for tasks without a tenant, which must come first: leave out --tenant\n",
     )
     assert not file.exists()
     add(str(file), "--id", "x")
     before = file.read_text()
-    assert "there is a key 'x' already" in add(str(file), "--id", "x").output
+    assert "a key 'x' exists already" in add(str(file), "--id", "x").output
     assert "String should match pattern" in add(str(file), "--tenant", "a/b").output
     assert file.read_text() == before

@@ -139,11 +139,9 @@ async def test_a_question_that_can_be_answered_again_is_told_again(monkeypatch: 
 async def test_an_option_that_a_question_lacks_is_not_picked() -> None:
     screen, text = on(200)
     assert await picking(screen, 2)(LETTER) == 1
-    with pytest.raises(
-        BadInput, match=r"has no option 3 to pick: 1 Send it; 2 Discard.* answer t VALUE --step 4"
-    ):
+    with pytest.raises(BadInput, match=r"has no option 3: 1 Send it; 2 Discard.* answer t VALUE --step 4"):
         await picking(screen, 3)(LETTER)
-    assert text.getvalue().count("picked for you: ") == 1
+    assert text.getvalue().count("answered automatically: ") == 1
 
 
 def test_an_error_that_names_questions_is_one_line() -> None:

@@ -140,4 +140,4 @@ def test_what_has_no_price_is_told_with_a_question_mark(spent: Spent, told: str)
 
 def test_a_budget_that_says_nothing_is_refused_before_anything_is_sent() -> None:
     ran = CliRunner().invoke(main, ["budget", "t"])
-    assert (ran.exit_code, ran.output) == (2, "segue: say how much: --usd, --tokens or both\n")
+    assert (ran.exit_code, ran.output) == (2, "segue: no budget is given: give --usd, --tokens or both\n")

@@ -125,7 +125,7 @@ async def test_partitions_of_a_killed_worker_of_another_name_are_waited_for_and_
         await other.wait()
         process = await dev(settings, app, "0", "--exit-when-done")
         said = (await process.communicate())[0].decode()
-    assert "not taken up yet: a worker that was killed here keeps its partitions for 15 s" in said
+    assert "no worker has started it yet: a worker that was killed here keeps its partitions for 15 s" in said
     assert process.returncode == 0
 
 
@@ -177,7 +177,7 @@ async def test_the_page_is_served_meanwhile_and_where_its_port_is_taken_it_goes_
         update={"topic_prefix": f"{settings.topic_prefix}other.", "state_dir": tmp_path / "other"}
     )
     second = await dev(other, tmp_path, "8")
-    [why] = await said(second, "no page of the tasks: ")
+    [why] = await said(second, "the web page is not served: ")
     await said(second, "the worker runs on")
     assert why.startswith(f"can't listen at 127.0.0.1:{settings.ui_port}: Address already in use; ")
     for each in (first, second):

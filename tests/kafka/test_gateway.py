@@ -207,7 +207,7 @@ async def test_who_starts_a_task_by_an_id_that_is_there_is_told_so(settings: Set
         )
         said[task] = (await process.communicate())[1].decode()
     assert said == {
-        "t": "there is a task t already, which is running: no other is started\n",
+        "t": "task t exists already and is running: no second task is started\n",
         "r": "",
         "new": "",
     }
@@ -417,7 +417,7 @@ async def test_a_question_that_nobody_can_answer_ends_the_watching(settings: Set
     )
     screen = Screen()
     async with Client(settings) as client, asyncio.timeout(10):
-        with pytest.raises(BadInput, match="'When\\?' has no options to pick from"):
+        with pytest.raises(BadInput, match="'When\\?' has no options to choose from"):
             await watch(client, "t", screen, answerer=picking(screen, 1))
 
 

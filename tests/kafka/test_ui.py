@@ -168,7 +168,7 @@ async def test_who_opens_it_to_others_is_told_what_they_may(broker: Settings) ->
         assert page.stderr is not None
         async with asyncio.timeout(PATIENCE_S):
             said = [(await page.stderr.readline()).decode() for _ in range(2)]
-        assert said[0].startswith("there is no login: whoever reaches 0.0.0.0:")
+        assert said[0].startswith("the page has no login: everyone who can reach 0.0.0.0:")
         assert said[0].endswith(f" may {may}\n")
         async with httpx.AsyncClient(trust_env=False) as browser:
             url = said[1].split()[-1]

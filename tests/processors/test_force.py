@@ -109,7 +109,7 @@ def test_it_ends_where_nobody_has_its_code(code: list[Workflow[Any, Any]]) -> No
     assert parked.state == "parked"
     assert parked.problem.message.endswith("or end the task now by `segue cancel --force`")
     assert heard_later(parked) == (
-        "it is parked, and will hear of it once code that fits it is back; "
+        "the task is parked, and gets the cancellation only when code that fits it is back; "
         f"`{command_name()} cancel t --force` ends it now"
     )
     ran = list(driver.ran)

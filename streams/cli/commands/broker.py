@@ -25,7 +25,7 @@ def broker() -> None:
 @output_option
 @asynchronous
 async def start(output: str) -> None:
-    """Start Kafka here, unless it runs; and make the topics."""
+    """Start the local Kafka if it does not run, and create the topics."""
     settings = Settings.load()
     await ensure_broker(settings, lambda line: say(line, err=True))
     await provision(settings)
@@ -36,22 +36,22 @@ async def start(output: str) -> None:
 @output_option
 @asynchronous
 async def stop(output: str) -> None:
-    """Stop the Kafka that was started here. Its data stays."""
+    """Stop the local Kafka. Its data is kept."""
     settings = _local()
     stopped = await stop_broker(settings)
-    _report(output, "stopped" if stopped else "no broker ran here", stopped=stopped)
+    _report(output, "stopped" if stopped else "no local broker was running", stopped=stopped)
 
 
 @broker.command()
 @output_option
 @asynchronous
 async def status(output: str) -> None:
-    """Say what runs, where, and what it takes. Exit code 4 if nothing answers."""
+    """Show the broker's address, process, memory and disk use. Exit code 4 if no broker answers."""
     found = await broker_status(Settings.load())
     if output == "json":
         emit_document(found._asdict())
     else:
-        say(f"{found.bootstrap}: {'answers' if found.answers else 'nothing answers'}")
+        say(f"{found.bootstrap}: {'answers' if found.answers else 'no broker answers'}")
         if found.pid is not None:
             mb = 1024 * 1024
             say(
@@ -64,10 +64,10 @@ async def status(output: str) -> None:
 
 @broker.command()
 @click.option("--lines", "-n", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--follow", "-f", is_flag=True, help="Go on as lines are written.")
+@click.option("--follow", "-f", is_flag=True, help="Print new lines as they are written.")
 @asynchronous
 async def logs(lines: int, follow: bool) -> None:
-    """Print the end of the local Kafka's log."""
+    """Print the last lines of the local Kafka's log."""
     path = _local().state_dir / "broker" / "broker.log"
     if not path.is_file():
         raise UnknownName(
@@ -84,7 +84,7 @@ def _local() -> Settings:
     settings = Settings.load()
     if settings.kafka is not None:
         raise BadInput(
-            f"SEGUE_KAFKA is set ({settings.kafka}): that broker is not Segue's; unset it for the local one"
+            f"SEGUE_KAFKA is set ({settings.kafka}), and this command is for the local broker only: unset it"
         )
     return settings
 

@@ -29,14 +29,18 @@ from segue.topics.records import ENDED
 LISTED_MAX = 50
 
 letter_argument = click.argument("letter", metavar="PARTITION:OFFSET")
-task_option = click.option("--task", help="Only those of this task.")
+task_option = click.option("--task", help="Only dead letters of this task.")
 
 
 @click.group(name="dead-letters", invoke_without_command=True)
 @output_option
 @click.pass_context
 def dead_letters(ctx: click.Context, output: str) -> None:
-    """What could not be processed, with its bytes and the reason. Lists them, unless told otherwise."""
+    """List, show and redrive dead letters: records that could not be processed, with their bytes and the
+    reason.
+
+    Without a command it lists them.
+    """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_letters, output=output)
 
@@ -49,7 +53,7 @@ def dead_letters(ctx: click.Context, output: str) -> None:
 async def list_letters(task: str | None, limit: int, output: str) -> None:
     """List dead letters, the newest first.
 
-    Of a record that was sent again and failed again, only the newest letter is listed.
+    If a record was redriven and failed again, only its newest dead letter is listed.
     """
     newest = Newest(limit)
     async for letter in each_record(Settings.load(), Range("dead-letters", task=task)):
@@ -70,7 +74,7 @@ async def list_letters(task: str | None, limit: int, output: str) -> None:
 @output_option
 @asynchronous
 async def show(letter: str, output: str) -> None:
-    """Show one: why and where it failed, its headers and its bytes."""
+    """Show a dead letter: why and where it failed, its headers and its bytes."""
     found = await _letter(letter)
     told = document(found)
     if output == "json":
@@ -87,18 +91,19 @@ async def show(letter: str, output: str) -> None:
 @dead_letters.command()
 @click.argument("letter", metavar="PARTITION:OFFSET", required=False)
 @task_option
-@click.option("--all", "every", is_flag=True, help="All of them.")
+@click.option("--all", "every", is_flag=True, help="All dead letters.")
 @output_option
 @asynchronous
 async def redrive(letter: str | None, task: str | None, every: bool, output: str) -> None:
-    """Send dead letters to the topics that they came from again, once their cause is mended.
+    """Send dead letters to their original topics again, after you have fixed the cause.
 
-    Name one, or those of a task with --task, or --all. Of a record that was sent before and failed again,
-    only the newest letter is sent. Letters of steps that failed for good are left: their tasks were told.
-    So are calls of tasks that have ended: nobody waits for them.
+    Name one letter, or use --task for all letters of a task, or --all. If a record was redriven before and
+    failed again, only its newest letter is sent. Two kinds of letters are not sent: those of steps that
+    failed permanently, because their tasks have that outcome already; and calls of tasks that have ended,
+    because no task waits for them.
     """
     if sum((letter is not None, task is not None, every)) != 1:
-        raise BadInput("which ones? PARTITION:OFFSET, --task TASK, or --all")
+        raise BadInput("no dead letters are named: give one of PARTITION:OFFSET, --task TASK or --all")
     if letter:
         chosen = await _letter(letter)
         ended = await _ended(Settings.load(), {task_of(chosen)} if is_call(chosen) else set())
@@ -110,19 +115,19 @@ async def redrive(letter: str | None, task: str | None, every: bool, output: str
     if output == "json":
         emit({"records": count, "left": left})
         return
-    say(f"{count} records were fed to their topics again")
+    say(f"{count} records were sent to their topics again")
     if left:
         say(
-            f"{left} were not, of steps that failed for good or of tasks that have ended: start the tasks "
-            "again by another id",
+            f"{left} were not sent: their steps have failed permanently, or their tasks have ended. "
+            "Start those tasks again with another id",
             err=True,
         )
 
 
 async def _replayed(wanted: Range) -> tuple[int, int]:
-    """Send the newest letter of each record again; return how many, and of how many.
+    """Send the newest letter of each record again; return how many were sent, and how many there are.
 
-    They are read twice, so that few are in memory: what they are, and then, up to where that ended, each.
+    The letters are read twice, to keep few in memory: first to find the newest ones, then to send them.
     """
     settings, newest, called = Settings.load(), NewestOfEach(), set[str]()
     async for letter in each_record(settings, wanted):
@@ -140,7 +145,7 @@ async def _replayed(wanted: Range) -> tuple[int, int]:
 
 
 async def _ended(settings: Settings, tasks: set[str]) -> set[str]:
-    """Return those of the tasks that have ended."""
+    """Return the tasks that have ended."""
     if not tasks:
         return set()
     return {s.task async for s in each_status(settings) if s.task in tasks and s.state in ENDED}
@@ -153,12 +158,12 @@ def _is_of_use(letter: Received, ended: set[str]) -> bool:
 async def _letter(place: str) -> Received:
     partition, _, offset = place.partition(":")
     if not (partition.isdecimal() and offset.isdecimal()):
-        raise BadInput(f"{place!r} is no PARTITION:OFFSET, such as 2:17; `segue dead-letters` lists them")
+        raise BadInput(f"{place!r} is not PARTITION:OFFSET, such as 2:17: `segue dead-letters` lists them")
     first = int(offset)
     wanted = Range("dead-letters", partition=int(partition), begin=first, end=first + 1)
     found = await records_of(Settings.load(), wanted)
     if not found:
-        raise UnknownName(f"no dead letter at {place}; `segue dead-letters` lists them")
+        raise UnknownName(f"there is no dead letter at {place}: `segue dead-letters` lists them")
     return found[0]
 
 

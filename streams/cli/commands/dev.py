@@ -28,19 +28,19 @@ from segue.topics.parts import ABSENT
 from segue.topics.records import ENDED, Status
 
 RESUMED_MAX = 5
-"""Tasks of which it is said where they resume; of more there is only the number."""
+"""The most tasks for which `dev` prints where they resume. Of the others it prints only the number."""
 
 
 @click.command()
 @app_argument
 @click.argument("given", metavar="[INPUT]", required=False)
-@click.option("--request", help="The same as INPUT.")
-@click.option("--workflow", help="Which workflow; the app's sample, or its only one, if not given.")
+@click.option("--request", help="The input, instead of INPUT.")
+@click.option("--workflow", help="The workflow to run; the app's sample, or its only workflow, if not given.")
 @click.option("--exit-when-done", is_flag=True, help="Stop when the task has ended.")
 @click.option(
     "--answer",
     type=click.IntRange(min=1),
-    help="Answer questions by the option of this number, instead of asking.",
+    help="Answer each question with the option of this number; do not ask.",
 )
 @output_option
 @asynchronous
@@ -53,11 +53,11 @@ async def dev(
     answer: int | None,
     output: str,
 ) -> None:
-    """Start all that APP needs here (Kafka, its services, a worker), run a task of it, go on until Ctrl-C.
+    """Start Kafka, the services of APP and a worker here, run a task of APP, and go on until Ctrl-C.
 
-    Without INPUT the app's sample is run, if it has one; a sample that was interrupted goes on where it
-    was. With --exit-when-done the sample begins anew; without a terminal to ask at, a question gets its first
-    option, and the command says so. Exit code 1 if the task fails.
+    Without INPUT the app's sample is run, if it has one; a sample that was interrupted continues. With
+    --exit-when-done the sample starts again from its beginning. If there is then no terminal to ask at, each
+    question is answered with its first option, and the command says so. Exit code 1 if the task fails.
 
     \b
     segue dev examples/travel
@@ -70,7 +70,7 @@ async def dev(
     if sample is not None:
         ensure_fits(found.workflow(sample[0]), sample[1])
     elif exit_when_done:
-        raise BadInput("nothing to run: give INPUT, or with --workflow the name of one that takes none")
+        raise BadInput("no task to run: give INPUT, or name a workflow that takes no input with --workflow")
     resumed = first_resumed(screen.note)
     async with development(found, settings, screen.note, resumed) as client, AsyncExitStack() as beside:
         if settings.ui_port and not exit_when_done:
@@ -94,11 +94,11 @@ async def dev(
                 answerer=answerer,
                 listener=emit_timeline_event if output == "json" else None,
                 leave_parked=exit_when_done,
-                not_begun="the task is not taken up yet: a worker that was killed here keeps its partitions "
+                not_begun="no worker has started it yet: a worker that was killed here keeps its partitions "
                 f"for {settings.session_timeout_ms / 1000:.0f} s",
             )
             succeeded = told.state == "succeeded"
-            screen.note(f"look closer: {segue} show {task}; the broker runs on: {segue} broker stop")
+            screen.note(f"show the task: {segue} show {task}; the broker runs on: {segue} broker stop")
         if not exit_when_done:
             screen.note(
                 f"the worker runs on: `{segue} run WORKFLOW INPUT` in another terminal; Ctrl-C stops it"
@@ -115,7 +115,7 @@ async def _started(client: Client, screen: Screen, workflow: str, value: Any) ->
 
 
 def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, Any] | None:
-    """The workflow's name and its input, as asked for or as the app's sample has it."""
+    """Return the workflow's name and its input, as given or from the app's sample."""
     value = json_or_text(text) if text is not None else ABSENT
     if workflow is not None:
         return app.workflow(workflow).name, value
@@ -125,7 +125,7 @@ def sample_of(app: App, workflow: str | None, text: str | None) -> tuple[str, An
         return None
     names = sorted({name for name, _ in app.workflows} - {KEEPER})
     if len(names) != 1:
-        raise BadInput(f"which workflow? Name one with --workflow: {', '.join(names) or 'the app has none'}")
+        raise BadInput(f"no workflow is named: use --workflow: {', '.join(names) or 'the app has none'}")
     return names[0], value
 
 
@@ -171,7 +171,7 @@ def first_resumed(note: Callable[[str], None]) -> Callable[[Resumed], None]:
 
 
 async def _until_stopped() -> None:
-    """Until SIGTERM; Ctrl-C cancels the wait by itself."""
+    """Wait until SIGTERM. Ctrl-C cancels the wait."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     await stopped.wait()

@@ -18,16 +18,16 @@ STYLE = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 @output_option
 @asynchronous
 async def health(output: str) -> None:
-    """Show how each candidate did when it was last called, over all workers, and its circuit.
+    """Show each candidate's recent failures and latencies over all workers, and the state of its circuit.
 
-    A candidate is there once it was called by a worker whose app has `circuits`.
+    A candidate is listed after a worker whose app has a `circuit_breaker` has called it.
     """
     found = await known(Settings.load())
     if output == "json":
         emit_document(found)
         return
     if not found:
-        say("no candidate was called by a worker whose app has circuits", err=True)
+        say("no candidates: no worker whose app has a circuit_breaker has called one yet", err=True)
         return
     headings = ("CANDIDATE", "CIRCUIT", "SINCE", "FAILED", "P50", "P95", "AS OF")
     table = plain_table(*headings, right=("P50", "P95"))

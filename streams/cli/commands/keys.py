@@ -20,18 +20,20 @@ from segue.topics.errors import BadInput
 
 @click.group()
 def keys() -> None:
-    """Keys to encrypt records, state and objects with; SEGUE_ENCRYPTION_KEYS names their file."""
+    """Create keys that encrypt records, state and objects. SEGUE_ENCRYPTION_KEYS names their file."""
 
 
 @keys.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--tenant", help="For the tasks of this tenant alone.")
-@click.option("--id", "key_id", help="The key's name in every record that it encrypts; a date if not given.")
+@click.option("--tenant", help="Use the key only for tasks of this tenant.")
+@click.option(
+    "--id", "key_id", help="The key's id, which every record that it encrypts contains; a date if not given."
+)
 def add(file: Path, tenant: str | None, key_id: str | None) -> None:
-    """Make a key and add it to FILE as the newest, which encrypts from now on. Prints its id, never the key.
+    """Create a key and add it to FILE as the newest, which encrypts from now on. Print its id, never the key.
 
-    The file is made if there is none, readable by its owner alone. Give it to every worker before one of them
-    starts again: they read it when they start, and when they meet a key that they do not know.
+    FILE is created if it does not exist; only its owner can read it. Copy it to every worker before one of
+    them restarts: workers read it when they start, and when they find a key id that they do not know.
 
     \b
     segue keys add keys.json
@@ -41,7 +43,7 @@ def add(file: Path, tenant: str | None, key_id: str | None) -> None:
     taken = {name for group in (written["keys"], *written["tenants"].values()) for name in group}
     key_id = key_id or _dated(taken, tenant)
     if key_id in taken:
-        raise BadInput(f"there is a key {key_id!r} already: name another with --id")
+        raise BadInput(f"a key {key_id!r} exists already: give another id with --id")
     group: dict[str, str] = written["tenants"].setdefault(tenant, {}) if tenant else written["keys"]
     group[key_id] = b64encode(secrets.token_bytes(KEY_BYTES)).decode()
     _write(file, written)
@@ -63,9 +65,11 @@ def _dated(taken: set[str], tenant: str | None) -> str:
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
-    """In one step, so that no worker reads half of it. What would not be read again is not written."""
+    """Validate the content and replace the file in one step, so that no worker reads half of it."""
     if not content["keys"]:
-        raise BadInput("the first key is for tasks without a tenant: leave out --tenant")
+        raise BadInput(
+            "the file has no key for tasks without a tenant, which must come first: leave out --tenant"
+        )
     try:
         KeyFile.model_validate_json(json.dumps(content))
     except ValidationError as error:

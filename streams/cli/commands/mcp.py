@@ -17,19 +17,28 @@ from segue.topics.extras import require
 
 @click.command()
 @app_argument
-@click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP there; else stdin and stdout.")
 @click.option(
-    "--ask", multiple=True, metavar="WHO", help="Put only questions to WHO to clients; may be repeated."
+    "--http",
+    metavar="HOST:PORT",
+    help="Serve streamable HTTP at this address; stdin and stdout if not given.",
 )
 @click.option(
-    "--wait", type=click.FloatRange(min=0, min_open=True), help="Return from a call after so many seconds."
+    "--ask",
+    multiple=True,
+    metavar="WHO",
+    help="Show clients only the questions that are addressed to WHO; may be repeated.",
 )
-@click.option("--tenant", help="On whose behalf tasks are started, and whose can be asked for.")
+@click.option(
+    "--wait", type=click.FloatRange(min=0, min_open=True), help="Return from a call after this many seconds."
+)
+@click.option(
+    "--tenant", help="The tenant of the tasks that are started, and whose tasks clients can access."
+)
 @asynchronous
 async def mcp(
     app: str | None, http: str | None, ask: tuple[str, ...], wait: float | None, tenant: str | None
 ) -> None:
-    """Serve the workflows of APP as tools to MCP clients. Workers run apart from this.
+    """Serve the workflows of APP as tools to MCP clients. This command runs no worker: start one separately.
 
     \b
     segue mcp examples/travel
@@ -59,5 +68,5 @@ async def mcp(
 def _address(given: str) -> tuple[str, int]:
     host, _, port = given.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise BadInput(f"--http takes HOST:PORT, 127.0.0.1:8000 say, not {given!r}")
+        raise BadInput(f"{given!r} is not an address: give --http HOST:PORT, such as 127.0.0.1:8000")
     return host.strip("[]"), int(port)

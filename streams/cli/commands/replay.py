@@ -55,7 +55,7 @@ async def _history(task: str, run: int | None) -> list[Received]:
 
 
 def _show(screen: Screen, timeline: Timeline, number: int, played: Played) -> None:
-    """The event, then what the workflow asked for because of it."""
+    """Show the event, then the commands with which the workflow reacted to it."""
     for position, (topic, record) in enumerate([("events", played.event), *_commands_of(played)]):
         event = timeline.apply(_as_received(topic, record, number, position, played.event.at_ms))
         if event:
@@ -71,7 +71,7 @@ def _as_received(topic: str, record: Record, number: int, position: int, at_ms: 
 
 
 def _verdict(again: Replay, screen: Screen, output: str) -> int:
-    """Says how it went, and gives the exit code."""
+    """Print the outcome of the replay, and return the exit code."""
     parked, different = again.parked, again.different_ending
     completion = again.execution.completion if again.execution else None
     if output == "json":
@@ -81,9 +81,9 @@ def _verdict(again: Replay, screen: Screen, output: str) -> int:
     elif different is not None:
         screen.note(f"diverged: {different}")
     elif completion is None:
-        screen.note("the log goes no further: the task waits here")
+        screen.note("the log ends here: the task is waiting")
     elif completion.continue_as_new is not None:
-        screen.note(f"goes on anew, as recorded: {preview(completion.continue_as_new.given)}")
+        screen.note(f"continues as new, as recorded: {preview(completion.continue_as_new.given)}")
     else:
         told = completion.problem.message if completion.problem else preview(completion.result)
         screen.note(f"{completion.outcome}, as recorded: {told}")

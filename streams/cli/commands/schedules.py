@@ -26,7 +26,7 @@ STYLE = {"on": STATE_STYLE["running"], "paused": STATE_STYLE["queued"], "running
 @output_option
 @click.pass_context
 def schedules(ctx: click.Context, output: str) -> None:
-    """List schedules: when each comes next. An app declares its own, `App(schedules=[…])`."""
+    """List schedules and the time of each one's next run. An app declares its own, `App(schedules=[…])`."""
     if ctx.invoked_subcommand is None:
         _list(output)
 
@@ -56,7 +56,7 @@ async def _list(output: str) -> None:
 @click.argument("given", metavar="[INPUT]", required=False)
 @click.option("--cron", required=True, help="minute hour day month weekday; six fields begin with seconds.")
 @click.option(
-    "--zone", default="UTC", show_default=True, help="The time zone of the times: Europe/Lisbon, say."
+    "--zone", default="UTC", show_default=True, help="The time zone of --cron, such as Europe/Lisbon."
 )
 @click.option("--version", type=int, help="The workflow's version; the newest if not given.")
 @click.option(
@@ -64,14 +64,14 @@ async def _list(output: str) -> None:
     type=click.Choice(["once", "skip", "all"]),
     default="once",
     show_default=True,
-    help="Of times at which no worker was there run the last, none, or all.",
+    help="Which missed runs to start later, when no worker was running: the last, none, or all.",
 )
 @click.option(
     "--overlap",
     type=click.Choice(["skip", "wait", "allow"]),
     default="skip",
     show_default=True,
-    help="While the last task is open pass a time over, keep it until then, or run it too.",
+    help="If the last task is still open at the next time: skip the run, wait, or start it too.",
 )
 @app_option
 @output_option
@@ -79,7 +79,8 @@ async def _list(output: str) -> None:
 async def add_schedule(
     name: str, workflow: str, given: str | None, app: str | None, output: str, **options: Any
 ) -> None:
-    """Start WORKFLOW with INPUT whenever it is time. NAME is changed if it is there already.
+    """Add schedule NAME, which starts WORKFLOW with INPUT at the times of --cron. If NAME exists, it is
+    changed.
 
     \b
     segue schedules add nightly report '{"of": "sales"}' --cron "0 3 * * *" --zone Europe/Lisbon
@@ -92,7 +93,7 @@ async def add_schedule(
         ensure_fits(find_app(app).workflow(workflow, spec.version), value)
     async with Client(Settings.load()) as client:
         await add(client, spec)
-    _report(output, f"schedule {name} is asked for: see `segue schedules`", name)
+    _report(output, f"requested schedule {name}: `segue schedules` shows it", name)
 
 
 @schedules.command()
@@ -101,7 +102,7 @@ async def add_schedule(
 @asynchronous
 async def pause(name: str, output: str) -> None:
     """Pause schedule NAME. Runs that are missed while it is paused are skipped."""
-    await _tell(name, Told(paused=True), output, f"asked {name} to rest")
+    await _tell(name, Told(paused=True), output, f"requested to pause {name}")
 
 
 @schedules.command()
@@ -110,7 +111,7 @@ async def pause(name: str, output: str) -> None:
 @asynchronous
 async def resume(name: str, output: str) -> None:
     """Resume schedule NAME."""
-    await _tell(name, Told(paused=False), output, f"asked {name} to go on")
+    await _tell(name, Told(paused=False), output, f"requested to resume {name}")
 
 
 @schedules.command()
@@ -119,7 +120,7 @@ async def resume(name: str, output: str) -> None:
 @asynchronous
 async def remove(name: str, output: str) -> None:
     """Remove schedule NAME. A worker whose app declares it adds it again when it starts."""
-    await _tell(name, Told(removed=True), output, f"asked {name} to end")
+    await _tell(name, Told(removed=True), output, f"requested to remove {name}")
 
 
 async def _tell(name: str, told: Told, output: str, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands about what tasks consume: budget, usage."""
+"""Commands for budgets and consumption: budget, usage."""
 
 import click
 
@@ -18,20 +18,24 @@ from segue.topics.records import Status
 
 @click.command()
 @task_argument
-@click.option("--usd", type=click.FloatRange(min=0), help="In all, in US dollars.")
-@click.option("--tokens", type=click.IntRange(min=0), help="In all.")
+@click.option(
+    "--usd", type=click.FloatRange(min=0), help="The most that the task may cost in total, in US dollars."
+)
+@click.option(
+    "--tokens", type=click.IntRange(min=0), help="The most tokens that the task may consume in total."
+)
 @output_option
 @asynchronous
 async def budget(task: str, usd: float | None, tokens: int | None, output: str) -> None:
-    """Set what TASK may use in all: it goes on, if it waits for that.
+    """Set the budget of TASK in total. A task that waits for budget goes on.
 
-    What is not given stays as it is. Children that have begun have budgets of their own.
+    A limit that is not given is unchanged. Children that have begun have budgets of their own.
 
     \b
     segue budget trip-1 --usd 2
     """
     if usd is None and tokens is None:
-        raise BadInput("say how much: --usd, --tokens or both")
+        raise BadInput("no budget is given: give --usd, --tokens or both")
     async with Client(Settings.load()) as client:
         await client.set_budget(task, budget_in({"usd": usd, "tokens": tokens}))
     if output == "json":
@@ -47,14 +51,15 @@ async def budget(task: str, usd: float | None, tokens: int | None, output: str) 
     type=click.Choice(["workflow", "tenant"]),
     default="workflow",
     show_default=True,
-    help="Sum over it.",
+    help="Sum by workflow or by tenant.",
 )
 @output_option
 @asynchronous
 async def usage(by: str, output: str) -> None:
-    """Show what tasks have consumed, those whose status is still kept; a child's stands with its parent.
+    """Show what tasks have consumed. Only tasks whose status is still kept count; a child counts with its
+    parent.
 
-    What a task that runs has consumed is as of when its state last changed.
+    The consumption of a running task is as of the last change of its state.
     """
     found = Sums(by)
     async with Client(Settings.load()) as client:
@@ -75,14 +80,14 @@ async def usage(by: str, output: str) -> None:
 
 
 class Sums:
-    """What tasks consumed, and how many they were, by their workflow or tenant."""
+    """The consumption and number of tasks, by workflow or tenant."""
 
     def __init__(self, by: str) -> None:
         self._by = by
         self._found: dict[str, tuple[int, Spent]] = {}
 
     def add(self, status: Status) -> None:
-        """What a child consumed stands with its parent."""
+        """Add a task. Children are left out: their parent's consumption includes theirs."""
         if status.spent is not None and status.parent is None:
             name = status.workflow if self._by == "workflow" else status.tenant or ""
             tasks, spent = self._found.get(name, (0, None))

@@ -36,7 +36,7 @@ from segue.topics.parts import ABSENT
 from segue.topics.records import PRIORITY_MAX, STATES, Status
 
 DAY_AND_MINUTE = slice(5, 16)
-"""Of 2026-11-25 10:45:33."""
+"""The part of a time such as 2026-11-25 10:45:33."""
 
 
 @click.command()
@@ -45,15 +45,19 @@ DAY_AND_MINUTE = slice(5, 16)
 @click.option("--wait", is_flag=True, help="Follow the task to its end; exit code 1 if it fails.")
 @click.option("--id", "task", help="The task's id. The same id twice starts one task.")
 @click.option("--version", type=int, help="The workflow's version; the newest if not given.")
-@click.option("--tenant", help="On whose behalf: limits, turns and keys go by it.")
+@click.option(
+    "--tenant", help="The tenant, which decides limits, the order in the queue, and encryption keys."
+)
 @click.option(
     "--priority",
     type=click.IntRange(0, PRIORITY_MAX),
     default=0,
-    help="Where tasks wait for their turn the higher goes first: 0 to 9.",
+    help="0 to 9: of queued tasks, those with a higher priority start first.",
 )
-@click.option("--usd", type=click.FloatRange(min=0), help="What it may cost at most, in US dollars.")
-@click.option("--tokens", type=click.IntRange(min=0), help="What its models may consume at most.")
+@click.option("--usd", type=click.FloatRange(min=0), help="The most that the task may cost, in US dollars.")
+@click.option(
+    "--tokens", type=click.IntRange(min=0), help="The most tokens that the task's models may consume."
+)
 @app_option
 @output_option
 @asynchronous
@@ -72,8 +76,9 @@ async def run(
 ) -> None:
     """Start a task of WORKFLOW.
 
-    INPUT is JSON; what is no JSON is taken as text, and `-` is read from stdin. With --app, or SEGUE_APP, it
-    is validated before anything is sent. Prints the task's id; with --wait what happens, and the result.
+    INPUT is JSON. If it is not valid JSON, it is used as text; `-` reads it from stdin. With --app, or
+    SEGUE_APP, it is validated before anything is sent. Prints the task's id; with --wait also its events and
+    its result.
 
     \b
     segue run book_trip "a quiet beach hotel near Lisbon"
@@ -86,7 +91,7 @@ async def run(
     async with Client(Settings.load()) as client:
         budget = budget_in({"usd": usd, "tokens": tokens}) if usd is not None or tokens is not None else None
         if task is not None and (state := await _state_of(client, task)):
-            say(f"there is a task {task} already, which is {state}: no other is started", err=True)
+            say(f"task {task} exists already and is {state}: no second task is started", err=True)
         started = await client.start(
             workflow, value, task, version, tenant=tenant, priority=priority, budget=budget
         )
@@ -97,7 +102,7 @@ async def run(
 
 
 async def _state_of(client: Client, task: str) -> str | None:
-    """Of one that is there. The id of a request that was rejected is free."""
+    """Return the task's state, or None if the id is free. The id of a rejected request is free."""
     with suppress(UnknownName):
         status = await client.status(task)
         return status.state if status.state != "rejected" else None
@@ -110,7 +115,7 @@ async def _state_of(client: Client, task: str) -> str | None:
 )
 @click.option("--workflow", help="Only tasks of this workflow.")
 @click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+    "--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="The most tasks to list."
 )
 @output_option
 @asynchronous
@@ -141,7 +146,7 @@ async def tasks(state: tuple[str, ...], workflow: str | None, limit: int, output
 @output_option
 @asynchronous
 async def show(task: str, run: int | None, app: str | None, output: str) -> None:
-    """Show TASK's steps as a timeline: each attempt, what failed and why, and what came out."""
+    """Show TASK's steps as a timeline: each attempt, each failure with its reason, and the result."""
     async with Client(Settings.load()) as client:
         history = await client.history(task, run)
     timeline = Timeline(task, candidates_of(find_app(app) if app else None), only=run)
@@ -153,7 +158,7 @@ async def show(task: str, run: int | None, app: str | None, output: str) -> None
     screen = Screen()
     screen.timeline(timeline)
     if timeline.run and run is None:
-        screen.note(f"\nruns before it: segue show {task} --run 0 to {timeline.run - 1}")
+        screen.note(f"\nearlier runs: segue show {task} --run 0 to {timeline.run - 1}")
     for question in timeline.open_questions:
         screen.note(f"\n{how_to_answer(question)}")
 
@@ -164,9 +169,9 @@ async def show(task: str, run: int | None, app: str | None, output: str) -> None
 @output_option
 @asynchronous
 async def watch_task(task: str, app: str | None, output: str) -> None:
-    """Follow TASK as it happens, to its end; exit code 1 if it fails.
+    """Follow the events of TASK until it ends; exit code 1 if it fails.
 
-    On a terminal its questions can be answered right there.
+    On a terminal you can answer its questions.
     """
     async with Client(Settings.load()) as client:
         await _follow(client, task, find_app(app) if app else None, output)
@@ -195,7 +200,7 @@ def _input(given: str | None) -> Any:
 
 
 def _table(statuses: list[Status], *, narrow: bool) -> Table:
-    """Where there is little room, what is asked matters more than the seconds and the cost."""
+    """Return the table. A narrow one leaves out the seconds and the cost, to show more of the question."""
     table = plain_table("TASK", "WORKFLOW", "STATE", "STARTED", "TOOK", right=("TOOK",))
     counted = not narrow and any(status.spent for status in statuses)
     if counted:
@@ -215,7 +220,7 @@ def _table(statuses: list[Status], *, narrow: bool) -> Table:
 
 
 def _document(timeline: Timeline) -> dict[str, Any]:
-    """The timeline without what only its fold needs."""
+    """Return the timeline without its internal fields."""
     return {
         "task": timeline.task,
         "workflow": timeline.workflow,

@@ -20,16 +20,17 @@ REPLAYABLE = [
     for topic in BY_NAME.values()
     if topic.cleanup == "delete" and not topic.beside and "outside" not in topic.read_by
 ]
-"""A copy of an old status or state would undo what came after it, and one of a result be a second result."""
+"""The topics that can be redriven. A copy of an old status or state would undo newer ones, and a copy of a
+result would be a second result."""
 
 
 @click.group(invoke_without_command=True)
 @output_option
 @click.pass_context
 def topics(ctx: click.Context, output: str) -> None:
-    """Show what each topic holds, who writes and reads it, and how far each stage has to go.
+    """Show what each topic holds, which stages write and read it, and the lag of each stage.
 
-    RECORDS counts offsets, in which the markers of transactions take part.
+    RECORDS counts offsets, which include the markers of transactions.
     """
     if ctx.invoked_subcommand is None:
         _list(output)
@@ -48,11 +49,12 @@ async def _list(output: str) -> None:
 @topics.command(name="redrive")
 @click.argument("topic", type=click.Choice(REPLAYABLE), metavar="TOPIC")
 @click.option(
-    "--from", "begin", metavar="BOUND", help="First offset, or ISO time; the topic's beginning if not given."
+    "--from",
+    "begin",
+    metavar="BOUND",
+    help="The first offset or ISO time; the topic's beginning if not given.",
 )
-@click.option(
-    "--to", "end", metavar="BOUND", help="Offset or ISO time before which to stop; now if not given."
-)
+@click.option("--to", "end", metavar="BOUND", help="The offset or ISO time to stop before; now if not given.")
 @click.option("--partition", type=click.IntRange(min=0), help="Only this partition.")
 @click.option("--task", help="Only records of this task.")
 @click.option("--dry-run", is_flag=True, help="Count, but publish nothing.")
@@ -67,10 +69,11 @@ async def redrive_range(
     dry_run: bool,
     output: str,
 ) -> None:
-    """Send a range of TOPIC to it again, for stages to handle anew. Copies of an earlier replay are left out.
+    """Send a range of TOPIC's records to it again, so that stages process them again.
 
-    Stages know tasks, signals and outcomes that they have seen. Calls are made again, with the same
-    idempotency key. Dead letters are sent by `segue dead-letters redrive`.
+    Copies from an earlier redrive are left out. Stages ignore tasks, signals and outcomes that they have
+    seen. Calls are made again, with the same idempotency key. To redrive dead letters, use `segue
+    dead-letters redrive`.
 
     \b
     segue topics redrive tasks --from 2026-11-23T14:00 --to 2026-11-23T15:00
@@ -83,17 +86,27 @@ async def redrive_range(
     if output == "json":
         emit({"topic": topic, "records": count, "dry_run": dry_run})
     else:
-        say(f"{count} records {'would be' if dry_run else 'were'} fed to {topic} again")
+        say(f"{count} records {'would be' if dry_run else 'were'} sent to {topic} again")
 
 
 @topics.command(name="acls")
-@click.option("--principal", metavar="NAME", help="Who the workers are, as in User:segue-worker.")
-@click.option("--stages", help="The stages that they run, with commas between; all if not given.")
-@click.option("--create", is_flag=True, help="They may also create topics that do not exist.")
-@click.option("--upstream", metavar="NAME", multiple=True, help="Starts tasks and sends signals.")
-@click.option("--downstream", metavar="NAME", multiple=True, help="Reads results, questions, dead letters.")
+@click.option("--principal", metavar="NAME", help="The workers' principal, such as User:segue-worker.")
+@click.option("--stages", help="The stages that the workers run, separated by commas; all if not given.")
+@click.option("--create", is_flag=True, help="Also let the workers create missing topics.")
 @click.option(
-    "--operator", metavar="NAME", multiple=True, help="Looks at tasks, and steers them, by `segue`."
+    "--upstream", metavar="NAME", multiple=True, help="A principal that starts tasks and sends signals."
+)
+@click.option(
+    "--downstream",
+    metavar="NAME",
+    multiple=True,
+    help="A principal that reads results, questions and dead letters.",
+)
+@click.option(
+    "--operator",
+    metavar="NAME",
+    multiple=True,
+    help="A principal that inspects and controls tasks with `segue`.",
 )
 @output_option
 def print_acls(
@@ -105,7 +118,7 @@ def print_acls(
     operator: tuple[str, ...],
     output: str,
 ) -> None:
-    """Print the rights that each needs on the cluster, and no more: as commands of kafka-acls.sh, or JSON.
+    """Print the minimal ACLs that each principal needs, as kafka-acls.sh commands or JSON.
 
     \b
     segue topics acls --principal User:segue-worker --upstream User:shop
@@ -117,7 +130,9 @@ def print_acls(
     rights += [each for name in downstream for each in acls.downstream(settings, name)]
     rights += [each for name in operator for each in acls.operator(settings, name)]
     if not rights:
-        raise click.UsageError("say for whom: --principal, --upstream, --downstream or --operator")
+        raise click.UsageError(
+            "no principal is named: give --principal, --upstream, --downstream or --operator"
+        )
     if output == "json":
         emit_document([right._asdict() for right in rights])
     else:

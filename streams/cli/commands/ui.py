@@ -18,18 +18,27 @@ HOST = "127.0.0.1"
 
 
 @click.command()
-@click.option("--host", default=HOST, show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65_535), help="9465 if not given; 0 is any that is free.")
-@click.option("--name", "names", multiple=True, help="Another name that it is reached by; may be repeated.")
-@click.option("--read-only", is_flag=True, help="Without answers, signals and cancellations.")
+@click.option("--host", default=HOST, show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="The port; SEGUE_UI_PORT (9465) if not given, 0 for any free port.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    help="Another host name that browsers use for this page; may be repeated.",
+)
+@click.option("--read-only", is_flag=True, help="Do not accept answers, signals and cancellations.")
 @click.option("--inherited", type=int, hidden=True, help="The number of a socket that listens there already.")
 @asynchronous
 async def ui(
     host: str, port: int | None, names: tuple[str, ...], read_only: bool, inherited: int | None
 ) -> None:
-    """Serve a page of the tasks: what they do, and what they ask, to answer there. Needs no worker.
+    """Serve a web page that shows tasks and on which you can answer their questions. It needs no worker.
 
-    It has no login: whoever reaches its address may do what it can.
+    The page has no login: everyone who can reach its address can use all of it.
     """
     require("ui")
     handler = logging.StreamHandler()
@@ -44,7 +53,7 @@ async def ui(
     place, listening = opened(host, settings.ui_port if port is None else port, names, inherited)
     if not place.is_loopback:
         may = "see every task" if read_only else "see every task, answer, signal and cancel"
-        say(f"there is no login: whoever reaches {host}:{place.port} may {may}", err=True)
+        say(f"the page has no login: everyone who can reach {host}:{place.port} can {may}", err=True)
     async with KafkaSource(settings) as source:
         say(f"the tasks are at {place.url}", err=True)
         await serve_page(source, place, listening, read_only=read_only)
@@ -52,10 +61,10 @@ async def ui(
 
 @asynccontextmanager
 async def ui_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGenerator[None]:
-    """The page while the block runs; without it if its port is taken.
+    """Serve the page while the block runs. If its port is in use, run the block without the page.
 
-    In a process of its own: a worker with many calls in flight keeps its event loop busy, and with it whoever
-    would read there.
+    The page has its own process, because a worker with many calls in flight keeps its event loop busy, and
+    the page would be slow in it.
     """
     from segue.processors.app.app import Service
     from segue.streams.local.services import Services
@@ -64,7 +73,7 @@ async def ui_beside(settings: Settings, say: Callable[[str], None]) -> AsyncGene
     try:
         place, listening = opened(HOST, settings.ui_port)
     except Unavailable as error:
-        say(f"no page of the tasks: {error}; SEGUE_UI_PORT names another port")
+        say(f"the web page is not served: {error}; set SEGUE_UI_PORT to another port")
         yield
         return
     number = listening.fileno()

@@ -19,10 +19,12 @@ from segue.topics.contracts import STAGES
 
 @click.command()
 @app_argument
-@click.option("--stages", help=f"Only these, with commas between: {','.join(STAGES)}. All if not given.")
+@click.option(
+    "--stages", help=f"The stages to run, separated by commas: {','.join(STAGES)}. All if not given."
+)
 @asynchronous
 async def worker(app: str | None, stages: str | None) -> None:
-    """Run the stages of APP until Ctrl-C or SIGTERM; as many workers as you like share the work.
+    """Run the stages of APP until Ctrl-C or SIGTERM. Any number of workers can share the work.
 
     \b
     segue worker examples/travel
