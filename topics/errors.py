@@ -24,7 +24,7 @@
     ├── Suspended                     never seen by users: a workflow that leaves memory
     └── TooManySteps                  ends a workflow that goes on asking beyond its limit
 
-Names say who acts next. Expected failures of a step are records on a topic, not exceptions.
+Expected failures of a step are records on a topic, not exceptions.
 """
 
 from collections.abc import Iterator
@@ -43,11 +43,11 @@ class BadRecord(SegueError):
 
 
 class BadInput(SegueError):
-    """What was given does not fit; the message says what would."""
+    """An input or argument is not valid; the message says what is."""
 
 
 class BadOutput(BadInput):
-    """A workflow returned what its annotation does not allow, or what no record can carry."""
+    """A workflow returned a value that its annotation does not allow, or that is too large for a record."""
 
 
 class TooLate(BadInput):
@@ -55,7 +55,7 @@ class TooLate(BadInput):
 
 
 class Stuck(BadInput):
-    """A workflow waits for something that none of its steps brings, or runs on without waiting."""
+    """A workflow waits for something that none of its steps can deliver, or runs on and never waits."""
 
 
 class MissingExtra(SegueError, ImportError):
@@ -63,19 +63,19 @@ class MissingExtra(SegueError, ImportError):
 
 
 class UnknownName(SegueError):
-    """No such workflow, route, tool, check or task."""
+    """The workflow, route, tool, check or task does not exist."""
 
 
 class Unavailable(SegueError):
-    """Something outside can't be reached; the message says what to start or set."""
+    """A broker, worker or service can't be reached; the message says what to start or set."""
 
 
 class NotAllowed(Unavailable):
-    """The broker does not allow it to this principal; the message says what prints the rights to grant."""
+    """The broker does not allow the operation; the message says which command prints the rights to grant."""
 
 
 class Retryable(SegueError):
-    """The attempt failed and may succeed later. `retry_after_s`: seconds to wait at least."""
+    """The attempt failed, and a retry may succeed. `retry_after_s` is the shortest wait in seconds."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -83,22 +83,22 @@ class Retryable(SegueError):
 
 
 class Permanent(SegueError):
-    """This candidate will never succeed with this call."""
+    """This candidate can't succeed with this call: it is not retried, and the next candidate is called."""
 
 
 class TooLarge(Permanent):
-    """What a workflow passes on fits no record: data grew, and no other code would make it smaller."""
+    """A value that a workflow passes on is too large for a record. It is no bug: data grew."""
 
 
 class OutputRejected(SegueError):
-    """A check did not accept the output. The message is told to the model when it is asked again."""
+    """A check rejected the output. The model gets the message as critique when it is asked again."""
 
 
 class StepError(SegueError):
     """The step failed for good: retries and candidates are used up, or the failure is permanent.
 
-    `problem` is the last one; `step` is the step's number in its task; `refusals` are the outputs' critiques,
-    those of all candidates, in their order.
+    `problem` is the last problem; `step` is the step's number in its task; `refusals` has the critiques of
+    all rejected outputs of all candidates, in order.
     """
 
     def __init__(self, name: str, step: int, problem: Problem, refusals: tuple[Refusal, ...] = ()) -> None:
@@ -122,34 +122,34 @@ class TaskFailed(SegueError):
 
 
 class NoResult(SegueError):
-    """A task in a rehearsal has not succeeded; the message says how it ended, or where it stands."""
+    """A task in a rehearsal has not succeeded; the message says how it ended, or its current status."""
 
 
 class NotDurable(SegueError):
-    """A task in a rehearsal does something else when it is played again, or crashed."""
+    """A task in a rehearsal does something else in a replay or after a crash."""
 
 
 class BudgetExceeded(StepError):
-    """The task has used up its budget, so that no model is called any more."""
+    """The task has used up its budget, so no more models are called."""
 
 
 class TooManySteps(BaseException):
-    """The workflow was told that it asks for too many steps, had some more to clean up, and used them up."""
+    """The workflow got an error for too many steps, and then used up the steps that it had to clean up."""
 
 
 class Suspended(BaseException):
-    """Thrown into a workflow that is evicted from memory; it will be rebuilt from its journal."""
+    """Thrown into a workflow that is evicted from memory, and later rebuilt from its journal."""
 
 
 def sole(error: BaseException) -> BaseException:
-    """The one error in a group of one, as task groups raise it; others as they are."""
+    """Return the only error in a group of one, as task groups raise it; return other errors unchanged."""
     while len(within := members_of(error)) == 1:
         error = within[0]
     return error
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, also in groups within it; an error that is no group is the only one."""
+    """Yield the errors in a group and in the groups within it; yield an error that is not a group itself."""
     pending = [error]
     while pending:
         each = pending.pop()
@@ -160,7 +160,9 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def in_words(error: BaseException) -> str:
-    """What a person is told of it: by its type too, unless it is ours, whose messages are sentences."""
+    """Return the error as text for people, with its type unless it is an error of Segue, whose messages are
+    sentences.
+    """
     said, kind = text_of(error), kind_of(error)
     if issubclass(type(error), SegueError | TooManySteps) and said:
         return said

@@ -1,7 +1,7 @@
-"""Pieces of records about who was chosen and what was used: data, with the arithmetic that goes with it.
+"""Parts of records about selections and consumption: data, with its arithmetic.
 
-`Usage` is what one call of a model consumed, `Spent` the sum over many. A call whose model has no known price
-adds its tokens, and says so by `unpriced_tokens`: a cost is never guessed.
+`Usage` is what one call of a model consumed, `Spent` the sum over many. A call of a model without a known
+price adds its tokens, also to `unpriced_tokens`: a cost is never guessed.
 """
 
 from enum import Enum
@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 TOKENS_MAX = 2**53
-"""What JSON's readers in all languages count exactly."""
+"""The largest integer that JSON readers in all languages represent exactly."""
 
 USD_MAX = 1e12
 
@@ -19,7 +19,7 @@ Usd = Annotated[float, Field(ge=0, le=USD_MAX)]
 
 
 class Absent(Enum):
-    """In place of a value that was not given: null is a value too."""
+    """Stands for a value that was not given, because null is a value too."""
 
     ABSENT = "absent"
 
@@ -32,13 +32,13 @@ def is_absent(value: object) -> bool:
 
 
 class Part(BaseModel):
-    """A piece of a record: no version of its own."""
+    """A part of a record, without a version of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Usage(Part):
-    """What a model call consumed, in tokens; and in US dollars, where a price of the model is known."""
+    """The tokens that a model call consumed, and its cost in US dollars if a price of the model is known."""
 
     model: str | None = None
     input_tokens: Tokens = 0
@@ -47,7 +47,9 @@ class Usage(Part):
 
 
 class Spent(Part):
-    """What several model calls consumed. `usd` is without the `unpriced_tokens`, whose price is unknown."""
+    """The sum that several model calls consumed. `usd` does not include the `unpriced_tokens`, whose price is
+    unknown.
+    """
 
     calls: Tokens = 0
     input_tokens: Tokens = 0
@@ -83,10 +85,10 @@ class Spent(Part):
 
 
 class Budget(Part):
-    """What a task may use in all, its children and agents included: `Budget(usd=0.50, tokens=200_000)`.
+    """The most that a task, with its children and agents, may use: `Budget(usd=0.50, tokens=200_000)`.
 
-    A call of a model is not made once either is used up. Then whoever `ask` names is asked for more, and the
-    task waits; without one, the workflow gets `BudgetExceeded`.
+    `usd` is in US dollars. When either part is used up, no model is called. Then the task asks the person
+    that `ask` names for more, and waits; without `ask`, the workflow gets `BudgetExceeded`.
     """
 
     usd: Usd | None = None
@@ -95,9 +97,9 @@ class Budget(Part):
 
 
 class Choice(Part):
-    """Which candidates a call goes to, by their numbers in the route, and in which order: decided once.
+    """The candidates of a call, by their numbers in the route, in the order of calling. It is decided once.
 
-    `by` is who chose, `reason` why. An empty order says that whoever had to choose could not.
+    `by` names the chooser, `reason` says why. An empty order means that the chooser failed.
     """
 
     order: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...]
@@ -106,14 +108,14 @@ class Choice(Part):
 
 
 class Refusal(Part):
-    """An output that a check refused, without the output: who gave it, and the critique."""
+    """A rejected output, without the output itself: its candidate and the critique."""
 
     candidate: str
     reason: str
 
 
 class Verdict(Part):
-    """What a model as judge said of an output. `candidate` is the model, `usage` what it consumed."""
+    """The verdict of a judge on an output. `candidate` is the judging model, `usage` what it consumed."""
 
     accepted: bool
     critique: str = ""
@@ -122,4 +124,4 @@ class Verdict(Part):
 
 
 Circuit = Literal["closed", "half_open", "open"]
-"""Of a candidate: calls pass, some pass to see whether it works again, none should."""
+"""The circuit of a candidate: all calls pass, some pass to test it, or none should."""

@@ -1,13 +1,15 @@
-"""Pydantic AI agents inside of workflows: each model request and each tool call is a step of the task.
+"""Pydantic AI agents in workflows: each model request and each tool call is a step of the task.
 
-An agent runs in the workflow's own loop, as any code there: what it decides is replayed. What it asks of the
-world (a request to its model, a call of a function tool or an MCP tool, the listing of a server's tools) is
-asked for by a command like any other call, and performed by the same agent in the model's or tool's stage:
+An agent runs in the workflow's own event loop, like other code of the workflow, and a replay repeats its
+decisions. Its external operations (a request to its model, a call of a function tool or an MCP tool, the
+listing of a server's tools) are published as commands like other calls, and the same agent performs them in
+the stage `model` or `tool`:
 
     agent.run(…) in conduct ─┬▶ model-calls ─▶ model   route `NAME`: its model, then the fallbacks
                              └▶ tool-calls  ─▶ tool    routes `NAME.TOOL`, and `NAME.TOOLSET` for MCP servers
 
-Outside of a workflow the agent is what it was. Imported only where there is an agent: Pydantic AI is large.
+Outside of a workflow the agent does not change. This module is imported only if an app has an agent, because
+Pydantic AI is large.
 """
 
 import asyncio
@@ -43,14 +45,14 @@ clock.install()
 class Durable(BaseDurabilityCapability[AgentDepsT]):
     """Makes an agent durable: `Agent("openai:gpt-5-mini", name="guide", capabilities=[Durable()])`.
 
-    `fallbacks` are the models that are asked, in order, when the agent's own gives up by `policy`; `models`
-    are objects that a run may be given in place of the agent's own, `agent.run(…, model="NAME")`.
-    `tool_policy` holds for its tools, and `policies` for some by their name, or by their toolset's id.
-    `inline` names tools that run within the workflow, for all that they await is durable itself: a
-    sub-agent, say. `approver` is who is asked, by a question of the task, whether a tool that needs
-    approval may be called. `choose` puts its models into another order for each request: see
-    `segue.processors.routing.selection`. With `stream` what its models write can be watched meanwhile, in
-    each of its runs; in those that stream by themselves (`run_stream` and the like) it always can.
+    `fallbacks` are models that are called in order when the agent's own model gives up under `policy`.
+    `models` maps names to `Model` objects that a run may use in place of the agent's own model: `agent.run(…,
+    model="NAME")`. `tool_policy` applies to the agent's tools, and `policies` to single tools by name, or to
+    toolsets by id. `inline` names tools that run in the workflow, because everything that they await is
+    durable itself, for example a sub-agent. `approver` is the person whom a question of the task asks whether
+    a tool that needs approval may be called. `choose` sets the order of the models for each request: see
+    `segue.processors.routing.selection`. With `stream=True` people can watch the text of the models during
+    each run; runs that stream themselves (`run_stream` and similar) can always be watched.
     """
 
     engine_spec = SPEC
@@ -80,7 +82,8 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         self.choose = choose
         self.stream = stream
         self.stand_in: Model | None = None
-        """In a rehearsal: asked in place of all its models, of which none is made then."""
+        """In a rehearsal, this model answers in place of all models of the agent, and none of those is
+        created."""
         self._operations: Operations | None = None
 
     def _bind_to_agent(self, agent: AbstractAgent[AgentDepsT, Any]) -> None:
@@ -97,7 +100,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     # ------------------------------------------------------------ what the app declares for it
 
     def routes(self) -> list[AnyRoute]:
-        """Its model, each of its function tools, each of its other toolsets."""
+        """Return the routes of its model, of each function tool, and of each other toolset."""
         asked = cast("list[ModelCandidate]", [self.own_model, *self.fallbacks])
         routes: list[AnyRoute] = [
             ModelRoute(self.name, asked, policy=self.policy, choose=self.choose, stream=self.stream)
@@ -114,7 +117,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
     @property
     def models(self) -> list[Model | str | None]:
-        """The models that it may ask, as far as they are made before a request."""
+        """Return the models that it may call, except those that are only created for a request."""
         return [self.agent.model if self.agent else None, *self._models_by_id.values()]
 
     # ------------------------------------------------------------ a request, in the model's stage
@@ -146,7 +149,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
         return CURRENT_TASK.get().now if self.in_durable_context else None
 
     async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: WrapRunHandler) -> AgentRunResult[Any]:
-        """Within a workflow there are no threads, and sleeping is the task's."""
+        """Run the agent. In a workflow it uses no threads, and it sleeps by the task's timers."""
         if not self.in_durable_context:
             return await handler()
         if ctx.usage_limits is not None and ctx.usage_limits.count_tokens_before_request:
@@ -161,7 +164,7 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
     async def handle_deferred_tool_calls(
         self, ctx: RunContext[AgentDepsT], *, requests: DeferredToolRequests
     ) -> DeferredToolResults | None:
-        """Ask the approver, for each call at once, and wait for as long as it takes."""
+        """Ask the approver about all calls at the same time, and wait for the answers."""
         if self.approver is None or not self.in_durable_context or not requests.approvals:
             return None
         answers = await asyncio.gather(*map(self._approved, requests.approvals))
@@ -180,14 +183,14 @@ class Durable(BaseDurabilityCapability[AgentDepsT]):
 
 
 def _without_instrumentation(model: Model) -> Model:
-    """The model as a run asks it: a run takes off the instrumentation, and puts on its own."""
+    """Return the model without instrumentation, since each run adds its own."""
     while isinstance(model, InstrumentedModel):
         model = model.wrapped
     return model
 
 
 def durable_of(agent: Any) -> Durable[Any]:
-    """The capability that is bound to the agent."""
+    """Return the `Durable` capability of the agent. Raises `BadInput` if it has none."""
     durable = Durable[Any].from_agent(agent)
     if durable is None:
         raise BadInput(f"agent {agent.name!r} is not durable: build it with capabilities=[Durable()]")
@@ -202,9 +205,9 @@ def durable_of(agent: Any) -> Durable[Any]:
 
 
 def ensure_not_overridden(agents: "Mapping[str, Durable[Any]]") -> None:
-    """Raises `BadInput` where `Agent.override` is in force: workflows run in contexts of their own.
+    """Raise `BadInput` inside `Agent.override`: workflows run in contexts of their own.
 
-    Nobody could see it there, for what a context variable holds is not in the task's log.
+    A workflow could not see the override, because the value of a context variable is not in the task's log.
     """
     for name, durable in agents.items():
         held = {key: value for key, value in vars(durable.agent).items() if key.startswith("_override_")}

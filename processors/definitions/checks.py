@@ -1,4 +1,4 @@
-"""A check as it is declared, and as a call of a model refers to it."""
+"""Checks: their declarations, and their references in calls of models."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 @dataclass(frozen=True)
 class BoundCheck(Generic[T_contra]):
-    """A check with the arguments that it gets beside the output; made by calling a `@check`, or by `judge`.
+    """A check with its arguments, except the output; create it by calling a `@check`, or with `judge`.
 
-    `judge` names the route of models that judge.
+    `judge` names the route of the models that judge.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Check(Generic[T, P]):
     name: str
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BoundCheck[T]:
-        """The check with its arguments, for `task.model(..., check=…)`."""
+        """Return the check with its arguments, for `task.model(..., check=…)`."""
         arguments = inspect.signature(self.function).bind_partial(None, *args, **kwargs).arguments
         first, *_ = arguments
         del arguments[first]
@@ -50,11 +50,11 @@ class Check(Generic[T, P]):
 
     @cached_property
     def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
-        """The types of the output, which is the first, and of the bound arguments."""
+        """Return the types of the output, which comes first, and of the bound arguments."""
         return parameters_of(self.function)
 
     def arguments(self, bound: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the bound arguments as JSON. An unknown one is refused where the check runs."""
+        """Return the bound arguments as JSON. The stage that runs the check rejects an unknown argument."""
         known = self.parameters
         return {
             name: as_data(
@@ -65,11 +65,12 @@ class Check(Generic[T, P]):
 
 
 def judge(question: str, *, route: ModelRoute | str, **given: Any) -> BoundCheck[object]:
-    """Let a model of `route` judge the output: an answer that makes it say no goes back with its critique.
+    """Return a check by which a model of `route` judges the output. An output that it rejects goes back with
+    its critique.
 
-    `question` is one whose yes means a good output; `given` are facts to judge by, under their names. The
-    judge also sees what was asked. It follows the policy of its own route; if it gives no verdict, the step
-    fails.
+    `question` is a question to which yes means a good output. `given` are named facts for the judge. The
+    judge also sees the prompt of the model that it judges. The policy of the judge's own route applies; if
+    the judge gives no verdict, the step fails. Raises `BadInput` if JSON can't hold a fact.
     """
     name = route if isinstance(route, str) else route.name
     jsonable(given)  # raises here, where the value was written

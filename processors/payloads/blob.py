@@ -8,17 +8,17 @@
     async def count_trees(picture: Blob) -> int:
         async for chunk in picture.chunks(): ...
 
-The reference is what travels and what the journal holds. A workflow passes it on and never has the bytes: ten
-thousand coroutines are in memory at once. Tools, checks and clients write and read them, through the `SHELF`
-that the shell puts there.
+Records and the journal hold only the reference. A workflow passes it on and never has the bytes, because ten
+thousand coroutines may be in memory at once. Tools, checks and clients write and read the bytes through
+`TASK_OBJECTS`, which the worker sets.
 
-A result that is no blob but does not fit into a record becomes one by itself, a blob that is a *value*: the
-workflow holds its reference, and a tool or check that it is passed to gets the value again.
+A result that is not a blob but does not fit into a record becomes a blob automatically, a blob that is a
+*value*: the workflow has its reference, and a tool or check that gets it as an argument gets the value.
 
-Data is never taken for such a reference, whatever it looks like. Only Segue writes one: in place of a result
-or an input that did not fit, and for a `Blob` that a workflow passes on. What comes from outside or out of
-user code and looks like a reference is marked as data (`as_data`) before it stands in a record, and loses the
-mark (`unmarked`) where user code gets it.
+Data that looks like such a reference is never treated as one. Only Segue writes references: in place of a
+result or an input that did not fit, and for a `Blob` that a workflow passes on. Data from outside or from
+user code that looks like a reference is marked (`as_data`) before it is put into a record, and the mark is
+removed (`unmarked`) before user code gets the data.
 """
 
 from collections import deque
@@ -48,14 +48,15 @@ JSON = "application/json"
 ANYTHING = "application/octet-stream"
 
 RECORD_JSON = "application/vnd.segue.record+json"
-"""JSON as it stands in a record: with references to other objects, and with data marked that looks so."""
+"""JSON as records have it: with references to other objects, and with marks on data that looks like one."""
 
 Kind = Literal["blob", "value"]
 
 ObjectName = Annotated[str, Field(pattern=r"^\d+/(\+[^/\\]+/)*@[^/\\]+/[0-9a-f]{64}(\.[0-9a-f]{32})?$")]
-"""Below the store's root: the partition, the task's id, quoted, a hash of the content, and one of the tenant.
+"""The object's name below the store's root: partition, quoted task id, hash of the content, hash of the
+tenant.
 
-It never leads out of there.
+The pattern allows no name outside of the root.
 """
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -75,8 +76,8 @@ Source = bytes | Readable | Iterable[bytes] | AsyncIterable[bytes]
 class Blob:
     """A reference to bytes in the object store. In JSON it is the object that these fields make.
 
-    `sha256` is that of the bytes, and is checked when they are read. `key` names the key that they are
-    encrypted with, if they are.
+    `sha256` is the hash of the bytes, and is checked when they are read. `key` is the id of the key with
+    which the bytes are encrypted, if they are.
     """
 
     object: ObjectName
@@ -89,7 +90,7 @@ class Blob:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """For a workflow that would look into a value: its annotation promised one."""
+            """Raise an error that explains why a workflow can't read an attribute of a large value."""
             if name.startswith("__"):  # Python's own questions, asked of a half-made object too
                 raise AttributeError(name)
             raise AttributeError(
@@ -99,60 +100,61 @@ class Blob:
 
     @classmethod
     async def write(cls, source: Source, media_type: str = ANYTHING) -> "Blob":
-        """Keeps the bytes: given at once, by an open file, or in pieces, which are never all in memory.
+        """Store the bytes, and return the blob. Pass bytes, an open file, or an iterator of pieces.
 
-        They expire with the task. Raises `Retryable` when the store does not answer.
+        Pieces are never all in memory. The bytes expire with the task. Raises `Retryable` if the store does
+        not answer.
         """
         return await _shelf().put(source, media_type)
 
     @classmethod
     async def dump(cls, value: Any) -> "Blob":
-        """Keeps a value as JSON: a pydantic model, say. Raises `BadInput` if JSON can't hold it."""
+        """Store a value as JSON, for example a pydantic model. Raises `BadInput` if JSON can't hold it."""
         return await cls.write(_shelf().encode(value), JSON)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, in pieces of at most a megabyte.
+        """Yield the bytes in pieces of at most a megabyte.
 
-        Raises `Permanent` when the object is gone, or, after its last piece, when it is not what was written;
-        `Retryable` when the store does not answer.
+        Raises `Permanent` if the object no longer exists, or, after the last piece, if the bytes are not
+        those that were written. Raises `Retryable` if the store does not answer.
         """
         return _shelf().chunks(self)
 
     async def read(self) -> bytes:
-        """All of the bytes."""
+        """Return all of the bytes. Raises the errors of `chunks`."""
         return await bytes_of(self, _shelf())
 
     async def load(self, kind: type[T]) -> T:
-        """The value that was kept with `dump`. Raises `ValidationError` if it is no `kind`."""
+        """Return the value that `dump` stored. Raises `ValidationError` if it does not fit `kind`."""
         return _shelf().decode(await self.read(), kind)
 
 
 def taken(given: Any) -> Any:
-    """A JSON value as a workflow gets it, or its reference. Raises `ValidationError`."""
+    """Return a JSON value as a workflow gets it, or its reference. Raises `ValidationError`."""
     return reference(given) if is_value(given) else unmarked(given)
 
 
 def is_value(given: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether a JSON value stands for a larger one in the object store."""
+    """Return whether a JSON value is a reference to a larger value in the object store."""
     return isinstance(given, dict) and cast("Any", given).get("kind") == "value" and "sha256" in given
 
 
 def reference(given: dict[str, Any]) -> Blob:
-    """Raises `ValidationError` for what only looks like one."""
+    """Return the reference. Raises `ValidationError` if the value only looks like one."""
     return _REFERENCE.validate_python(given)
 
 
 DATA = "segue:data"
-"""The one key of an object that holds another, which only looks like a reference, or like such an object."""
+"""The only key of an object that marks its value as data which only looks like a reference or a mark."""
 
 
 def as_data(given: Any, source: Any = None) -> Any:
-    """JSON for a record, in which only the blobs in `source`, of which it was made, are references."""
+    """Return JSON for a record, in which only the blobs in `source`, its origin, are references."""
     return _marked(given, set(_objects_in(source))) if _is_mistakable(given) else given
 
 
 def unmarked(given: Any) -> Any:
-    """JSON as it was before `as_data`."""
+    """Return the JSON as it was before `as_data`."""
     if isinstance(given, dict):
         fields = cast("dict[str, Any]", given)
         inner = fields[DATA] if _is_marked(fields) else fields
@@ -185,7 +187,7 @@ def _marked(given: Any, objects: set[str]) -> Any:
 
 
 def _objects_in(source: Any, seen: set[int] | None = None) -> Iterator[str]:
-    """The names of all objects that a Python value has a `Blob` of."""
+    """Yield the object names of all blobs in a Python value."""
     seen = set() if seen is None else seen
     if isinstance(source, Blob):
         yield source.object
@@ -203,7 +205,7 @@ def _objects_in(source: Any, seen: set[int] | None = None) -> Iterator[str]:
 
 
 async def whole(given: Any, task_objects: "ObjectShelf") -> Any:
-    """A JSON value as user code gets it, with all values in it that stand in the object store."""
+    """Return a JSON value as user code gets it, with all of its values that are in the object store."""
     if is_value(given):
         blob = reference(given)
         value = from_json(await bytes_of(blob, task_objects))
@@ -227,23 +229,23 @@ _REFERENCE = TypeAdapter(Blob)
 
 
 class ObjectShelf(Protocol):
-    """One task's place in the object store."""
+    """The objects of one task in the object store."""
 
     async def put(self, source: Source, media_type: str, kind: Kind = "blob") -> Blob: ...
 
     def chunks(self, blob: Blob) -> AsyncIterator[bytes]: ...
 
     def encode(self, value: Any) -> bytes:
-        """The value as JSON. Raises `BadInput` if JSON can't hold it."""
+        """Return the value as JSON. Raises `BadInput` if JSON can't hold it."""
         ...
 
     def decode(self, body: bytes, kind: type[T]) -> T:
-        """The value of that JSON. Raises `ValidationError` if it is no `kind`."""
+        """Return the value of that JSON. Raises `ValidationError` if it does not fit `kind`."""
         ...
 
 
 TASK_OBJECTS: ContextVar[ObjectShelf] = ContextVar("segue_shelf")
-"""Set where a tool or a check runs."""
+"""Set while a tool or a check runs."""
 
 
 def _shelf() -> ObjectShelf:

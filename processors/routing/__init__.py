@@ -1,4 +1,4 @@
-"""Who makes a call, and by which policy: tools, routes, candidates, prices, limits, circuits, budgets.
+"""Declarations of calls: tools, routes, candidates, policies, prices, limits, circuit breakers, budgets.
 
-Nothing is called here; what a route decides at run time is in `segue.streams.calls`.
+Nothing is called here; the decisions of a route at run time are in `segue.streams.calls`.
 """

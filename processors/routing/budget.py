@@ -1,14 +1,13 @@
-"""What a task may use, and what it has used. `workflow.budget_guard` stops the workflow when that is all.
+"""The budget of a task and what it has used. `workflow.budget_guard` stops the workflow when it is used up.
 
-A task's `Purse` is a fold of its journal, as everything about it: each outcome of a step adds what the step
-consumed, all its attempts and judges included; a child's outcome adds what the child and its own children
-did. So playing the task again finds it as full as it was, and the workflow is stopped at the same await.
+A task's `BudgetAccount` is computed from its journal: each outcome of a step adds what the step consumed,
+with all its attempts and judges; a child's outcome adds what the child and its own children consumed. So a
+replay finds the same amount, and stops the workflow at the same await.
 
-A model is called while there is something left, and not once there is nothing. What is asked for at once is
-all asked for: calls in flight, and children that have begun, may use more than is left, each of them as
-much.
+A model is called while something is left of the budget. Calls that are made at the same time are all made:
+each call in flight, and each child that has begun, may use all that is left, so together they may use more.
 
-Raising a budget is a signal of the name `segue.budget`, which Segue itself listens to.
+A budget is raised by a signal with the name `segue.budget`, which Segue handles itself.
 """
 
 from typing import Any
@@ -23,7 +22,7 @@ from segue.topics.records import Problem, StepFailed, StepSucceeded
 
 BUDGET_SIGNAL = "segue.budget"
 EXCEEDED = "BudgetExceeded"
-"""The type of the problem, by which the error is known again."""
+"""The type of the problem, by which the error is recognised."""
 
 
 class BudgetAccount:
@@ -47,7 +46,7 @@ class BudgetAccount:
 
     @property
     def left(self) -> Budget | None:
-        """What a call or a child may still use."""
+        """Return what a call or a child may still use."""
         if self.budget is None:
             return None
         dollars, tokens = self.budget.usd, self.budget.tokens
@@ -59,12 +58,12 @@ class BudgetAccount:
         )
 
     def set(self, given: Budget) -> None:
-        """What is given holds from now on; what is not stays."""
+        """Set the given parts of the budget; the other parts do not change."""
         self.budget = (self.budget or Budget()).model_copy(update=given.model_dump(exclude_none=True))
 
 
 def consumed(event: StepSucceeded | StepFailed) -> Spent | None:
-    """By a whole step, as its outcome says."""
+    """Return what a whole step consumed, according to its outcome."""
     if event.spent is None and isinstance(event, StepSucceeded) and event.usage is not None:
         return Spent.of(event.usage)
     return event.spent
@@ -76,7 +75,7 @@ def together(*parts: Spent | Usage | None) -> Spent | None:
 
 
 def used_up(spent: Spent | None, budget: Budget | None) -> str | None:
-    """Which part of the budget is, in words; None while there is something left of each."""
+    """Return which part of the budget is used up, as text; None while something is left of each part."""
     if budget is None:
         return None
     spent = spent or Spent()
@@ -96,7 +95,7 @@ def exceeded(what: str) -> Problem:
 
 
 def strictest(*budgets: Budget | None) -> Budget | None:
-    """The least of each; of those who might be asked the first."""
+    """Return the budget with the smallest value of each part, and the first `ask`."""
     given = [budget for budget in budgets if budget is not None]
     if not given:
         return None
@@ -108,7 +107,7 @@ def strictest(*budgets: Budget | None) -> Budget | None:
 
 
 def budget_in(value: Any) -> Budget:
-    """What a signal that sets a budget says. Raises `BadInput`."""
+    """Return the budget in a signal that sets it. Raises `BadInput` if it has none."""
     try:
         budget = Budget.model_validate(value)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Circuits: a candidate that fails is left alone for a while, on every worker, and then tried again.
+"""Circuit breakers: no worker calls a candidate that fails for some time; then it is tried again.
 
     attempts ─▶ Tally (each worker, each second) ─▶ Window ─▶ judged ─▶ Health ─▶ every worker
 
@@ -9,8 +9,8 @@
            └──────────────────────────────── half open ◀─────────────────────────┘ │
                                                 └──────── a probe failed ──────────┘
 
-The transitions are `judged`; the sums that it goes by are a `Window`, a value of fixed size. Both follow from
-tallies and their times alone, so that whoever holds them may count a tally twice, or lose one, and goes on.
+`judged` has the transitions. It uses the sums of a `Window`, a value of fixed size. Both depend only on
+tallies and their times, so a tally that is counted twice or lost does no harm.
 """
 
 from collections import Counter
@@ -25,23 +25,25 @@ from segue.topics.errors import BadInput
 from segue.topics.health import STEPS_PER_DOUBLING, Health, State, Tally
 
 PANES = 6
-"""Of a window: it moves on by a sixth of its length at a time."""
+"""The panes of a window: it moves forward by a sixth of its length at a time."""
 
 GOOD_S = 30.0
-"""A circuit that calls are asked for is published about every second. One that has not been for so long,
-beyond `open_s`, is no longer believed: who publishes it is down, and work goes on without circuits."""
+"""While a candidate is called, its circuit is published about every second. If a circuit was not published
+for this many seconds, beyond `open_s`, it is ignored: its publisher is down, and calls continue without
+circuit breakers."""
 
 TOLD_S_MIN = 1.0
-"""Figures that change are published no more often."""
+"""The shortest time in seconds between two publications of changed figures."""
 
 
 @dataclass(frozen=True)
 class CircuitBreaker:
-    """When the candidates of an app are left alone: `App("travel", …, circuit_breaker=CircuitBreaker())`.
+    """When to stop calls of candidates that fail: `App("travel", …, circuit_breaker=CircuitBreaker())`.
 
-    A circuit opens when at least `attempts_min` attempts within `window_s`, over all workers, have ended, and
-    the share `failures` of them failed in a way that may pass: a time-out, 503, 429, no connection. After
-    `open_s` it is tried by one call of each worker at a time, and closes when `probes` of them succeeded.
+    A circuit opens when at least `attempts_min` attempts of all workers ended within `window_s` seconds, and
+    at least the share `failures` (above 0, at most 1) of them failed with a temporary error: a timeout, 503,
+    429, or no connection. After `open_s` seconds each worker tests the candidate with one call at a time. The
+    circuit closes when `probes` of these calls succeeded. Raises `BadInput` for a value out of range.
     """
 
     window_s: float = 30.0
@@ -64,7 +66,7 @@ class CircuitBreaker:
 
 
 class Pane(NamedTuple):
-    """A part of the window, and what was counted in it."""
+    """A part of the window, with its counts."""
 
     begins_ms: int
     attempts: int
@@ -73,13 +75,13 @@ class Pane(NamedTuple):
 
 
 Window = tuple[Pane, ...]
-"""The panes that something was counted in, the oldest first: at most `PANES`."""
+"""The panes that have counts, the oldest first: at most `PANES`."""
 
 WINDOW: TypeAdapter[Window] = TypeAdapter(Window)
 
 
 def counted(window: Window, tally: Tally, at_ms: int, policy: CircuitBreaker) -> Window:
-    """The window with the tally in it, and without what is too old."""
+    """Return the window with the tally added, and without panes that are too old."""
     begins_ms = at_ms // policy.pane_ms * policy.pane_ms
     oldest_ms = begins_ms - (PANES - 1) * policy.pane_ms
     panes = {pane.begins_ms: pane for pane in window if pane.begins_ms >= oldest_ms}
@@ -97,7 +99,7 @@ def _with(tally: Tally, pane: Pane) -> Pane:
 
 
 def judged(before: Health | None, window: Window, tally: Tally, at_ms: int, policy: CircuitBreaker) -> Health:
-    """How the candidate is doing after the tally, which is in the window, and what becomes of its circuit."""
+    """Return the candidate's health and circuit after the tally, which the window already contains."""
     attempts = sum(pane.attempts for pane in window)
     failures = sum(pane.failures for pane in window)
     latencies = sum((Counter(pane.latencies) for pane in window), Counter[int]())
@@ -119,13 +121,13 @@ def judged(before: Health | None, window: Window, tally: Tally, at_ms: int, poli
 
 
 Circuit = tuple[State, int, int | None, int]
-"""State, since when, until when, and how many probes have succeeded."""
+"""The state, its start, its end, and the number of probes that succeeded."""
 
 
 def _circuit(
     before: Health | None, window: Window, tally: Tally, at_ms: int, policy: CircuitBreaker
 ) -> Circuit:
-    """All transitions."""
+    """Return the circuit after all transitions."""
     opened: Circuit = ("open", at_ms, at_ms + rounded_up_ms(policy.open_s), 0)
     match before:
         case Health(state="open", until_ms=int(until_ms)) if at_ms < until_ms:
@@ -145,7 +147,9 @@ def _circuit(
 
 
 def _fails(window: Window, since_ms: int, policy: CircuitBreaker) -> bool:
-    """Of a circuit that has closed again only what came later counts."""
+    """Return whether the failures open the circuit. After a circuit has closed again, only later attempts
+    count.
+    """
     panes = [pane for pane in window if pane.begins_ms + policy.pane_ms > since_ms]
     attempts = sum(pane.attempts for pane in panes)
     return (
@@ -154,7 +158,9 @@ def _fails(window: Window, since_ms: int, policy: CircuitBreaker) -> bool:
 
 
 def is_news(before: Health | None, now: Health) -> bool:
-    """Whether it is worth a record: another state, or figures and a `good_until_ms` that grow old."""
+    """Return whether to publish a record: the state changed, or the figures or `good_until_ms` are getting
+    old.
+    """
     if before is None or (now.state, now.since_ms, now.probes) != (
         before.state,
         before.since_ms,
@@ -168,7 +174,7 @@ def is_news(before: Health | None, now: Health) -> bool:
 
 
 def latency_key(duration_ms: float) -> int:
-    """Under which an attempt is counted: the durations of one key are within 19 % of each other."""
+    """Return the key under which an attempt is counted; the durations of one key differ by at most 19 %."""
     steps = 0
     while 2 ** (steps / STEPS_PER_DOUBLING) < duration_ms:
         steps += 1
@@ -176,7 +182,7 @@ def latency_key(duration_ms: float) -> int:
 
 
 def quantile(latencies: Mapping[int, int], share: float) -> float | None:
-    """The duration in ms that `share` of the attempts do not exceed, to the width of a key."""
+    """Return the duration in ms that `share` of the attempts do not exceed, with the precision of a key."""
     left = share * sum(latencies.values())
     for key, count in sorted(latencies.items()):
         left -= count
@@ -189,12 +195,12 @@ def quantile(latencies: Mapping[int, int], share: float) -> float | None:
 
 
 def believed(health: Health | None, now_ms: int) -> State:
-    """The circuit that calls go by: closed where nothing is known of late."""
+    """Return the state of the circuit for calls: closed if there are no recent figures."""
     return "closed" if health is None or now_ms > health.good_until_ms else health.state
 
 
 def refusal(health: Health) -> str:
-    """Why nobody calls a candidate whose circuit is open."""
+    """Return the reason why a candidate with an open circuit is not called."""
     return (
         f"not called: its circuit is open, because {health.failures} of {health.attempts} attempts within "
         f"{health.window_s:g} s failed"

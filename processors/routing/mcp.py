@@ -7,18 +7,19 @@ from typing import Any
 from segue.topics.errors import BadInput
 
 IDEMPOTENCY_KEY = "segue/idempotency-key"
-"""In the `_meta` of every call: the same for every attempt of a step."""
+"""A key in the `_meta` of every call; its value is the same for every attempt of a step."""
 
 RETRYABLE = "segue/retryable"
-"""In the `_meta` of a result: `false` says that trying again is useless."""
+"""A key in the `_meta` of a result: `false` means that a retry is useless."""
 
 
 @dataclass(frozen=True)
 class McpServer:
     """An MCP server, by `command` (stdio) or by `url` (streamable HTTP).
 
-    `env` is added to the few variables that a stdio server inherits; `headers` go with each HTTP request. A
-    worker makes at most `calls_max` calls of it at once: more wait, and their time-outs run.
+    `env` is added to the few variables that a stdio server inherits; `headers` are sent with each HTTP
+    request. A worker makes at most `calls_max` calls of the server at the same time: more calls wait, and
+    their timeouts run while they wait.
     """
 
     name: str

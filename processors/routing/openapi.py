@@ -3,7 +3,7 @@
     petstore = OpenApi("https://petstore.example/openapi.json", secrets={"api_key": "PETSTORE_KEY"})
     ToolRoute("find_pet", [petstore.tool("getPetById"), find_in_the_old_store], output=Pet)
 
-Only declared here: the document is read, and the service called, by `streams/executors`.
+This module only declares the service: `streams/executors` reads the document and calls the service.
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,19 @@ from segue.topics.errors import BadInput
 BYTES_MAX = 10_000_000
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
-"""As draft-ietf-httpapi-idempotency-key-header calls it, and Stripe and others before it."""
+"""The header's name in draft-ietf-httpapi-idempotency-key-header, and before it at Stripe and others."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpenApi:
-    """`source`: a document of OpenAPI 3.0 or 3.1, by its URL, by its file, or as the JSON object that it is.
+    """A service with an OpenAPI 3.0 or 3.1 document. `source` is its URL, its file, or the document as a
+    dict.
 
     `secrets` names, for each security scheme of the document, the environment variable that holds its secret
-    (a key, a token, or `user:password` for basic authentication): it is read where the call is made.
-    `server` is called in place of the document's own. A response over `bytes_max` is refused.
-    `idempotency_header` goes with each POST and PATCH, the same for every attempt of a step; None: no such.
+    (a key, a token, or `user:password` for basic authentication): the worker that makes the call reads it.
+    `server` replaces the server of the document. A response of more than `bytes_max` bytes is refused.
+    `idempotency_header` is the name of a header that is sent with each POST and PATCH, with the same value
+    for every attempt of a step; None sends none.
     """
 
     source: str | Mapping[str, Any]
@@ -44,15 +46,16 @@ class OpenApi:
             raise BadInput(f"bytes_max must be positive: {self.bytes_max}")
 
     def tool(self, operation: str, *, policy: Policy | None = None) -> "OpenApiTool":
-        """An operation by its `operationId`; where it has none, as `GET /pets/{id}`.
+        """Return an operation by its `operationId`, or as `GET /pets/{id}` if it has none.
 
-        `policy` is that of the tool by itself (`App(tools=[…])`); in a route the route's own holds.
+        `policy` applies when the tool is used by itself (`App(tools=[…])`); in a route, the route's policy
+        applies.
         """
         return OpenApiTool(self, operation, policy)
 
     @cached_property
     def label(self) -> str:
-        """What its tools are called by: the name, else the URL's host, the file's name or the title."""
+        """Return the label of its tools: the name, or else the URL's host, the file's name or the title."""
         if self.name:
             return self.name
         if not isinstance(self.source, str):

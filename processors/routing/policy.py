@@ -1,4 +1,4 @@
-"""What happens when an attempt fails, as a tool or a route says it."""
+"""The policy of a tool or a route: the reaction to attempts that fail."""
 
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -10,16 +10,19 @@ Action = Literal["ask again", "retry", "reroute", "give up"]
 
 @dataclass(frozen=True)
 class Policy:
-    """What happens when an attempt fails.
+    """The policy for attempts that fail: timeout, retries, backoff and reprompts. Times are in seconds.
 
-    A candidate is tried `1 + retries` times; the wait before a retry is drawn evenly between 0 and
-    `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), and never less than what the service
-    asked for by Retry-After. Then the next candidate is tried; after the last, the workflow gets a
-    `StepError`. An output that a check refuses goes back to the candidate with the critique, at most
-    `max_reprompts` times, and then to the next: with `max_reprompts=0` at once, from the cheap one to the
-    strong one.
-    A result over `result_bytes_max`, as JSON, is a failure that no retry mends; one below it that fits no
-    record is kept by reference.
+    Each attempt may take `timeout_s`. A candidate is tried `1 + retries` times. The wait before a retry is a
+    random time between 0 and `backoff_s * 2**tries`, at most `backoff_s_max` (full jitter), but never shorter
+    than a Retry-After of the service. Then the next candidate is tried. After the last candidate, the
+    workflow gets a `StepError`.
+
+    If a check rejects an output, the same candidate is called again with the critique, at most
+    `max_reprompts` times, and then the next candidate is called. With `max_reprompts=0` the next candidate is
+    called at once, for example a strong model after a cheap one.
+
+    A result with more than `result_bytes_max` bytes of JSON fails, and is not retried. A smaller result that
+    does not fit into a record is kept in the object store. Raises `BadInput` for a value out of range.
     """
 
     timeout_s: float = 60.0

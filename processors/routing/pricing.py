@@ -1,4 +1,4 @@
-"""What models cost where a team says it itself: its own models, its discounts, a local one for nothing."""
+"""Prices of models that a team sets itself: for its own models, for discounts, or 0 for a local model."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ MTOK = 1_000_000
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars for a million tokens: `App(…, prices={"ollama:qwen3": Price(input=0, output=0)})`."""
+    """US dollars per million tokens: `App(…, prices={"ollama:qwen3": Price(input=0, output=0)})`."""
 
     input: float
     output: float

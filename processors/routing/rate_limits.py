@@ -1,8 +1,9 @@
-"""Limits of candidates over all workers, without a word between them: each has the share of its partitions.
+"""Rate limits of candidates over all workers, without messages between them: each worker has a share by its
+partitions.
 
 A worker that owns k of the P partitions of a stage's topic may make k/P of the calls per minute, and as many
-calls at once as places lie on its partitions. The shares add up to the limit, whoever owns what; a
-rebalance moves them with the partitions.
+concurrent calls as there are places on its partitions. The shares always add up to the limit; a rebalance
+moves them with the partitions.
 
     concurrent=3 over 4 partitions      0   1   2   3        worker A owns 0 and 1: 2 places
                                         ●   ●   ●            worker B owns 2 and 3: 1 place
@@ -10,10 +11,11 @@ rebalance moves them with the partitions.
 With fewer places than partitions a worker may have none. Then its calls are moved, once, to a partition
 that has one (`Share.elsewhere`), so that `concurrent=1` is one call on the whole cluster.
 
-Rates are paced, not counted by the minute: a bucket fills at the share's rate and holds a second of it, one
-call at least. So of a limit of n per minute, any minute sees at most n, and one second's worth or one call
-for each worker. Tokens are known when a call has ended: they are taken then, and the bucket may fall below
-zero; so what runs at once goes over the limit, and what follows pays for it.
+Rates use a token bucket, not a count per minute: the bucket fills at the share's rate and holds the calls of
+one second, at least one call. So with a limit of n per minute, any minute has at most n calls, plus those of
+one second, or one call, for each worker. Tokens are known only when a call has ended. They are subtracted
+then, and the bucket may fall below zero: concurrent calls may exceed the limit, and later calls wait longer
+for it.
 """
 
 from collections.abc import Collection
@@ -25,17 +27,19 @@ from segue.topics.errors import BadInput
 
 MINUTE_S = 60.0
 ROUNDING = 1e-6
-"""Who waits for a bucket to fill must not find it a hair too low."""
+"""A tolerance for float errors, so that a call which has waited for the bucket finds it full enough."""
 
 BURST_S = 1.0
-"""Of a rate, so much may go out at once."""
+"""The seconds of a rate that may be used at once."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a candidate, route or MCP server gets over all workers: `Limit(per_minute=60, concurrent=4)`.
+    """A limit of a candidate, route or MCP server over all workers: `Limit(per_minute=60, concurrent=4)`.
 
-    A call that would be more waits; its time-out begins when it is made.
+    `per_minute` counts calls, `tokens_per_minute` the tokens that calls used, and `concurrent` the calls at
+    the same time. A call over a limit waits, and its timeout begins when the call is made. Raises `BadInput`
+    if no value is given, or one is not positive.
     """
 
     per_minute: float | None = None
@@ -53,7 +57,7 @@ class Limit:
 
 
 class Bucket:
-    """A rate. Times are seconds of any clock that counts on."""
+    """A token bucket for one rate. Times are seconds of a monotonic clock."""
 
     def __init__(self, per_minute: float, burst_min: float) -> None:
         self._per_s = per_minute / MINUTE_S
@@ -67,7 +71,7 @@ class Bucket:
         self._rate = self._per_s * share
 
     def wait_s(self, now_s: float) -> float:
-        """Until it holds one more; `inf` while the share is none."""
+        """Return the seconds until it holds one more call; `inf` while the share is 0."""
         self._fill(now_s)
         lacking = self._burst_min - self._level
         if lacking < ROUNDING:
@@ -84,7 +88,7 @@ class Bucket:
 
 
 class Share:
-    """What one worker has of one limit."""
+    """One worker's share of one limit."""
 
     def __init__(self, name: str, limit: Limit, partitions: int) -> None:
         self._name = name
@@ -105,13 +109,13 @@ class Share:
                 bucket.share(len(owned) / self._partitions, now_s)
 
     def elsewhere(self, task: str) -> int | None:
-        """The partition to move the task's calls to; None where this worker has a place for them."""
+        """Return the partition to move the task's calls to; None if this worker has a place for them."""
         if not self._places or self._mine or not self._owns:
             return None
         return self._places[crc32(task.encode()) % len(self._places)]
 
     def wait_s(self, now_s: float, moved: bool) -> float:
-        """Until a call may begin; `inf` while only the end of another lets it."""
+        """Return the seconds until a call may begin; `inf` if it must wait for another call to end."""
         if not self._owns or (self._places and self.running >= (self._mine or moved)):
             return inf
         return max((b.wait_s(now_s) for b in (self._calls, self._tokens) if b is not None), default=0.0)
@@ -128,6 +132,6 @@ class Share:
 
 
 def places(name: str, concurrent: int, partitions: int) -> tuple[int, ...]:
-    """The partition that each of the places lies on: evenly spread, and not the same for every limit."""
+    """Return the partition of each place: evenly spread, and different for different limits."""
     first = crc32(name.encode())
     return tuple((first + place * partitions // concurrent) % partitions for place in range(concurrent))

@@ -1,4 +1,4 @@
-"""Who can do a step: tools, models, and the routes that put them in order under a policy."""
+"""Candidates for a step: tools, models, and the routes that order them under a policy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class AgentTool:
 
 
 class ModelInstance(Protocol):
-    """A Pydantic AI `Model` object, for those that have no name to be known by."""
+    """A Pydantic AI `Model` object, for models that have no name in Pydantic AI."""
 
     @property
     def model_name(self) -> str: ...
@@ -40,9 +40,10 @@ ModelCandidate = str | ModelInstance
 
 @dataclass(frozen=True)
 class ToolRoute(Generic[R]):
-    """A role that tools can fill: `ToolRoute("search", [primary, spare], output=Hotels)`.
+    """A route of tools, one of which answers each call: `ToolRoute("search", [primary, spare],
+    output=Hotels)`.
 
-    They are tried in order, or in the order that `choose` gives them: see `selection`.
+    The candidates are tried in order, or in the order that `choose` returns: see `selection`.
     """
 
     name: str
@@ -70,7 +71,9 @@ class ToolRoute(Generic[R]):
 
     @cached_property
     def accept(self) -> Accept | None:
-        """How a JSON result becomes the route's output; a tool alone has validated what it returns."""
+        """Return how a JSON result becomes the route's output. The result of a single tool is already
+        validated.
+        """
         match self.candidates:
             case [Tool() as alone] if self.adapter is alone.output:
                 return accept(self.adapter, validated=True)
@@ -80,11 +83,11 @@ class ToolRoute(Generic[R]):
 
 @dataclass(frozen=True)
 class ModelRoute:
-    """A role that models can fill: `ModelRoute("rank", ["anthropic:…", "ollama:…"])`.
+    """A route of models, one of which answers each call: `ModelRoute("rank", ["anthropic:…", "ollama:…"])`.
 
-    They are tried in order, or in the order that `choose` gives them: see `selection`. A candidate
-    is a model's usual Pydantic AI name or a `Model` object. `settings` are Pydantic AI's model settings
-    (`temperature`, `max_tokens`, …). With `stream` what a model writes can be watched meanwhile.
+    The candidates are tried in order, or in the order that `choose` returns: see `selection`. A candidate is
+    the name of a model in Pydantic AI, or a `Model` object. `settings` are Pydantic AI's model settings
+    (`temperature`, `max_tokens`, …). With `stream=True` people can watch the text while the model writes it.
     """
 
     name: str
@@ -111,11 +114,11 @@ AnyRoute = ToolRoute[Any] | ModelRoute
 
 
 LoneTool = Tool[..., Any] | McpTool | OpenApiTool
-"""What may be called without a route of the user's."""
+"""Tools that can be called without a route that the user declares."""
 
 
 def route_of(declared: LoneTool) -> ToolRoute[Any]:
-    """The route that a tool has by itself, with its own policy."""
+    """Return the route of a single tool, with the tool's own policy."""
     policy = None if isinstance(declared, McpTool) else declared.policy
     undo = declared.undo if isinstance(declared, Tool) else None
     route: ToolRoute[Any] = ToolRoute(declared.name, [declared], policy=policy or Policy(), undo=undo)
@@ -125,7 +128,7 @@ def route_of(declared: LoneTool) -> ToolRoute[Any]:
 
 
 def is_local(route: AnyRoute) -> bool:
-    """Whether its calls may be made where they are asked for: there is one tool to call, and it says so."""
+    """Return whether its calls may run with the workflow: the route has one tool, which is declared local."""
     match route.candidates:
         case [Tool(local=True)]:
             return route.choose is None
@@ -134,7 +137,7 @@ def is_local(route: AnyRoute) -> bool:
 
 
 def names_of(route: AnyRoute, candidate: int) -> tuple[str, ...]:
-    """All that a call counts as: its route, its candidate, and the MCP server behind that."""
+    """Return the names that a call counts for: its route, its candidate, and the candidate's MCP server."""
     if candidate >= len(route.candidates):
         return (route.name,)
     asked = route.candidates[candidate]
@@ -143,7 +146,7 @@ def names_of(route: AnyRoute, candidate: int) -> tuple[str, ...]:
 
 
 def with_undos(routes: list[AnyRoute]) -> list[AnyRoute]:
-    """The routes, and those of the undos that they name and that are not among them."""
+    """Return the routes, and the routes of their undos that are not among them."""
     known = {route.name for route in routes}
     undos = [undo_of(route.name, route.undo) for route in routes if isinstance(route, ToolRoute)]
     missing = {undo.name: route_of(undo) for undo in undos if undo is not None and undo.name not in known}

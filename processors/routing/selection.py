@@ -1,13 +1,14 @@
-"""Who of a route's candidates is called first, and who after that: chosen once for each step, on the record.
+"""Selection: the order in which a route's candidates are called. It is decided and recorded once for each
+step.
 
     ModelRoute("rank", [small, large], choose=cheapest())
 
-A chooser is a plain function of the call and of what is known of each candidate. It gives names: the first
-is called, the next if that one gives up, and those that it leaves out are not called at all. One name alone
-leaves the others behind it, in the route's order.
+A chooser is a function of the call and of the statistics of each candidate. It is not async. It returns
+names: the first candidate is called, the next one if the first gives up, and candidates that it leaves out
+are not called. If it returns a single name, the other candidates follow in the route's order.
 
-The choice is made in the stage that makes the call, and published with its reason before the call is made: a
-worker that dies in between finds it again, and retries, reroutes and replays go by it.
+The stage that makes the call also makes the selection, and publishes it with its reason before the call: if
+the worker crashes in between, the selection is found again, and retries, reroutes and replays use it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +22,19 @@ from segue.topics.parts import Choice, Circuit
 from segue.topics.records import CallModel, CallTool
 
 CHARACTERS_PER_TOKEN = 4
-"""Of English, roughly. Only a model's own tokenizer counts exactly, and there is one for each."""
+"""An estimate for English text. Only a model's own tokenizer counts exactly, and each model has its own."""
 
 FAILING_SHARE = 0.5
-"""A candidate that fails more often than not goes behind those that do not."""
+"""A candidate whose share of failures is above this goes behind the others."""
 
 REASON_CHARS_MAX = 500
 
 
 class CallInfo(NamedTuple):
-    """A call whose candidate is to be chosen. `tokens` is an estimate of what a model would read.
+    """A call for which a chooser orders the candidates. `tokens` estimates the tokens that a model would
+    read.
 
-    `input` is the prompt of a model, the arguments of a tool, or what an agent's operation is given.
+    `input` is the prompt of a model, the arguments of a tool, or the input of an agent's operation.
     """
 
     task: str
@@ -44,10 +46,11 @@ class CallInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class CandidateStats:
-    """What is known of a candidate; None where nothing is.
+    """The statistics of a candidate; a figure is None if it is not known.
 
-    `usd` is what this very call would cost, by estimate; `latency_s` the median of late, `failure_share` the
-    part of late attempts that failed, `circuit` whether calls should go there at all.
+    `usd` estimates the cost of this call in US dollars; `latency_s` is the median of the recent latencies in
+    seconds; `failure_share` is the share (0 to 1) of recent attempts that failed; `circuit` is the state of
+    its circuit breaker.
     """
 
     name: str
@@ -62,7 +65,7 @@ class CandidateStats:
 
 
 class Selection(NamedTuple):
-    """Names, the first one first, and why."""
+    """The names of the candidates in the order of calling, and the reason."""
 
     names: Sequence[str]
     reason: str
@@ -73,7 +76,7 @@ Chooser = Callable[[CallInfo, Sequence[CandidateStats]], Pick]
 
 
 def call_info_of(call: CallModel | CallTool, size_bytes: int | None = None) -> CallInfo:
-    """`size_bytes` where the input stands elsewhere, and only its reference is in the call."""
+    """Return the call's information. Give `size_bytes` if the call has only a reference to its input."""
     given = call.arguments if isinstance(call, CallTool) else call.prompt
     spoken = [given, getattr(call, "instructions", None)]
     if call.agent is not None:
@@ -84,7 +87,10 @@ def call_info_of(call: CallModel | CallTool, size_bytes: int | None = None) -> C
 
 
 def selection_of(choose: Chooser, asked: CallInfo, known: Sequence[CandidateStats]) -> Choice:
-    """Raises `BadInput` for a pick that is none; whatever else the user's function raises passes."""
+    """Return the selection of the chooser. Raises `BadInput` for a name that is not a candidate.
+
+    Other exceptions of the user's function are not caught.
+    """
     by = name_of(choose)
     pick = choose(asked, known)
     if isinstance(pick, Selection):
@@ -111,7 +117,9 @@ def name_of(choose: Chooser) -> str:
 
 
 def cheapest() -> Chooser:
-    """By what this call would cost, those without a known price last. Who fails now goes behind them."""
+    """Order candidates by the cost of this call; those without a known price come last. Failing candidates go
+    behind all others.
+    """
 
     def cheapest(asked: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         return _by(known, lambda each: each.usd, f"for about {asked.tokens:,} tokens", _usd)
@@ -120,7 +128,9 @@ def cheapest() -> Chooser:
 
 
 def fastest() -> Chooser:
-    """By their median latency of late. One that was not called of late goes first, and so is measured."""
+    """Order candidates by their recent median latency. One without recent calls goes first, so that it is
+    measured.
+    """
 
     def fastest(_: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         return _by(known, lambda each: each.latency_s, "in the median", _seconds, unknown_first=True)
@@ -129,7 +139,9 @@ def fastest() -> Chooser:
 
 
 def healthiest() -> Chooser:
-    """In the route's order, with those behind whose circuit is open or who fail more often than not."""
+    """Keep the route's order, but put candidates with an open circuit, or that mostly fail, behind the
+    others.
+    """
 
     def healthiest(_: CallInfo, known: Sequence[CandidateStats]) -> Selection:
         unwell = [each for each in known if not each.is_well]
@@ -142,10 +154,11 @@ def healthiest() -> Chooser:
 
 
 def by_size(tokens: int, small: Any, large: Any) -> Chooser:
-    """`small` first for what a model reads in at most so many tokens; beyond that `large`, and `small` not
-    at all.
+    """Call `small` first for an input of at most `tokens` tokens; for a larger input call `large`, and never
+    `small`.
 
-    Both are candidates of the route, or their names; its other candidates come behind them.
+    `small` and `large` are candidates of the route, or their names. The route's other candidates come behind
+    them.
     """
     names = _named(small), _named(large)
 
@@ -208,7 +221,7 @@ def _named(candidate: Any) -> str:
 
 
 def following(call: CallModel | CallTool, candidates: int) -> int | None:
-    """The next candidate, in the order that was chosen or else in the route's; None after the last."""
+    """Return the next candidate in the selected order, or else in the route's order; None after the last."""
     if call.choice is None:
         return call.candidate_index + 1 if call.candidate_index + 1 < candidates else None
     order = call.choice.order

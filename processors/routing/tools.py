@@ -26,12 +26,13 @@ _UNNAMED = (
 )
 
 Undo = Callable[[R], Awaitable[Any]] | Callable[[], Awaitable[Any]]
-"""A tool that undoes a step: it takes its result, or nothing and goes by `current_attempt().undoes`."""
+"""A tool that undoes a step: it takes the step's result, or takes nothing and uses
+`current_attempt().undoes`."""
 
 
 @dataclass(frozen=True)
 class Tool(Generic[P, R]):
-    """A typed function whose calls from a workflow are durable steps. Made by `@tool`."""
+    """A typed function whose calls from a workflow are durable steps. Create it with `@tool`."""
 
     function: Callable[P, Awaitable[R] | R]
     name: str
@@ -40,7 +41,7 @@ class Tool(Generic[P, R]):
     local: bool = False
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The plain function, without durability: for its own tests. In a workflow it raises `BadInput`."""
+        """Call the plain function, without durability, for tests of it. Raises `BadInput` in a workflow."""
         if isinstance(asyncio.get_running_loop(), WorkflowLoop):
             raise BadInput(
                 f"tool {self.name!r} is called as a plain function, which is not a step: write await "
@@ -51,7 +52,7 @@ class Tool(Generic[P, R]):
         return answer
 
     def undone_by(self, undo: Undo[R]) -> "Tool[P, R]":
-        """The same tool for a call with an undo of its own: `task.tool(book.undone_by(cancel), offer)`."""
+        """Return this tool with another undo for one call: `task.tool(book.undone_by(cancel), offer)`."""
         return replace(self, undo=undo_of(self.name, undo))
 
     @cached_property
@@ -60,7 +61,7 @@ class Tool(Generic[P, R]):
 
     @cached_property
     def parameters(self) -> Mapping[str, TypeAdapter[Any]]:
-        """What each argument must be; an argument without an annotation may be anything."""
+        """Return the type of each argument; an argument without an annotation may be any value."""
         return parameters_of(self.function)
 
     @cached_property
@@ -73,11 +74,11 @@ class Tool(Generic[P, R]):
         return frozenset(name for name, parameter in named if parameter.default is parameter.empty)
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a call as JSON, by name. Raises `TypeError` where the function would."""
+        """Return the arguments of a call as JSON, by name. Raises `TypeError` when the function would."""
         return self.as_json(self.bound(args, kwargs))
 
     def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a call by name. Raises `TypeError` where the function would."""
+        """Return the arguments of a call by name. Raises `TypeError` when the function would."""
         if args or not (self.required <= kwargs.keys() <= self.parameters.keys()):
             return self._bind(args, kwargs)
         return kwargs
@@ -96,7 +97,7 @@ class Tool(Generic[P, R]):
 
 
 def undo_of(name: str, undo: "Undo[Any] | None") -> Tool[..., Any] | None:
-    """The undo of the tool or route of that name. Raises `BadInput` if it can't be one."""
+    """Return the undo of the tool or route of that name. Raises `BadInput` if it can't be used as an undo."""
     if undo is None:
         return None
     if not isinstance(undo, Tool):
@@ -108,7 +109,7 @@ def undo_of(name: str, undo: "Undo[Any] | None") -> Tool[..., Any] | None:
 
 
 class DeclaresTool(Protocol):
-    """What `@tool(…)` is called with; of an async function the tool returns what is awaited."""
+    """The decorator that `@tool(…)` returns. A tool of an async function returns the awaited value."""
 
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
@@ -117,7 +118,7 @@ class DeclaresTool(Protocol):
 
 
 class DeclaresUndoneTool(Protocol[R]):
-    """The same where the undo takes an `R`."""
+    """The same decorator for an undo that takes an `R`."""
 
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
@@ -160,13 +161,17 @@ def tool(
     local: bool = False,
     **policy: Any,
 ) -> Any:
-    """Declare a function to be a tool: its calls from a workflow are steps, retried by the policy.
+    """Declare a function to be a tool: its calls from a workflow are steps, and the policy retries them.
 
-    Arguments and result travel as JSON, by their annotations. Inside, `current_attempt()` gives the
-    idempotency key for outside services; raise `Retryable` or `Permanent` to say what a failure means.
-    A function that is not async is called in a thread; one that outlives its time-out goes on, unheard.
-    `undo` is a tool that takes what this one returned, and undoes it if the task fails later. With `local`
-    its first attempt is made where the workflow runs, for tools that answer within milliseconds.
+    Arguments and result are sent as JSON, by their annotations. In the function, `current_attempt()` returns
+    the idempotency key for outside services. Raise `Retryable` or `Permanent` to say whether a failure may be
+    retried. A function that is not async is called in a thread; if it runs longer than its timeout, it
+    continues, and its result is ignored.
+
+    `undo` is a tool that takes the result of this tool, and undoes it if the task fails later. With
+    `local=True` the first attempt runs in the same process as the workflow, for tools that answer within
+    milliseconds. Keyword arguments of a `Policy` (`timeout_s`, `retries`, …) set the tool's policy. Raises
+    `BadInput` for a function that can't be a tool.
     """
 
     def declare(function: Callable[P, Awaitable[R] | R]) -> Tool[P, R]:

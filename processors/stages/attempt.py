@@ -1,4 +1,4 @@
-"""What a running tool or check may know about the call that it serves."""
+"""Information about the current call, for a running tool or check."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from segue.topics.records import Call, CallTool
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a step. `idempotency_key` is the same for every attempt of the step: send it to services.
+    """One attempt at a step. `idempotency_key` is the same for every attempt of the step: send it to
+    services.
 
-    `undoes` is that of the step that this one undoes, where it undoes one.
+    `undoes` is the idempotency key of the step that this step undoes, or None.
     """
 
     task: str
@@ -30,5 +31,5 @@ CURRENT: ContextVar[Attempt] = ContextVar("segue_attempt")
 
 
 def current_attempt() -> Attempt:
-    """The attempt that is running. Raises `LookupError` outside of a tool or check that Segue called."""
+    """Return the running attempt. Raises `LookupError` outside of a tool or check that Segue called."""
     return CURRENT.get()
