@@ -21,13 +21,13 @@ from segue.topics.records import Question, Status
 def question_for(status: Status, step: int | None) -> Question:
     """The open question that an answer is for. Raises `BadInput` saying which there are."""
     if not status.questions:
-        raise BadInput(f"task {status.task!r} asks nothing now: its state is {status.state}")
+        raise BadInput(f"task {status.task!r} has no open question: its state is {status.state}")
     if step is None and len(status.questions) > 1:
-        raise BadInput(f"which question? Name its step, one of {_steps(status)}")
+        raise BadInput(f"several questions are open: name the step of one of them, {_steps(status)}")
     found = [q for q in status.questions if step is None or q.step == step]
     if not found:
         raise BadInput(
-            f"no question is open at step {step} of task {status.task!r}; open is: {_steps(status)}"
+            f"no question is open at step {step} of task {status.task!r}; open are: {_steps(status)}"
         )
     return found[0]
 
@@ -37,7 +37,7 @@ def check_answer(question: Question, value: Any) -> None:
     if option_with(value, question.options):
         return
     if question.options and question.answer is None:
-        raise BadInput(f"{_preview(value)} is not among the options: {listed(question)}")
+        raise BadInput(f"{_preview(value)} is not one of the options: {listed(question)}")
     if question.answer is not None:
         wrong = misfit(question.answer, value)
         if wrong is not None:
@@ -77,7 +77,8 @@ def picked(question: Question, value: Any) -> Any:
         option = question.options[value - 1]
         if not is_same(option.value, given) and fits(question, given):
             raise BadInput(
-                f"{value} is the number of {option.label!r} and a value too: answer with a label, "
+                f"{value} is ambiguous: it is the number of option {option.label!r}, and "
+                "a value too: answer with a label, "
                 f"or with {float(value)} for the value"
             )
         return option.value
@@ -122,7 +123,7 @@ def _float_or_text(digits: str) -> float | str:
 
 
 def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON, though Python reads it")
+    raise ValueError(f"{constant} is not valid JSON: only Python reads it")
 
 
 def listed(question: Question) -> str:

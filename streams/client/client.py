@@ -219,7 +219,7 @@ class Client:
         status = await self._taken_up(task)
         if is_waiting(status):
             raise Unavailable(
-                f"task {task!r} was asked for, but no worker has taken it up within {TAKEN_UP_S_MAX:g} s: "
+                f"task {task!r} was submitted, but no worker has started it within {TAKEN_UP_S_MAX:g} s: "
                 "start one with `segue worker APP`, then try again"
             )
         if status.state in ENDED:
@@ -251,8 +251,9 @@ class Client:
             raise BadInput(f"JSON can't hold it: {error}") from None
         if size > self._settings.payload_bytes_max:
             raise BadInput(
-                f"{size:,} bytes are over SEGUE_PAYLOAD_BYTES_MAX, {self._settings.payload_bytes_max:,}: "
-                "keep large data with `upload`, and pass the reference"
+                f"the value has {size:,} bytes, over SEGUE_PAYLOAD_BYTES_MAX, "
+                f"{self._settings.payload_bytes_max:,}: "
+                "store large data with `upload`, and pass the reference"
             )
         return record
 
@@ -289,7 +290,9 @@ class Client:
         """Return where a task stands: queued, while no worker has taken it up. Raises `UnknownName`."""
         status = await self._status_or_none(task)
         if status is None:
-            raise UnknownName(f"no task {task!r}: it was not asked for, or it ended more than a week ago")
+            raise UnknownName(
+                f"there is no task {task!r}: it was never submitted, or it ended more than a week ago"
+            )
         return status
 
     async def _status_or_none(self, task: str) -> Status | None:

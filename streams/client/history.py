@@ -77,7 +77,7 @@ class History:
         open_ = status.state not in ENDED
         journal = await journal_of(status.task, self._reader, self._changelog) if open_ else []
         if not journal and all(record.topic == "status" for record in found):
-            raise UnknownName(f"task {status.task!r} {ended_how(status)}, but its log is no longer kept")
+            raise UnknownName(f"task {status.task!r} {ended_how(status)}, but its log has expired")
         kept = {record.value for record in found if record.topic == "events"}
         return in_order(found + [event for event in journal if event.value not in kept])
 
@@ -92,7 +92,7 @@ class History:
             raise UnknownName(f"task {self._status.task!r} has no run {number}: the last is run {last}")
         await self._look_back(begun, number)
         if number not in begun:
-            raise UnknownName(f"the log of run {number} of task {self._status.task!r} is no longer kept")
+            raise UnknownName(f"the log of run {number} of task {self._status.task!r} has expired")
         return await self._between(begun[number], begun[number + 1])
 
     async def _look_back(self, begun: dict[int, Begun], number: int) -> None:

@@ -57,7 +57,9 @@ def parse_bound(text: str | None) -> int | datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
-        raise BadInput(f"{text!r} is no offset (12345) and no ISO time (2026-11-23T14:00:00)") from None
+        raise BadInput(
+            f"{text!r} is neither an offset (12345) nor an ISO time (2026-11-23T14:00:00)"
+        ) from None
 
 
 async def records_of(settings: Settings, wanted: Range) -> list[Received]:
@@ -68,7 +70,7 @@ async def records_of(settings: Settings, wanted: Range) -> list[Received]:
 async def each_record(settings: Settings, wanted: Range) -> AsyncGenerator[Received]:
     """Yield the records of the range, up to the end that the topic has now at most. Raises `UnknownName`."""
     if wanted.topic not in contracts.BY_NAME:
-        raise UnknownName(f"no topic {wanted.topic!r}: there are {', '.join(contracts.BY_NAME)}")
+        raise UnknownName(f"there is no topic {wanted.topic!r}: choose one of {', '.join(contracts.BY_NAME)}")
     async with Reader(settings) as reader:
         partitions = _partitions(reader, wanted)
         first, last = await reader.beginnings(partitions), await reader.ends(partitions)
@@ -85,7 +87,7 @@ def _partitions(reader: Reader, wanted: Range) -> list[TopicPartition]:
     found = [p for p in every if wanted.partition in (None, p.partition)]
     if not found:
         raise UnknownName(
-            f"{wanted.topic} has no partition {wanted.partition}: they are 0 to {len(every) - 1}"
+            f"{wanted.topic} has no partition {wanted.partition}: its partitions are 0 to {len(every) - 1}"
         )
     return found
 
@@ -155,7 +157,7 @@ def back_to_its_topic(letter: Received) -> Copy:
     topic = headers.get("segue-topic", "")
     if topic not in contracts.BY_NAME:
         raise BadInput(
-            f"dead letter {letter.partition}:{letter.offset} does not say from which topic it came"
+            f"dead letter {letter.partition}:{letter.offset} has no header that names its original topic"
         )
     kept = tuple(h for h in letter.headers if h[0] == TENANT or not h[0].startswith("segue-"))
     return Copy(topic, None, letter.key, letter.value, _marked(letter, place_of(letter), kept))

@@ -39,10 +39,11 @@ async def tell(client: Client, name: str, told: Told) -> None:
     try:
         status = await client.status(task_of(name))
     except UnknownName:
-        raise UnknownName(f"no schedule {name!r}; `segue schedules` lists them") from None
+        raise UnknownName(f"there is no schedule {name!r}: `segue schedules` lists them") from None
     if status.state in ENDED:
         raise BadInput(
-            f"the task of schedule {name!r} was ended by hand: for a week only another name can be a schedule"
+            f"the name {name!r} can't be used for a week, because the schedule's task was "
+            "ended by hand: use another"
         )
     await client.signal(status.task, TOLD, told)
 

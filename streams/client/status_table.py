@@ -137,6 +137,8 @@ def _readable(key: bytes, value: bytes) -> Status | None:
     try:
         status: Status = codec.decode("status", value)
     except BadRecord as bad:
-        log.warning("the status of task %r is left out: %s", key.decode(errors="replace"), bad)
+        log.warning(
+            "the status of task %r can't be read and is left out: %s", key.decode(errors="replace"), bad
+        )
         return None
     return status

@@ -113,7 +113,7 @@ def _sum_up(event: Any, panes: Any, healths: Any, circuits: CircuitBreaker, metr
     try:
         tally: Tally = codec.decode("outcomes", event.value)
     except BadRecord as bad:
-        log.warning("a record of `outcomes` is passed over: %s", bad)
+        log.warning("a record of `outcomes` can't be read and is skipped: %s", bad)
         return
     key, known = event.key, healths.get(event.key)
     window = counted(WINDOW.validate_json(panes.get(key) or b"[]"), tally, at_ms, circuits)
@@ -161,6 +161,10 @@ async def _stopped(app: Any) -> None:
         async with asyncio.timeout(STOP_S_MAX):
             await app.stop()
     except TimeoutError:
-        log.warning("the Faust app of stage health did not stop within %g s; going on without", STOP_S_MAX)
+        log.warning(
+            "the Faust app of stage health did not stop within %g s: the worker goes on "
+            "without waiting for it",
+            STOP_S_MAX,
+        )
     except Exception as error:  # noqa: BLE001 - it crashed before, and that is what is told
-        log.debug("the Faust app of stage health did not stop in order: %s", error)
+        log.debug("the Faust app of stage health failed while it was stopping: %s", error)

@@ -79,7 +79,11 @@ async def made_anew(
     decision = Decision(write=[Plain(IDS, json.dumps(ids).encode())])
     for name in _changed(known, ids):
         topic = settings.topic(name)
-        log.error("topic %s was deleted and made anew: what was on it is asked for again", topic)
+        log.error(
+            "topic %s was deleted and created again: the calls and timers that were on "
+            "it are requested again",
+            topic,
+        )
         before_ms = await positions.written_since_ms(TopicPartition(topic, number))
         decision.publish.append(_lost(name, number, before_ms, now_ms))
     return decision

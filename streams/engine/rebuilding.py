@@ -78,7 +78,7 @@ class Rebuilder:
         await self._commit(partition, 1)
         log.error(
             "partition %d: of %d open tasks %d were rebuilt from their logs, and %d have failed: their logs "
-            "are no longer kept",
+            "have expired",
             *(self._place.partition, len(tasks.begins), len(tasks.begun), gone),
         )
 

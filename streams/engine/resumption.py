@@ -33,4 +33,4 @@ def report_resumed(report: Report, stage: Stage, now_ms: int) -> None:
     except BaseException as bug:
         if is_ctrl_c(bug):
             raise
-        log.exception("a worker can't tell where a task resumes")
+        log.exception("reporting where a task resumes failed")

@@ -77,7 +77,9 @@ class SupervisedStage(Service):
             _, late = await asyncio.wait([self._looping], timeout=STOP_S_MAX)
             if late:
                 log.warning(
-                    "%s did not stop within %g s: it is cut off, as by a crash", self.label, STOP_S_MAX
+                    "%s did not stop within %g s: it is cancelled, which has the same effect as a crash",
+                    self.label,
+                    STOP_S_MAX,
                 )
                 self._looping.cancel()
                 await asyncio.wait(late)

@@ -53,13 +53,14 @@ class Worker(Service):
         """`resumed` is called for open tasks that this worker takes: see `engine.resumption`."""
         unknown = sorted(set(stages) - set(ALL_STAGES))
         if unknown:
-            raise BadInput(f"no stage {', '.join(unknown)}; there are: {', '.join(ALL_STAGES)}")
+            raise BadInput(f"there is no stage {', '.join(unknown)}: choose from {', '.join(ALL_STAGES)}")
         self.app = app
         self.settings = settings
         self.stages = tuple(stage for stage in stages if stage != "health" or app.circuit_breaker is not None)
         if not self.stages:
             raise BadInput(
-                f"app {app.name!r} has no circuits: give it some, App(…, circuit_breaker=CircuitBreaker())"
+                f"app {app.name!r} has no circuit breaker, which stage health needs: "
+                "add one, App(…, circuit_breaker=CircuitBreaker())"
             )
         require(*sorted(extras_of(app, self.stages)))
         ensure_library(settings)

@@ -54,7 +54,7 @@ class WritingBack:
                 return found
             if not self._is_whole(store, place.partition):
                 log.error(
-                    "%s was deleted, and the state in %s is older than that: it is not used",
+                    "%s was deleted, and the state in %s is older than the deletion: this state is not used",
                     *(place.topic, path),
                 )
                 return found

@@ -94,7 +94,7 @@ def from_pydantic(pattern: str) -> Pattern:
 def from_json_schema(pattern: str) -> Pattern:
     """A pattern as ECMA-262 has it. Raises `BadPattern`."""
     if len(pattern) > CHARS_MAX:
-        raise BadPattern(f"it has {len(pattern):,} characters, and at most {CHARS_MAX:,} are read")
+        raise BadPattern(f"it has {len(pattern):,} characters, and the maximum is {CHARS_MAX:,}")
     translation = _Translation(pattern)
     return Pattern(translation.text, translation.size)
 
@@ -142,7 +142,7 @@ class _Translation:
             case "escape":
                 return self._boundary(token.group())
             case "look":
-                raise BadPattern("it looks ahead or back, and no engine does that in linear time")
+                raise BadPattern("it has a lookahead or lookbehind, which can't be matched in linear time")
             case "group":
                 self._groups.append(self.size + self._last)
                 self.size = self._last = 0
@@ -164,7 +164,7 @@ class _Translation:
         if escape == r"\B":
             return escape
         if escape[1:].isdigit() or escape == r"\k":
-            raise BadPattern("it refers back to a group, and no engine does that in linear time")
+            raise BadPattern("it has a backreference, which can't be matched in linear time")
         raise BadPattern(f"ECMA-262 has no escape {escape}")
 
     def _syntax(self, sign: str) -> str:
@@ -245,7 +245,7 @@ def _character(token: re.Match[str]) -> str | None:
         case "braced" | "unicode" | "byte":
             code = int(text, 16)
             if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-                raise BadPattern(f"{token.group()} is no character")
+                raise BadPattern(f"{token.group()} is not a character")
             return chr(code)
         case "control":
             return chr(ord(text) % 32)

@@ -102,7 +102,9 @@ def faults(
             validator = made(schema, format_checker=_FORMATS, registry=registry)
             found += islice(validator.iter_errors(value), FOUND_MAX)
     except (_TooMuchWork, RecursionError):
-        log.warning("a value was checked in part: its schema asks for more than %s steps", f"{WORK_MAX:,}")
+        log.warning(
+            "a value was checked only partly, because its schema needs more than %s steps", f"{WORK_MAX:,}"
+        )
     found.sort(key=lambda fault: list(map(str, fault.absolute_path)))
     lines = [_line(fault) for fault in found[:FAULTS_MAX]]
     if len(found) > FAULTS_MAX:

@@ -69,7 +69,9 @@ class BestEffortProducer(Service):
                     await self._write(producer)
                     again_s = AGAIN_S_MIN
             except Exception as error:  # noqa: BLE001 - whatever it is, another producer may do
-                log.warning("figures and tokens can't be published: %s; calls go on", error)
+                log.warning(
+                    "call statistics and tokens can't be published: %s; the calls themselves go on", error
+                )
             finally:
                 with contextlib.suppress(KafkaError, OSError):
                     await producer.close()

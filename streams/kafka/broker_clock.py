@@ -49,7 +49,8 @@ class Clock:
         ahead_ms = self.now_ms() - stamp_ms
         if abs(ahead_ms) > TOLD_MS_MIN:
             log.warning(
-                "this machine's clock is %g s %s the broker's: time goes by the broker's; set this one right",
+                "this machine's clock is %g s %s the broker's: Segue uses the broker's "
+                "time; correct this machine's clock",
                 *(round(abs(ahead_ms) / 1000, 1), "ahead of" if ahead_ms > 0 else "behind"),
             )
 

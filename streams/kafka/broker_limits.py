@@ -29,5 +29,5 @@ async def metadata_bytes_max(client: Any, node: Any) -> int | None:
         values = {name: value for name, value, *_ in entries}
         if code == 0 and values.get(METADATA_BYTES) is not None:
             return int(values[METADATA_BYTES])
-    log.debug("broker %s does not tell its %s", node, METADATA_BYTES)
+    log.debug("broker %s does not return its %s", node, METADATA_BYTES)
     return None

@@ -107,4 +107,6 @@ async def _stop(producer: Producer) -> None:
         async with asyncio.timeout(STOP_S_MAX):
             await producer.close()
             return
-    log.warning("a producer could not say goodbye to its broker within %g s; going on without", STOP_S_MAX)
+    log.warning(
+        "a producer did not close its connections within %g s: the worker goes on without waiting", STOP_S_MAX
+    )

@@ -155,7 +155,9 @@ class Group(ConsumerRebalanceListener):
             async with asyncio.timeout(STOP_S_MAX):
                 await self.consumer.stop()
                 return
-        log.warning("stage %s could not leave its group in time; its session runs out by itself", self._stage)
+        log.warning(
+            "stage %s could not leave its consumer group in time: its session will time out", self._stage
+        )
 
     async def poll(self, wait_ms: int, records_max: int) -> Batch:
         """Records of the partitions that are served. Raises what went wrong while partitions were taken."""
@@ -303,7 +305,7 @@ class Group(ConsumerRebalanceListener):
         self._lease.end()
         self.positions.losses.clear()
         numbers = sorted({tp.partition for tp in assigned})
-        log.info("stage %s has partitions %s", self._stage, numbers or "none")
+        log.info("stage %s is assigned partitions %s", self._stage, numbers or "none")
         self._taking = asyncio.create_task(self._take(frozenset(assigned)))
         look_for_all_garbage_soon()
 

@@ -87,8 +87,8 @@ class Positions:
         if handled is None or handled >= start:
             return start
         log.warning(
-            "stage %s: the offset of group %s on %s/%d was set forward to %d, but records from %d on "
-            "were not handled yet: they are read now",
+            "stage %s: the offset of group %s on %s/%d was moved forward to %d, but records from %d on "
+            "were not processed yet: the stage reads them now",
             *(self._stage, self._group, tp.topic, tp.partition, start, handled),
         )
         first = (await self._consumer.beginning_offsets([tp]))[tp]
@@ -113,9 +113,10 @@ class Positions:
     def _distrust(self, tp: TopicPartition, offset: int) -> None:
         """Whether it was set forward or back, and from where, nobody knows."""
         log.error(
-            "stage %s: the offset of group %s on %s/%d was set to %d, and not by Segue: records before it "
-            "may never have been read. Calls and timers that open tasks wait for are asked for again; "
-            "requests and signals are not: `segue topics redrive` sends them again",
+            "stage %s: the offset of group %s on %s/%d was set to %d by another program than Segue: records "
+            "before it may never have been read. Segue requests the calls and timers of "
+            "open tasks again, but "
+            "not requests and signals: send those again with `segue topics redrive`",
             *(self._stage, self._group, tp.topic, tp.partition, offset),
         )
         self.losses.append(Loss(tp, self._names[tp.topic], offset, offset, clock_ms()))
@@ -123,8 +124,8 @@ class Positions:
     async def _lose(self, tp: TopicPartition, start: int, end: int) -> None:
         loss = Loss(tp, self._names[tp.topic], start, end, await self.written_since_ms(tp))
         log.error(
-            "stage %s: records of %s were removed before it had read them: it reads partition %d from %d on, "
-            "not from %d. Keep them longer (the topic's retention.ms), and keep workers running",
+            "stage %s: records of %s were removed before it read them: it continues partition %d at %d "
+            "instead of %d. Raise the topic's retention.ms, and keep workers running",
             *(self._stage, tp.topic, tp.partition, end, start),
         )
         self.losses.append(loss)

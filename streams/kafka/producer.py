@@ -274,7 +274,9 @@ async def _bounded(what: str, whole_s: float) -> AsyncGenerator[None]:
         async with asyncio.timeout(whole_s):
             yield
     except TimeoutError:
-        raise RequestTimedOutError(f"Kafka did not let us {what} within {whole_s:g} s") from None
+        raise RequestTimedOutError(
+            f"could not {what} within {whole_s:g} s: Kafka did not answer in time"
+        ) from None
 
 
 async def _retried(attempt: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -94,7 +94,10 @@ async def _visible(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[s
             return found
         if monotonic() > deadline:
             lacking = ", ".join(sorted(name for name in names if not found.get(name)))
-            raise Unavailable(f"created, but not seen after {VISIBLE_S_MAX:.0f} s: {lacking}; try again")
+            raise Unavailable(
+                "topics were created, but brokers do not list them after "
+                f"{VISIBLE_S_MAX:.0f} s: {lacking}; try again"
+            )
         await asyncio.sleep(POLL_S)
 
 

@@ -103,7 +103,8 @@ class Reader:
         found: set[int] | None = self._cluster.partitions_for_topic(name)
         if not found:
             raise Unavailable(
-                f"no topic {name!r} on {self._settings.bootstrap}: a worker makes the topics when it starts, "
+                f"no topic {name!r} on {self._settings.bootstrap}: a worker creates the "
+                "topics when it starts; "
                 "start one with `segue worker APP`"
             )
         return [TopicPartition(name, number) for number in sorted(found)]
@@ -117,7 +118,7 @@ class Reader:
         try:
             place: TopicPartition = by_hash(key.encode(), self.partitions(topic), None)
         except UnicodeEncodeError:
-            raise BadInput(f"{key!r} is the id of no task: UTF-8 does not have it") from None
+            raise BadInput(f"{key!r} is not a task id: it can't be encoded as UTF-8") from None
         return place
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -218,11 +219,11 @@ def broker_errors(settings: Settings) -> Generator[None]:
         raise Unavailable(unreachable(settings)) from None
     except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
         raise NotAllowed(
-            f"the broker at {settings.bootstrap} does not allow it: {error}: "
+            f"the broker at {settings.bootstrap} denied access: {error}: "
             "`segue topics acls` prints the rights of each role"
         ) from None
     except KafkaError as error:
-        raise Unavailable(f"the broker at {settings.bootstrap} refused: {error}") from None
+        raise Unavailable(f"the broker at {settings.bootstrap} returned an error: {error}") from None
 
 
 def unreachable(settings: Settings) -> str:

@@ -157,7 +157,7 @@ def _lock_file(root: Path) -> IO[str]:
         return (root / "lock").open("w")
     except OSError as error:
         raise Unavailable(
-            f"can't write to {root}: {error.strerror}; set SEGUE_STATE_DIR to a folder"
+            f"can't write to {root}: {error.strerror}; set SEGUE_STATE_DIR to a folder that you can write to"
         ) from None
 
 
@@ -176,7 +176,7 @@ def _assert_same_port(running: LocalBroker, settings: Settings) -> None:
     if running.port != settings.local_broker_port:
         raise Unavailable(
             f"the broker of {settings.state_dir} runs on port {running.port}, "
-            f"where {settings.local_broker_port} is asked for: "
+            f"but SEGUE_LOCAL_BROKER_PORT is {settings.local_broker_port}: "
             f"set SEGUE_LOCAL_BROKER_PORT={running.port}, or stop it first with `segue broker stop`"
         )
 
@@ -212,12 +212,12 @@ def _assert_room(root: Path) -> None:
     if memory < MEMORY_BYTES_MIN:
         raise Unavailable(
             f"the local broker needs about {_mb(MEMORY_BYTES_MIN)} of memory and {_mb(memory)} are free: "
-            "close something, or set SEGUE_KAFKA to a cluster elsewhere"
+            "close other programs, or set SEGUE_KAFKA to a cluster on another machine"
         )
     if disk < DISK_BYTES_MIN:
         raise Unavailable(
             f"the disk of {root} has {_mb(disk)} left, and the local broker needs {_mb(DISK_BYTES_MIN)}: "
-            "free some, or set SEGUE_STATE_DIR to a folder on another disk"
+            "free disk space, or set SEGUE_STATE_DIR to a folder on another disk"
         )
 
 
@@ -229,7 +229,7 @@ def _assert_free(port: int) -> None:
         raise Unavailable(
             f"port {port} is taken by the local broker of {folder}: "
             f"set SEGUE_STATE_DIR={folder} to share it, or SEGUE_LOCAL_BROKER_PORT to a free port, "
-            f"or end it with `SEGUE_STATE_DIR={folder} segue broker stop`"
+            f"or stop it with `SEGUE_STATE_DIR={folder} segue broker stop`"
         )
     if error == errno.EADDRINUSE:
         raise Unavailable(
@@ -280,7 +280,7 @@ async def _ended_before_it_answered(node: Node, running: LocalBroker, settings: 
         if monotonic() > deadline:
             raise Unavailable(
                 f"the local broker (pid {running.process.pid}) runs "
-                f"but has not answered in {START_S_MAX:.0f} s: see {node.log}; `segue broker stop` ends it"
+                f"but has not answered in {START_S_MAX:.0f} s: see {node.log}; `segue broker stop` stops it"
             )
     return None
 

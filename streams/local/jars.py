@@ -89,8 +89,8 @@ def _fetch(jar: Jar, repository: Path, fresh: Path) -> None:
     found = _download(jar, fresh)
     if (actual := _sha256(found)) != jar.sha256:
         raise Unavailable(
-            f"{jar.coordinate} was refused: its SHA-256 is {actual}, where {jar.sha256} was released. "
-            "Something between here and the Maven repository changes files; try another network, "
+            f"{jar.coordinate} was refused: its SHA-256 is {actual}, but the released file has {jar.sha256}. "
+            "The network may change files that come from the Maven repository: try another network, "
             "or set SEGUE_KAFKA to a cluster of your own"
         )
     target.parent.mkdir(parents=True, exist_ok=True)

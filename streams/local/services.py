@@ -60,7 +60,8 @@ class Services:
     async def _start(self, service: Service, client: httpx.AsyncClient) -> None:
         if service.ready and await _answers(client, service.ready):
             raise Unavailable(
-                f"something answers at {service.ready} already: stop it, {service.name!r} runs there"
+                f"service {service.name!r} can't start: another program answers at "
+                f"{service.ready} already; stop that program"
             )
         log = self._folder / f"{service.name}.log"
         process = await _spawn(service, log, self._pass_fds)

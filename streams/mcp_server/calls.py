@@ -33,7 +33,7 @@ CANCEL_S_MAX = 5.0
 
 CANCEL_AGAIN_S = 0.1
 
-GONE = "its caller is gone, and gave no task_id to come back with"
+GONE = "its caller disconnected, and gave no task_id to call again with"
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class Calls:
         """Whatever Segue expects to go wrong is the error of the tool, for the client's model to read."""
         if tool not in self.offers and tool not in self._tools:
             there = ", ".join([*self.offers, *self._tools])
-            raise MCPError(INVALID_PARAMS, f"no tool {tool!r}; there are: {there}")
+            raise MCPError(INVALID_PARAMS, f"there is no tool {tool!r}: choose one of {there}")
         try:
             self._room.acquire_nowait()
         except anyio.WouldBlock:
-            return refusal(f"{CALLS_MAX} calls are being waited for here: try again later")
+            return refusal(f"this server is running {CALLS_MAX} calls, its maximum: try again later")
         try:
             if tool in self._tools:
                 return await self._tools[tool](caller)
@@ -145,7 +145,7 @@ class Calls:
         status, value = await self._of_ours(caller), caller.arguments.get("answer")
         question = question_for(status, caller.arguments.get("step"))
         if self._terms.asks is not None and question.to not in self._terms.asks:
-            raise BadInput(f"the question is for {question.to!r}, who is not asked here")
+            raise BadInput(f"the question is for {question.to!r}, and this server does not ask them")
         meant = named(question, value) if isinstance(value, str) else value
         counted = await self._client.answer(status.task, meant, question.step, by=BY)
         how = "" if counted else " (the task has not taken it yet)"
@@ -161,10 +161,10 @@ class Calls:
         """The task that is named. Of workflows that are no tools here nothing is told."""
         task = caller.arguments.get(TASK_ID)
         if not isinstance(task, str):
-            raise BadInput(f"which task? Give its {TASK_ID}")
+            raise BadInput(f"no task is named: give its {TASK_ID}")
         status = await self._status_or_none(task)
         if status is None or status.workflow not in self.offers:
-            raise UnknownName(f"no task {task!r} here")
+            raise UnknownName(f"this server has no task {task!r}")
         return status
 
     async def _status_or_none(self, task: str, workflow: str | None = None) -> Status | None:

@@ -29,8 +29,8 @@ _NAMED: Schema = {
     "type": "string",
     "minLength": 1,
     "maxLength": 200,
-    "description": "Names this piece of work, if it may have to be asked for again: the same id gives the "
-    "result of the same task, and starts no second one. Without an id, the task is cancelled with its call.",
+    "description": "An id for this task, so that you can call again: the same id returns the result of the "
+    "same task, and starts no second one. Without an id, the task is cancelled when its call is.",
 }
 _KNOWN: Schema = {"type": "string", "description": "The id of the task."}
 
@@ -116,13 +116,13 @@ def offers_of(app: App) -> dict[str, Offer]:
     """The newest version of each workflow. Raises `BadInput` if one has the name of a tool of Segue's."""
     names = {name for name, _ in app.workflows if not name.startswith(OURS)}
     if taken := sorted(names & {RESULT, ANSWER, CANCEL}):
-        raise BadInput(f"workflow {taken[0]!r} has the name of a tool that every Segue has: rename it")
+        raise BadInput(f"workflow {taken[0]!r} has the name of one of Segue's own tools: rename the workflow")
     return {name: Offer(app.workflow(name)) for name in sorted(names)}
 
 
 def tools_for_tasks() -> list[Tool]:
     """Three tools for tasks that are known by their id: for who lost a call, or can't be asked by a form."""
-    step: Schema = {"type": "integer", "description": "Which question, where the task asks several."}
+    step: Schema = {"type": "integer", "description": "The step of the question, if the task asks several."}
     reason: Schema = {"type": "string", "description": "What the task is told."}
     return [
         Tool(
@@ -132,12 +132,12 @@ def tools_for_tasks() -> list[Tool]:
         ),
         Tool(
             name=ANSWER,
-            description="Answers what a task asks: with an option's label, or any value that fits.",
+            description="Answers a task's question, with an option's label or any value that fits.",
             input_schema=_object({TASK_ID: _KNOWN, "answer": {}}, [TASK_ID, "answer"], {"step": step}),
         ),
         Tool(
             name=CANCEL,
-            description="Asks a task to stop: it may clean up before it ends.",
+            description="Cancels a task. It may clean up before it ends.",
             input_schema=_object({TASK_ID: _KNOWN}, [TASK_ID], {"reason": reason}),
         ),
     ]

@@ -65,7 +65,9 @@ async def serve_http(server: Server[Any], listening: socket.socket, host: str, t
 def listening_at(host: str, port: int, token: str | None) -> socket.socket:
     """Raises `BadInput` where anybody could call without a token, and `Unavailable` if the port is taken."""
     if host not in LOOPBACK and token is None:
-        raise BadInput(f"others than this machine reach {host}: set SEGUE_MCP_TOKEN, which they must bear")
+        raise BadInput(
+            f"other machines can reach {host}: set SEGUE_MCP_TOKEN, which their requests must contain"
+        )
     return listen_at(host, port)
 
 

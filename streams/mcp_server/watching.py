@@ -200,7 +200,7 @@ class Watching:
         asked = await self._questions()
         how = f"answer it with {ANSWER}({TASK_ID}={self._task!r}, answer=…), and wait with {RESULT}"
         lines = [_as_text(question) for question in asked]
-        why = f"task {self._task!r} goes on when somebody answers: {' | '.join(lines)}; {how}"
+        why = f"task {self._task!r} goes on when its question is answered: {' | '.join(lines)}; {how}"
         about = [question.model_dump(mode="json", exclude=LEFT_OUT) for question in asked]
         return refusal(why, self._task, about={STATE: "waiting", "segue/questions": about})
 
@@ -210,11 +210,12 @@ class Watching:
         if status.state != "parked":
             return None
         problem = status.problem.message if status.problem else "its code does not fit"
-        why = f"task {self._task!r} is parked until its code is mended, then {RESULT} waits for it: {problem}"
+        later = f"then wait for it with {RESULT}"
+        why = f"task {self._task!r} is parked until its code is fixed; {later}: {problem}"
         return refusal(why, self._task, about={STATE: "parked"})
 
     def _still_runs(self) -> Answer:
-        why = f"task {self._task!r} is not done yet, {self._where()}: it goes on, and {RESULT} waits for it"
+        why = f"task {self._task!r} has not ended, {self._where()}: it goes on; wait for it with {RESULT}"
         return refusal(why, self._task, about={STATE: "running"})
 
 

@@ -58,7 +58,7 @@ class Sweeper(Service):
                 if removed:
                     log.info("removed the objects of %d tasks that ended long ago", removed)
             except Exception as error:  # noqa: BLE001 - the store or Kafka is away: the next time will do
-                log.warning("objects of tasks that ended could not be removed: %s; later", error)
+                log.warning("objects of ended tasks could not be removed: %s; Segue tries again later", error)
             await asyncio.sleep(period_s)
 
 

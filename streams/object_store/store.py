@@ -157,7 +157,9 @@ class Objects:
         finally:
             await asyncio.to_thread(file.close)
         if (size, hashed.hexdigest()) != (blob.size_bytes, blob.sha256):
-            raise Permanent(f"object {blob.object} is not what was written: its size or sha256 differs")
+            raise Permanent(
+                f"object {blob.object} has changed since it was written: its size or sha256 differs"
+            )
 
     def _open(self, blob: Blob) -> IO[bytes]:
         fs, base = self._store()
@@ -256,7 +258,7 @@ class Objects:
             why = "it has expired, or was written under another SEGUE_OBJECT_STORE_URL than this worker's"
             raise Permanent(f"an object is not in {root}: {why} ({error})") from None
         except InvalidTag:
-            raise Permanent("an object does not open with its key: it was changed, or moved") from None
+            raise Permanent("an object can't be decrypted with its key: it was changed or moved") from None
         except Exception as error:
             raise Retryable(f"the object store {root}: {type(error).__name__}: {error}") from error
 

@@ -69,7 +69,7 @@ class FailureLog:
         now_s = time.monotonic()
         if now_s >= self._until_s:
             if self._lines > LINES_MAX:
-                log.warning("%d more failures are not told here", self._lines - LINES_MAX)
+                log.warning("%d more failures are not logged", self._lines - LINES_MAX)
             self._until_s, self._lines = now_s + PER_S, 0
         self._lines += 1
         return self._lines <= LINES_MAX

@@ -53,7 +53,7 @@ class Exposition:
         listening = _listening(host, wanted)
         port: int = listening.getsockname()[1]
         if wanted and port != wanted:
-            log.warning("port %d is taken: metrics are on http://localhost:%d/metrics", wanted, port)
+            log.warning("port %d is in use: metrics are on http://localhost:%d/metrics", wanted, port)
         begun = threading.Event()
         self._thread = threading.Thread(
             target=asyncio.run, args=(self._serve(listening, begun),), name="segue-exposition", daemon=True

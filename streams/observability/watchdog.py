@@ -53,8 +53,8 @@ class Watchdog(Service):
             beat, still = self._beat, still + 1 if self._beat == beat else 0
             if still == BEATS:
                 log.error(
-                    "nothing else of this worker has run for %g s, it is held by %s: "
-                    "what blocks or computes for long belongs into a tool, under asyncio.to_thread(…)",
+                    "the event loop of this worker has been blocked for %g s by %s: "
+                    "move code that blocks or computes for long into a tool, under asyncio.to_thread(…)",
                     *(BEATS * BEAT_S, place_of(watched)),
                 )
 

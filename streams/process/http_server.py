@@ -186,11 +186,13 @@ class _BoundedBody:
                 async with asyncio.timeout_at(due_s):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, f"the request did not come within {BODY_S:g} s") from None
+                raise HTTPException(408, f"the request's body did not arrive within {BODY_S:g} s") from None
             left -= len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if left < 0:
-                raise HTTPException(413, f"a request is at most {BODY_BYTES_MAX:,} bytes")
+                raise HTTPException(
+                    413, f"the request is too large: at most {BODY_BYTES_MAX:,} bytes are accepted"
+                )
             return message
 
         await self._app(scope, receive_bounded, send)

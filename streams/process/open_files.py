@@ -21,7 +21,9 @@ def allow_open_files() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError) as error:
         log.warning(
-            "this worker may open %d files and connections: the limit can't be raised: %s", soft, error
+            "this worker can open only %d files and connections, and the limit can't be raised: %s",
+            soft,
+            error,
         )
         return soft
     return wanted

@@ -97,7 +97,7 @@ def _lock(settings: Settings, name: str) -> IO[str] | None:
         lock = (directory / "lock").open("a")
     except OSError as error:
         raise Unavailable(
-            f"can't write to {directory}: {error.strerror}; mend that or set SEGUE_STATE_DIR"
+            f"can't write to {directory}: {error.strerror}; fix that or set SEGUE_STATE_DIR to another folder"
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -82,7 +82,9 @@ class KeyFile(BaseModel):
     def _unique(self) -> "KeyFile":
         names = [name for keys in (self.keys, *self.tenants.values()) for name in keys]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"each key needs an id of its own; there twice: {', '.join(sorted(twice))}")
+            raise ValueError(
+                f"each key needs a different id; these are used twice: {', '.join(sorted(twice))}"
+            )
         return self
 
     @classmethod
@@ -137,7 +139,7 @@ class Keys:
             key = self._keys.get(key_id)
         if key is None:
             raise LookupError(
-                f"encrypted with key {key_id!r}, which is not in SEGUE_ENCRYPTION_KEYS: add it and replay"
+                f"encrypted with key {key_id!r}, which is not in SEGUE_ENCRYPTION_KEYS: add it and redrive"
             )
         return derived(key, salt)
 

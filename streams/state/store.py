@@ -152,7 +152,10 @@ class Store:
         raises `StateFailed`, for then the store must be read on from where it ends.
         """
         if not fenced and self.offset + self._written != offset:
-            raise StateFailed(f"another worker wrote to the changelog of {self._path}: it is read from there")
+            raise StateFailed(
+                f"another worker wrote to the changelog of {self._path}: this worker "
+                "reads the changelog again"
+            )
         self._write(self._pending.items(), self.mark._replace(offset=offset, at_ms=at_ms))
         self._pending.clear()
         self._written = 0

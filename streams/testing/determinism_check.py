@@ -24,7 +24,7 @@ from segue.topics.records import (
 )
 
 ADVICE = (
-    "A workflow is played again over its log whenever it leaves memory, so it must ask for the same again: "
+    "Segue replays a workflow over its log after it left memory, so it must request the same calls again: "
     "take the time from task.now(), chance from task.random, sort sets, keep no state outside of it, and "
     "leave to tools what touches the world."
 )

@@ -242,7 +242,7 @@ class Rehearsal:
         """Where the task stands, and what it shows."""
         task, statuses = self._the(task), self._stages.statuses
         if task not in statuses:
-            raise UnknownName(f"no task {task!r}; there are: {', '.join(statuses) or 'none'}")
+            raise UnknownName(f"there is no task {task!r}: choose one of {', '.join(statuses) or 'none'}")
         return statuses[task]
 
     def tasks(self) -> list[Status]:
@@ -262,7 +262,7 @@ class Rehearsal:
     @property
     def _stages(self) -> Played:
         if self._played is None:
-            raise BadInput("a rehearsal is held within `with Rehearsal(…) as play:`")
+            raise BadInput("the rehearsal is not open: use it within `with Rehearsal(…) as play:`")
         if self._app.agents:
             from segue.processors.agents.durable import ensure_not_overridden
 
@@ -301,7 +301,8 @@ class Rehearsal:
             if done() or not stages.leap_by_itself():
                 return
         raise BadInput(
-            f"it goes on and on, and is at {self.now:%Y-%m-%d} by now: let time pass by play.advance(…)"
+            f"the workflow does not end, and the time is {self.now:%Y-%m-%d} now: use "
+            "play.advance(…) to move it"
         )
 
     def _result(self, task: str) -> Result | None:
@@ -311,7 +312,7 @@ class Rehearsal:
 
 def _ms(when: datetime) -> int:
     if when.tzinfo is None:
-        raise BadInput(f"begins={when.isoformat()} needs a time zone: it could be anywhere")
+        raise BadInput(f"begins={when.isoformat()} has no time zone: give it one")
     return rounded_up_ms(when - EPOCH)
 
 

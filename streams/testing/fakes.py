@@ -60,7 +60,8 @@ class StandIns:
             for name in given:
                 if name not in names:
                     raise BadInput(
-                        f"no {kind} {name!r} to stand in for; there are: {', '.join(names) or 'none'}"
+                        f"the app has no {kind} {name!r} to replace: choose one of "
+                        f"{', '.join(names) or 'none'}"
                     )
 
     def find(self, kind: Kind, route: str, by: str) -> str | None:
@@ -103,7 +104,7 @@ class StandIns:
         if turn >= len(given.outcomes):
             raise self._wrong(
                 f"{kind_of(call)} {name!r} has {turn} outcomes, in_turn(…), and is called once more: give it "
-                "another, or a function"
+                "another outcome, or a function"
             )
         return given.outcomes[turn]
 
@@ -112,7 +113,7 @@ class StandIns:
             inspect.signature(given).bind(*args, **arguments)
         except TypeError as error:
             what = ", ".join(arguments) or "what it is asked"
-            raise self._wrong(f"the stand-in for {name!r} can't be called with {what}: {error}") from None
+            raise self._wrong(f"the fake for {name!r} can't be called with {what}: {error}") from None
         returned: Any = given(*args, **arguments)
         return await returned if inspect.isawaitable(returned) else returned
 

@@ -53,7 +53,7 @@ class Effects:
             if is_ctrl_c(bug):
                 raise
             stage = READ_BY[record.topic]
-            log.exception("stage %s failed on a record: it is put aside", stage)
+            log.exception("stage %s failed on a record, which goes to dead letters", stage)
             return put_aside(record, stage, in_words(bug), now_ms)
 
     def _decided(self, record: Received, now_ms: int) -> Decision:

@@ -211,7 +211,7 @@ class Stages(ABC):
         return decision
 
     def _put_aside(self, name: str, stage: Stage | None, record: Received | None, bug: Exception) -> Decision:
-        log.exception("stage %s failed: what it failed at is put aside", name)
+        log.exception("stage %s failed: the record goes to dead letters", name)
         decision = handled(stage, name, record, in_words(bug), self.now_ms)
         if decision is None:
             raise bug

@@ -160,4 +160,4 @@ def _which(events: Iterable[Event], begun: Mapping[int, Submitted], run: int | N
     for event in events:
         if isinstance(event, Rejected) and not begun:
             raise BadInput(f"task {event.task!r} never began: {event.problem.message}")
-    raise UnknownName("the beginning of the task's log is no longer kept: it can't be run again")
+    raise UnknownName("the task can't be replayed, because the beginning of its log has expired")

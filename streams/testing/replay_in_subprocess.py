@@ -38,7 +38,9 @@ def replay_elsewhere(app: App, logs: Mapping[str, list[Received]]) -> None:
     for task, log in logs.items():
         ensure_same(task, _decision(played(app, log)), _decision(there[task]))
         if there[task].unfit is not None:
-            raise NotDurable(f"task {task!r} is not deterministic: elsewhere {there[task].unfit}. {ADVICE}")
+            raise NotDurable(
+                f"task {task!r} is not deterministic: in another process {there[task].unfit}. {ADVICE}"
+            )
 
 
 def played(app: App, log: list[Received]) -> Played:
@@ -75,7 +77,9 @@ def _place(app: App) -> Place:
             if value is app:
                 inner = name if Path(file).name != "__init__.py" else f"{name}.__init__"
                 return Place(name, attribute, Path(file).parents[inner.count(".")])
-    raise BadInput(f"app {app.name!r} must stand in a module for another process to import it: app = App(…)")
+    raise BadInput(
+        f"app {app.name!r} must be a module's variable, so that another process can import it: app = App(…)"
+    )
 
 
 def _played_there(place: Place, logs: Mapping[str, list[Received]]) -> dict[str, Played]:
@@ -90,7 +94,7 @@ def _played_there(place: Place, logs: Mapping[str, list[Received]]) -> dict[str,
         check=False,
     )
     if ran.returncode:
-        raise BadInput(f"module {place.module!r} can't be played in another process:\n{ran.stderr}")
+        raise BadInput(f"module {place.module!r} can't be replayed in another process:\n{ran.stderr}")
     answers: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return {task: Played([tuple(each) for each in asked], unfit) for task, (asked, unfit) in answers.items()}
 

@@ -48,7 +48,7 @@ async def form_of(request: Request) -> dict[str, str]:
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError as error:
-        raise BadInput(f"this is no form: {error}") from None
+        raise BadInput(f"the request is not a valid form: {error}") from None
 
 
 def fields_of(question: Question) -> list[Field]:
@@ -76,7 +76,7 @@ def answer_in(question: Question, form: Form) -> Any:
 def _option(question: Question, number: str) -> Any:
     values = {str(position): option.value for position, option in enumerate(question.options)}
     if number not in values:
-        raise BadInput("this is none of the options")
+        raise BadInput("the answer is not one of the options: choose one")
     return values[number]
 
 

@@ -62,7 +62,7 @@ class Index:
         try:
             status: Status | None = None if value is None else codec.decode("status", value)
         except BadRecord as bad:
-            log.warning("the status of task %r is left out: %s", task, bad)
+            log.warning("the status of task %r can't be read and is left out: %s", task, bad)
             return
         if value is not None and status is not None:
             self._rows[task], self._values[task] = _row(status), zlib.compress(value, FAST)

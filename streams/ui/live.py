@@ -61,7 +61,9 @@ class Stream(StreamingResponse):
 
     def __init__(self, events: AsyncGenerator[bytes], followed: Followed) -> None:
         if followed.open >= FOLLOWED_MAX:
-            raise Unavailable(f"{FOLLOWED_MAX} tasks are followed live, as many as may be: close some tabs")
+            raise Unavailable(
+                f"{FOLLOWED_MAX} tasks are followed live, which is the maximum: close some tabs"
+            )
         fresh = {"Cache-Control": "no-store"}
         super().__init__(events, media_type="text/event-stream", headers=fresh)
         followed.open += 1

@@ -195,7 +195,7 @@ class Page:
 
         async def tell() -> str:
             if not name:
-                raise BadInput("which signal? Its name is missing")
+                raise BadInput("the signal's name is missing: give one")
             await self._source.signal(task, name, json_or_text(value) if value.strip() else None)
             return "signalled"
 

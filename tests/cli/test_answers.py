@@ -84,9 +84,9 @@ def test_without_numbers_what_is_typed_is_a_label_or_a_value() -> None:
     [(YES_NO, 1), (YES_NO, 0), (offering(one=[1]), [True]), (offering(a={"n": 0}), {"n": False})],
 )
 def test_a_number_is_no_yes_and_a_yes_no_number(question: Question, value: Any) -> None:
-    with pytest.raises(BadInput, match="is not among the options"):
+    with pytest.raises(BadInput, match="is not one of the options"):
         check_answer(question, value)
-    with pytest.raises(BadInput, match="0 is not among the options: 1 no; 2 yes"):
+    with pytest.raises(BadInput, match="0 is not one of the options: 1 no; 2 yes"):
         check_answer(YES_NO, chosen(YES_NO, "0"))
 
 
@@ -108,7 +108,10 @@ def test_a_test_may_give_a_number_a_label_or_a_value() -> None:
 )
 def test_a_test_that_gives_a_number_of_two_meanings_is_told(question: Question) -> None:
     label = question.options[0].label
-    with pytest.raises(BadInput, match=f"1 is the number of '{label}' and a value too: .* 1.0 for the value"):
+    with pytest.raises(
+        BadInput,
+        match=f"1 is ambiguous: it is the number of option '{label}', and a value too: .* 1.0 for the value",
+    ):
         picked(question, 1)
     assert picked(question, 1.0) == 1
 
@@ -138,7 +141,7 @@ def test_text_that_is_no_json_is_text() -> None:
 
 
 def test_a_value_outside_the_options_is_refused_with_the_options() -> None:
-    with pytest.raises(BadInput, match="3 is not among the options: 1 Alba; 2 Casa do Mar"):
+    with pytest.raises(BadInput, match="3 is not one of the options: 1 Alba; 2 Casa do Mar"):
         check_answer(CHOICE, 3)
 
 
@@ -153,13 +156,13 @@ def test_the_only_open_question_needs_no_step() -> None:
 
 
 def test_of_several_questions_the_step_must_be_named() -> None:
-    with pytest.raises(BadInput, match=r"one of 4 \(Which\?\), 5 \(How many\?\)"):
+    with pytest.raises(BadInput, match=r"one of them, 4 \(Which\?\), 5 \(How many\?\)"):
         question_for(status(CHOICE, NUMBER), None)
     assert question_for(status(CHOICE, NUMBER), 5) == NUMBER
 
 
 def test_a_closed_question_is_refused_with_what_is_open() -> None:
-    with pytest.raises(BadInput, match=r"no question is open at step 9 of task 't'; open is: 4 \(Which\?\)"):
+    with pytest.raises(BadInput, match=r"no question is open at step 9 of task 't'; open are: 4 \(Which\?\)"):
         question_for(status(CHOICE), 9)
-    with pytest.raises(BadInput, match="asks nothing now"):
+    with pytest.raises(BadInput, match="has no open question"):
         question_for(status(), None)

@@ -72,7 +72,11 @@ def test_a_command_that_tells_something_tells_it_as_json(name: str) -> None:
             "no dead letters are named: give one of PARTITION:OFFSET, --task TASK or --all",
         ),
         (["dead-letters", "show", "x"], 2, "'x' is not PARTITION:OFFSET"),
-        (["topics", "redrive", "tasks", "--from", "noon"], 2, "'noon' is no offset (12345) and no ISO time"),
+        (
+            ["topics", "redrive", "tasks", "--from", "noon"],
+            2,
+            "'noon' is neither an offset (12345) nor an ISO time",
+        ),
         (["worker", "nowhere"], 3, "no module 'nowhere' here"),
         (["broker", "stop"], 2, "SEGUE_KAFKA is set (127.0.0.1:9)"),
         (["taks"], 2, "Did you mean 'tasks'?"),

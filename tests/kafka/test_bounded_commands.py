@@ -94,7 +94,7 @@ async def test_tasks_and_usage_count_all_and_keep_the_newest_of_each(
     await feed(settings, [*statuses, gone, unreadable])
     listed = await asyncio.to_thread(run, settings, tmp_path, "tasks", "-n", "3", "-o", "json")
     assert [each["task"] for each in json.loads(listed.said)] == ["t29", "t28", "t27"]
-    assert "the status of task 't8' is left out" in listed.told
+    assert "the status of task 't8' can't be read and is left out" in listed.told
     shown = await asyncio.to_thread(run, settings, tmp_path, "tasks", "-n", "3", "--state", "succeeded")
     assert "and 25 older: --limit 28" in shown.told
     none = await asyncio.to_thread(run, settings, tmp_path, "tasks", "--state", "running")

@@ -92,5 +92,5 @@ async def test_a_task_whose_events_have_expired_goes_on_from_its_state(settings:
         )
         assert "results" in [record.topic for record in await client.history(task)]
         await expire(settings, *(topic for topic in LOG_TOPICS if topic != "status"))
-        with pytest.raises(UnknownName, match=f"^task '{task}' succeeded, but its log is no longer kept$"):
+        with pytest.raises(UnknownName, match=f"^task '{task}' succeeded, but its log has expired$"):
             await client.history(task)

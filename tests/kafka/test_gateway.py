@@ -135,7 +135,7 @@ async def test_a_task_is_started_on_behalf_of_a_tenant_and_urgently(settings: Se
 async def test_an_answer_is_checked_where_it_enters(settings: Settings, put: Put) -> None:
     await put(("status", await status(settings, "t", "waiting", question("t"))))
     async with Client(settings) as client:
-        with pytest.raises(BadInput, match="3 is not among the options: 1 Alba; 2 Casa do Mar"):
+        with pytest.raises(BadInput, match="3 is not one of the options: 1 Alba; 2 Casa do Mar"):
             await client.answer("t", 3)
         with pytest.raises(UnknownName, match="no task 'other'"):
             await client.answer("other", 1)
@@ -185,7 +185,7 @@ async def test_an_id_that_is_no_text_is_refused_wherever_it_is_given(settings: S
             client.signal(none, "go"), client.cancel(none),
             anext(client.follow(none)), anext(client.tokens(none)),
         ):  # fmt: skip
-            with pytest.raises(BadInput, match=r"'t\\udc80' is the id of no task"):
+            with pytest.raises(BadInput, match=r"'t\\udc80' is not a task id"):
                 await asked
         with pytest.raises(BadInput, match="id: "):
             await client.start("w", id=none)
@@ -287,7 +287,7 @@ async def test_a_task_is_known_from_when_it_was_asked_for(
                 told = (found.state, found.workflow, found.version, found.tenant, found.questions)
                 assert told == ("queued", "book", 2, "acme", ())
                 assert [record.topic for record in await each.history(task)] == ["status"]
-                with pytest.raises(BadInput, match="asks nothing now: its state is queued"):
+                with pytest.raises(BadInput, match="has no open question: its state is queued"):
                     await each.answer(task, 1)
                 for followed in (each.follow(task), each.tokens(task)):
                     with pytest.raises(TimeoutError):

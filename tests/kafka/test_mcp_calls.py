@@ -109,7 +109,7 @@ async def test_a_call_does_not_wait_until_a_bug_is_mended(client: Client) -> Non
     async with asyncio.timeout(PATIENCE_S), McpClient(server_of(APP, client, Terms())) as mcp:
         result = await mcp.call_tool("broken", {"task_id": "b-1"})
         assert (result.is_error, result.meta and result.meta["segue/state"]) == (True, "parked")
-        assert said(result).startswith("task 'b-1' is parked until its code is mended, then segue_result ")
+        assert said(result).startswith("task 'b-1' is parked until its code is fixed; then wait for it")
         await client.cancel("b-1")
         await client.result("b-1")
         ended = await mcp.call_tool("segue_result", {"task_id": "b-1"})
@@ -127,7 +127,8 @@ async def test_more_calls_than_there_is_room_for_are_told_to_come_later(
         await client.cancel("e-1")
         await calling
         again = await mcp.call_tool("segue_result", {"task_id": "e-1"})
-    assert (refused.is_error, said(refused)) == (True, "1 calls are being waited for here: try again later")
+    assert refused.is_error
+    assert said(refused) == "this server is running 1 calls, its maximum: try again later"
     assert said(again).startswith("task 'e-1' was cancelled")
 
 
@@ -138,4 +139,4 @@ async def test_of_a_workflow_that_is_no_tool_here_nothing_is_told(client: Client
         asked = [await mcp.call_tool(f"segue_{what}", {"task_id": "e-2"}) for what in ("result", "cancel")]
         assert (await client.status("e-2")).state == "running"
         await client.cancel("e-2")
-    assert {said(each) for each in asked} == {"no task 'e-2' here"}
+    assert {said(each) for each in asked} == {"this server has no task 'e-2'"}

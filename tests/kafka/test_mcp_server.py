@@ -211,7 +211,7 @@ async def test_without_a_person_the_call_says_how_to_answer(place: Place, transp
         result = await client.call_tool("segue_result", {"task_id": task})
     assert asked.is_error
     assert said(asked) == (
-        f"task '{task}' goes on when somebody answers: "
+        f"task '{task}' goes on when its question is answered: "
         "customer is asked 'Where, single,\nor double?' (Alba, Casa do Mar); "
         f"answer it with segue_answer(task_id='{task}', answer=…), and wait with segue_result"
     )
@@ -230,7 +230,7 @@ async def test_a_form_that_is_declined_leaves_the_question_open(
         asyncio.timeout(PATIENCE_S),
     ):
         result = await client.call_tool("book", {"room": "single"})
-    assert "goes on when somebody answers" in said(result)
+    assert "goes on when its question is answered" in said(result)
     assert (await place.question((result.meta or {})["segue/task-id"])).to == "customer"
 
 
@@ -261,7 +261,7 @@ async def test_questions_to_others_are_not_put_to_the_client(place: Place) -> No
         refused = await client.call_tool("segue_answer", {"task_id": "a-1", "answer": "yes"})
         await place.client.answer("a-1", "no")
         assert (await calling).structured_content == {"result": "no"}
-    assert said(refused) == "the question is for 'lead', who is not asked here"
+    assert said(refused) == "the question is for 'lead', and this server does not ask them"
     assert shown == []
 
 
@@ -281,7 +281,7 @@ async def test_what_does_not_fit_is_refused_with_what_would(place: Place) -> Non
         await client.call_tool("offer", {"room": "single", "task_id": "o-1"})
         taken = await client.call_tool("endless", {"task_id": "o-1"})
         unknown = await client.call_tool("segue_result", {"task_id": "nobody's"})
-        with pytest.raises(MCPError, match="no tool 'sauna'; there are: approved, book"):
+        with pytest.raises(MCPError, match="there is no tool 'sauna': choose one of approved, book"):
             await client.call_tool("sauna", {})
     assert said(wrong).startswith("the arguments do not fit book: nights: ")
     assert said(missing).startswith("the arguments do not fit offer: ")
@@ -350,7 +350,7 @@ async def test_a_killed_server_loses_nothing(place: Place) -> None:
 async def test_a_call_returns_after_what_it_may_wait_and_the_task_goes_on(place: Place) -> None:
     async with connected(place, "stdio", "--wait", "0.5") as client, asyncio.timeout(PATIENCE_S):
         result = await client.call_tool("endless", {"task_id": "w-1"})
-    assert said(result).startswith("task 'w-1' is not done yet, ")
+    assert said(result).startswith("task 'w-1' has not ended, ")
     assert await place.state("w-1", "running") == "running"
 
 

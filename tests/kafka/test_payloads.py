@@ -263,7 +263,7 @@ async def test_what_a_worker_has_no_key_for_is_a_dead_letter_until_it_gets_it(va
             await asyncio.sleep(0.1)
     [letter] = letters
     assert dict(letter.headers)["segue-reason"] == (
-        b"encrypted with key 'one', which is not in SEGUE_ENCRYPTION_KEYS: add it and replay"
+        b"encrypted with key 'one', which is not in SEGUE_ENCRYPTION_KEYS: add it and redrive"
     )
     key_file(without, "one", "another")
     assert await feed(blind, [back_to_its_topic(letter)]) == 1

@@ -109,7 +109,7 @@ async def test_a_commit_that_kafka_never_ends_is_given_up(
     """A stage that waits for ever is one that nobody serves, and nobody is told of."""
     monkeypatch.setattr(segue.streams.kafka.producer, "WHOLE_S_MAX", 0.2)
     monkeypatch.setattr(AIOKafkaClient, "set_topics", _for_ever)
-    with pytest.raises(RequestTimedOutError, match="did not let us commit"):
+    with pytest.raises(RequestTimedOutError, match="could not commit"):
         await producer.transact([record(cluster, "late")], {}, nobody(cluster), now_ms())
 
 

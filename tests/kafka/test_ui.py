@@ -92,7 +92,7 @@ async def segue(env: dict[str, str], *command: str) -> asyncio.subprocess.Proces
 
 async def test_a_list_that_is_open_fills_and_goes_on_by_itself(place: Place) -> None:
     async with place.opened("?q=listed") as page:
-        await expect(page.get_by_text("No task is like that")).to_be_visible()
+        await expect(page.get_by_text("No task matches")).to_be_visible()
         await place.client.start("letter", "Send it?", id="listed/1")
         row = page.get_by_role("row").filter(has_text="listed/1")
         await expect(row.get_by_text("asks author")).to_be_visible()

@@ -32,7 +32,7 @@ async def test_a_press_of_a_button_answers_under_one_s_name_and_twice_counts_onc
         again = await there.post("/answer", data=form)
         page = (await there.get("/tasks/t")).text
     assert (done.status_code, done.headers["location"]) == (303, "/questions?to=customer&said=answered")
-    assert (again.status_code, "asks nothing now" in again.text) == (422, True)
+    assert (again.status_code, "has no open question" in again.text) == (422, True)
     [answered] = [event for event in decoded(source, "events") if isinstance(event, Answered)]
     assert (answered.value, answered.by) == ("alba", "Ada Lovelace")
     assert "answered by Ada Lovelace" in page
@@ -99,7 +99,7 @@ def test_a_schema_that_is_no_form_is_a_field_for_json(schema: dict[str, Any]) ->
     ("workflow", "form", "why"),
     [
         ("survey", GUEST | {"value.nights": "many"}, "nights: 'many' is not of type 'integer'"),
-        ("trip", {"option": "9"}, "this is none of the options"),
+        ("trip", {"option": "9"}, "the answer is not one of the options"),
         ("picky", {"value": "x"}, "'x' is not of type 'integer'"),
         ("picky", {"value": "3"}, "it must be even"),
     ],
@@ -155,7 +155,7 @@ async def test_a_signal_is_sent_and_a_task_is_cancelled_with_its_reason(source: 
         page = (await there.get("/tasks/t")).text
         done = await there.post("/cancel", data={"task": "t", "reason": "no need"})
         ended = await there.post("/cancel", data={"task": "t", "reason": ""})
-    assert (nameless.status_code, "Its name is missing" in nameless.text, "kept" in nameless.text) == (
+    assert (nameless.status_code, "name is missing" in nameless.text, "kept" in nameless.text) == (
         422,
         True,
         True,

@@ -41,7 +41,7 @@ async def test_tasks_are_filtered_counted_and_turned_over(source: Played) -> Non
     assert "waiting 60" in shown(first)
     assert (failed.count("<tr id="), "waiting <b>60</b>" in failed) == (1, True)
     assert (found.count("<tr id="), "letter-07" in found) == (1, True)
-    assert "No task is like that" in none
+    assert "No task matches" in none
 
 
 async def test_a_task_is_shown_with_its_steps_and_why_it_failed(source: Played) -> None:

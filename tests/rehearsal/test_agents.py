@@ -135,7 +135,7 @@ def test_what_has_no_stand_in_is_told() -> None:
         play.start("ask", "go")
         with pytest.raises(BadInput, match=r"tool 'hotels.* of route 'guide.hotels' has no stand-in"):
             play.run()
-    with pytest.raises(BadInput, match=r"no tool 'guide.loook' to stand in for; there are: guide.look"):
+    with pytest.raises(BadInput, match=r"no tool 'guide.loook' to replace: choose one of guide.look"):
         Rehearsal(app(guide()), tools={"guide.loook": 1})
 
 

@@ -14,9 +14,7 @@ from segue import App, BadInput, Retryable, Task, Workflow, current_attempt, too
 from segue.testing import NotDurable, Rehearsal, crash_everywhere, in_turn
 from tests.rehearsal.trips import RANKED, app, trip
 
-ADVICE = (
-    "A workflow is played again over its log whenever it leaves memory, so it must ask for the same again"
-)
+ADVICE = "Segue replays a workflow over its log after it left memory, so it must request the same calls again"
 
 
 @tool
@@ -309,7 +307,10 @@ NAMING = App("naming", workflows=[goes_by_the_order_of_names, returns_a_name, so
             goes_by_the_order_of_names,
             "at step 0 it came to a call of tool 'note' with what=name-",
         ),
-        (returns_a_name, "elsewhere the log ends with succeeded: 'name-.*', this run with succeeded: 'name-"),
+        (
+            returns_a_name,
+            "in another process the log ends with succeeded: 'name-.*', this run with succeeded: 'name-",
+        ),
     ],
 )
 def test_the_order_of_a_set_of_strings_is_caught_in_another_process(
@@ -332,5 +333,5 @@ def test_what_is_the_same_elsewhere_passes() -> None:
 def test_an_app_that_can_not_be_imported_elsewhere_is_told() -> None:
     with Rehearsal(App("hidden", workflows=[sorts_names], tools=[note])) as play:
         play.start(sorts_names)
-        with pytest.raises(BadInput, match="app 'hidden' must stand in a module for another process"):
+        with pytest.raises(BadInput, match="app 'hidden' must be a module's variable"):
             play.replay_elsewhere()

@@ -212,11 +212,9 @@ def wrong(message: str, run: Any, given: Any = None, **stand_ins: Any) -> None:
 
 
 def test_a_name_that_is_none_is_told_with_those_that_there_are() -> None:
-    there = "no tool 'boook' to stand in for; there are: book, cancel, free, hotels.find, rates.*, search"
+    there = "no tool 'boook' to replace: choose one of book, cancel, free, hotels.find, rates.*, search"
     wrong(there, writes, tools={"boook": 1})
-    wrong(
-        "no model 'book' to stand in for; there are: lab:large, lab:small, rank", writes, models={"book": 1}
-    )
+    wrong("no model 'book' to replace: choose one of lab:large, lab:small, rank", writes, models={"book": 1})
 
 
 def test_what_would_reach_out_of_the_process_is_refused() -> None:
@@ -236,13 +234,14 @@ def test_a_provider_that_the_app_has_as_an_object_is_not_asked() -> None:
 
 def test_outcomes_that_are_used_up_are_told() -> None:
     message = (
-        "tool 'free' has 1 outcomes, in_turn\\(…\\), and is called once more: give it another, or a function"
+        "tool 'free' has 1 outcomes, in_turn\\(…\\), and is called once more: give it "
+        "another outcome, or a function"
     )
     wrong(message, tries, tools={"free": in_turn(ValueError("no"))})
 
 
 def test_a_stand_in_that_takes_other_arguments_is_told() -> None:
-    message = "the stand-in for 'free' can't be called with hotel_id: missing a required argument: 'hotel'"
+    message = "the fake for 'free' can't be called with hotel_id: missing a required argument: 'hotel'"
     wrong(message, tries, tools={"free": lambda hotel: True})
 
 

@@ -74,7 +74,7 @@ def test_a_tenant_has_keys_of_its_own_and_is_named_in_clear(file: Path, tmp_path
     assert dict(record.headers)[TENANT] == b"acme"
     shredded = Keys(key_file(tmp_path / "shredded", "old", "new"))
     assert reason(shredded.opened(record)) == (
-        "encrypted with key 'acme-1', which is not in SEGUE_ENCRYPTION_KEYS: add it and replay"
+        "encrypted with key 'acme-1', which is not in SEGUE_ENCRYPTION_KEYS: add it and redrive"
     )
 
 
@@ -183,7 +183,10 @@ def test_state_is_sealed_for_the_tasks_tenant_whoever_caused_the_change(file: Pa
         ("{}", "keys: Field required"),
         ('{"keys": {}}', "keys: Dictionary should have at least 1 item"),
         ('{"keys": {"a": "c2hvcnQ="}}', "keys.a: Value should have at least 32 items"),
-        (f'{{"keys": {{"a": "{key(1)}"}}, "tenants": {{"t": {{"a": "{key(2)}"}}}}}}', "there twice: a"),
+        (
+            f'{{"keys": {{"a": "{key(1)}"}}, "tenants": {{"t": {{"a": "{key(2)}"}}}}}}',
+            "these are used twice: a",
+        ),
         ("no JSON", "Invalid JSON"),
     ],
 )

@@ -77,5 +77,5 @@ def test_of_many_failures_the_rest_are_counted(
     assert len(caplog.messages) == 2
     time.sleep(0.3)
     told.published("tool", [attempt()])
-    assert caplog.messages[2] == "3 more failures are not told here"
+    assert caplog.messages[2] == "3 more failures are not logged"
     assert len(caplog.messages) == 4

@@ -252,5 +252,5 @@ async def test_where_the_port_is_taken_the_next_one_is_chosen_and_logged(
     with caplog.at_level(logging.WARNING, "segue.streams.observability.metrics_server"):
         port = await second.serve("127.0.0.1", taken, lambda: True)
     assert taken < port
-    assert caplog.messages == [f"port {taken} is taken: metrics are on http://localhost:{port}/metrics"]
+    assert caplog.messages == [f"port {taken} is in use: metrics are on http://localhost:{port}/metrics"]
     await asyncio.gather(first.close(), second.close())

@@ -117,7 +117,7 @@ async def test_a_changed_byte_is_found(in_folder: Settings) -> None:
     changed = bytearray(file.read_bytes())
     changed[-20] ^= 1
     file.write_bytes(changed)
-    with pytest.raises(Permanent, match=r"is not what was written|does not open"):
+    with pytest.raises(Permanent, match=r"has changed since it was written|can't be decrypted"):
         await read(in_folder, blob)
 
 
@@ -125,7 +125,7 @@ async def test_a_missing_end_is_found(in_folder: Settings) -> None:
     blob = await kept(in_folder, b"x" * (2 * CHUNK_BYTES))
     file = file_of(in_folder, blob)
     file.write_bytes(file.read_bytes()[: CHUNK_BYTES + (32 if blob.key else 0)])
-    with pytest.raises(Permanent, match="is not what was written"):
+    with pytest.raises(Permanent, match="has changed since it was written"):
         await read(in_folder, blob)
 
 
@@ -135,7 +135,7 @@ async def test_an_object_of_another_task_does_not_open(tmp_path: Path) -> None:
     moved = file_of(settings, replace(blob, object=blob.object.replace("@theirs", "@mine")))
     moved.parent.mkdir(parents=True)
     file_of(settings, blob).rename(moved)
-    with pytest.raises(Permanent, match="does not open"):
+    with pytest.raises(Permanent, match="be decrypted"):
         await read(settings, replace(blob, object=blob.object.replace("@theirs", "@mine")))
 
 

@@ -31,7 +31,7 @@ async def test_who_holds_the_loop_is_told_once_and_again_the_next_time(
         computes(0.6)
         await asyncio.sleep(0.2)
         assert len(caplog.messages) == told
-        assert "held by computes (test_watchdog.py:" in caplog.messages[-1]
+        assert "s by computes (test_watchdog.py:" in caplog.messages[-1]
     await watchdog.stop()
     computes(0.6)
     assert len(caplog.messages) == 2
