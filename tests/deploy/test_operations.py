@@ -54,7 +54,7 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
 def test_the_defaults_that_are_told_are_the_settings_own() -> None:
     told = {
         cells[0].strip("`").removeprefix(ENV_PREFIX).lower(): cells[1].strip("`")
-        for cells in rows("On a cluster")
+        for cells in rows("Cluster settings")
     }
     for name in (
         "partitions",
