@@ -1,4 +1,5 @@
-"""What travels: records, the contracts of the topics that carry them, and their bytes.
+"""Records, the contracts of their topics, and their encoding as bytes.
 
-Imports nothing else of Segue and does no I/O. Read `records`, then `contracts`, then `codec`.
+This package imports no other package of Segue and does no I/O. Read `records`, then `contracts`, then
+`codec`.
 """

@@ -1,10 +1,10 @@
-"""Bytes to records and back.
+"""Encode records as bytes, and decode bytes as records.
 
-A record is UTF-8 JSON with a `kind` and a version `v`. Decoding says what is wrong with bytes that are no
-record, in one line for a person; the bytes themselves stay the caller's, who puts them into the dead letters.
+A record is UTF-8 JSON with a `kind` and a version `v`. If bytes are not a record, the error explains why in
+one line for people; the caller puts the bytes into the dead letters.
 
-A field that is not known is a mistake where programs and people write, and refused there. Between workers it
-is of one that was upgraded already, and passed over.
+On topics that programs and people write, an unknown field is a mistake, and is refused. Between workers it
+comes from a worker that is already upgraded, and is ignored.
 """
 
 import json
@@ -24,19 +24,19 @@ from segue.topics.errors import BadInput, BadRecord
 from segue.topics.records import VERSION, Record
 
 DEPTH_MAX = 100
-"""Lists and objects within each other, in what comes from outside and in what a workflow passes on."""
+"""The deepest nesting of lists and objects, in values from outside and from a workflow."""
 
 RECORD_DEPTH_MAX = 150
-"""The same in a whole record, which has some of its own. pydantic reads 200: what is deeper is not written,
-for no stage could read it again."""
+"""The same for a whole record, which has some levels of its own. pydantic reads 200 levels: a deeper value is
+not written, because no stage could read it again."""
 
 ERRORS_MAX = 10_000
-"""pydantic lists all of its errors or none: a million take 5 s."""
+"""The most errors that are listed: pydantic lists all of its errors or none, and a million take 5 s."""
 
 NO_NUMBER = "JSON can't hold it: JSON has no NaN and no infinity, so give None or text"
 
 REASON_CHARS_MAX = 2_000
-"""Names of unknown fields stand in the reason, and may be as long as the record."""
+"""The longest reason: it contains the names of unknown fields, which may be as long as the record."""
 
 CONTENT_TYPE = ("content-type", b"application/json")
 
@@ -46,9 +46,9 @@ def encode(record: Record) -> bytes:
 
 
 def decode(topic: str, value: bytes | None) -> Any:
-    """The record that `value` holds, of one of the types that `topic`'s contract names.
+    """Return the record in `value`, as one of the types in the contract of `topic`.
 
-    Raises `BadRecord` with a message for people.
+    Raises `BadRecord`, with a message for people, if `value` is not such a record.
     """
     if value is None:
         raise BadRecord("the record has no value; to cancel a task, send a cancel signal, not a tombstone")
@@ -61,7 +61,7 @@ def decode(topic: str, value: bytes | None) -> Any:
 
 
 def unsealed(value: bytes) -> bytes:
-    """The value, which is no record of a topic. Raises `BadRecord` if it is encrypted still."""
+    """Return the value, which is not a record of a topic. Raises `BadRecord` if it is still encrypted."""
     if why := why_not_read(value):
         raise BadRecord(why)
     return value
@@ -92,10 +92,10 @@ def _explain(topic: str, value: bytes, error: ValidationError) -> str:
 
 
 def json_of(value: Any) -> bytes:
-    """The value as JSON text. Raises `BadInput` if it has none, or none that can be read again.
+    """Return the value as JSON text. Raises `BadInput` if JSON can't hold it, or could not be read again.
 
-    Text with half of a surrogate pair has none; NaN and the infinities have none, and would be null to
-    whoever reads them; nobody reads an integer of more than 4,300 digits.
+    JSON can't hold text with half of a surrogate pair. It can't hold NaN and infinities, which would be read
+    as null. An integer of more than 4,300 digits can't be read again.
     """
     try:
         body = to_json(value)
@@ -117,7 +117,9 @@ def _why_unreadable(body: bytes, error: ValueError) -> str:
 
 
 def why_no_json(error: ValueError) -> str:
-    """In words for the one whose value it is: pydantic raises this, and says little of some."""
+    """Return the reason as text for the author of the value; pydantic's own message is too short in some
+    cases.
+    """
     text = text_of(error)
     if isinstance(error, UnicodeDecodeError):
         return "the bytes are not UTF-8: let a tool write them to a Blob, or pass them as base64 text"
@@ -131,7 +133,7 @@ def why_no_json(error: ValueError) -> str:
 
 
 def too_deep(body: bytes, most: int = DEPTH_MAX) -> bool:
-    """Whether JSON text has more than `most` lists and objects within each other."""
+    """Return whether JSON text has more than `most` nested lists and objects."""
     if body.count(b"[") + body.count(b"{") <= most:
         return False
     brackets = _STRING.sub(b"", body).translate(_OPENING, _ALL_BUT_BRACKETS)
@@ -139,20 +141,20 @@ def too_deep(body: bytes, most: int = DEPTH_MAX) -> bool:
 
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A string that has no end reaches to the end of the text: if it did not match, each quote in it would be
-tried again, in a time that grows with the square of the length."""
+"""An unterminated string matches up to the end of the text: otherwise each quote in it would be tried again,
+in a time that grows with the square of the length."""
 
 _OPENING = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 
 
 def explain(error: Exception) -> str:
-    """The error in words for the one whose input it is about."""
+    """Return the error as text for the author of the input."""
     return describe(error) if isinstance(error, ValidationError) else text_of(error)
 
 
 def describe(error: ValidationError, most: int = 5) -> str:
-    """The first `most` of what pydantic found, on one line: `place.name: what is wrong; …`."""
+    """Return the first `most` of pydantic's errors on one line: `place.name: what is wrong; …`."""
     if (count := error.error_count()) > ERRORS_MAX:
         return f"{count:,} errors, too many to list"
     found = error.errors(include_url=False, include_context=False, include_input=False)

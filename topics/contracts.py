@@ -1,8 +1,8 @@
-"""The contract of every topic, once: its name, what stands on it, how long it is kept.
+"""The contracts of all topics: name, content and retention.
 
-All are keyed by task id and co-partitioned, so that all records of a task stand on the partition of the
-same number in each of them, and one worker holds a task's whole state; those about the health of candidates
-are keyed by the candidate. On a shared cluster a prefix (`SEGUE_TOPIC_PREFIX`) goes before every name.
+Topics are keyed by task id and co-partitioned: all records of a task are on the same partition number of each
+topic, so one worker has the whole state of a task. Topics about the health of candidates are keyed by the
+candidate. On a shared cluster, all names get a prefix (`SEGUE_TOPIC_PREFIX`).
 """
 
 from dataclasses import dataclass
@@ -37,25 +37,25 @@ DAY_MS = 24 * 60 * 60 * 1000
 FOREVER = -1
 
 TOMBSTONES_KEPT_MS = 60 * 60 * 1000
-"""What was deleted from a changelog is told there for so long. Kafka's default of a day would make a restore
-read a day's deletions; a checkpoint that is older is not brought up to date, but rebuilt."""
+"""How long a changelog keeps the tombstones of deleted entries. With Kafka's default of a day, a restore
+would read the deletions of a day; a checkpoint that is older is not updated, but rebuilt."""
 
 RECORD_BYTES_MAX = 1_000_000
 """Kafka refuses more by default (`message.max.bytes` 1,048,588); the rest is room for headers."""
 
 PAYLOAD_BYTES_MAX = 900_000
-"""The largest input, argument, question or result: the records that carry it have the rest of a megabyte."""
+"""The largest input, argument, question or result; its record may use the rest of a megabyte."""
 
 OF_THE_ENGINE = b"\xff"
 """The keys of the engine's own entries in a stage's state begin with it."""
 
 DEAD_LETTER_BYTES_MAX = 16 * 1024 * 1024
-"""A record that is too large for its topic must still fit here, whole."""
+"""The whole of a record that is too large for its own topic must fit here."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic's contract. `type` is what decodes its values; None for raw bytes."""
+    """A topic's contract. `type` is the type of its values; None for raw bytes."""
 
     name: str
     holds: str
@@ -66,11 +66,11 @@ class Topic:
     cleanup: Literal["delete", "compact"] = "delete"
     record_bytes_max: int = RECORD_BYTES_MAX
     followed_by: tuple[str, ...] = ()
-    """Stages that read all of it, each worker for itself, beside what their group shares out."""
+    """Stages in which each worker reads all partitions, besides the partitions that its group assigns."""
     beside: bool = False
-    """Written as things happen, outside of any commit: it may be lost, or come twice, and no task minds."""
+    """Records are written outside of transactions: they may be lost or duplicated, which affects no task."""
     plain: tuple[bytes, ...] = ()
-    """How the keys of a changelog's entries begin that hold nothing of any record (`topics.flow.Plain`)."""
+    """The first bytes of keys of changelog entries that contain no data of records (`topics.flow.Plain`)."""
 
 
 _Kinds = Field(discriminator="kind")
@@ -223,5 +223,5 @@ LOG_TOPICS = (
     "results",
     "dead-letters",
 )
-"""Everywhere that a task leaves records."""
+"""The topics on which a task leaves records."""
 """The topics on which a task leaves its records."""

@@ -1,7 +1,7 @@
-"""The plain values that pass between a stage and whatever runs it: what came in, what goes out.
+"""The values between a stage and its runner: the received record, and the stage's decision.
 
-A stage is handed a `Received` and returns a `Decision`; it never touches Kafka, a clock or a disk. The
-runners in `streams/` and the stages in memory of `streams/testing` carry out decisions in their own ways.
+A stage gets a `Received` and returns a `Decision`; it never uses Kafka, a clock or a disk. The runners in
+`streams/`, and the in-memory stages of `streams/testing`, each carry out decisions in their own way.
 """
 
 import re
@@ -14,28 +14,28 @@ from segue.topics.records import Origin, Record
 Headers = tuple[tuple[str, bytes], ...]
 
 TRACE = ("traceparent", "tracestate")
-"""W3C Trace Context: passed on from a record to what it causes."""
+"""Headers of W3C Trace Context: they are copied from a record to the records that it causes."""
 
 TENANT = "segue-tenant"
-"""On whose behalf: passed on as well. It stays clear where records are encrypted, and says with whose key."""
+"""The header with the tenant, also copied. It is not encrypted, and decides the encryption key."""
 
 PASSED_ON = (*TRACE, TENANT)
 
 MOVED = "segue-moved"
-"""On a call that stands on another partition than its task: what comes of it goes where its task is."""
+"""A header of a call on another partition than its task: its results go to the task's partition."""
 
 
 TOLD = "segue-told"
-"""On a dead letter: the record's step was failed, so that the record is of no use any more."""
+"""A header of a dead letter whose step has failed, so that the record is of no use any more."""
 
 ORIGIN = "segue-origin"
-"""On a record that was sent again: where it stood first, as `topic/partition/offset`."""
+"""A header of a record that was sent again: its original place, as `topic/partition/offset`."""
 
 PLACE = re.compile(rb"([a-z-]{1,100})/(\d{1,10})/(\d{1,19})", re.ASCII)
 
 
 class Received(NamedTuple):
-    """A record as it stood on its topic. `topic` is the contract's name, without the prefix."""
+    """A record as it was on its topic. `topic` is the contract's name, without the prefix."""
 
     topic: str
     partition: int
@@ -47,7 +47,7 @@ class Received(NamedTuple):
 
 
 TRACE_VALUE = re.compile(rb"[\x20-\x7e]{1,512}")
-"""What may stand in them: they are kept in state a line each, and come from anywhere."""
+"""The values that are allowed: they may come from any program, and the state keeps each on one line."""
 
 
 def trace_of(record: Received) -> Headers:
@@ -80,7 +80,7 @@ def moved_in(headers: Headers) -> bool:
 
 
 def first_place(record: Received) -> Origin:
-    """Return where the record stood first: of a copy that was sent again, where the original stood."""
+    """Return the record's original place: for a copy that was sent again, the place of the original."""
     for name, value in record.headers:
         if name == ORIGIN and (found := PLACE.fullmatch(value)) and found[1].decode() == record.topic:
             return Origin(topic=record.topic, partition=int(found[2]), offset=int(found[3]))
@@ -99,7 +99,7 @@ class StoredObject(NamedTuple):
 class Publish(NamedTuple):
     """A record to publish. `value` is a `Record`, bytes for the dead letters, or None to delete the key.
 
-    `objects` are what it refers to: they must be in the object store before it is committed.
+    `objects` are the objects that it refers to: they must be in the object store before it is committed.
     """
 
     topic: str
@@ -107,7 +107,7 @@ class Publish(NamedTuple):
     value: Record | bytes | None
     headers: Headers = ()
     partition: int | None = None
-    """None: where the records of its key stand."""
+    """None: the partition of its key."""
     objects: tuple[StoredObject, ...] = ()
 
 
@@ -119,19 +119,19 @@ class Write(NamedTuple):
 
 
 class Plain(Write):
-    """A change that says nothing of what records hold: it stays readable where others are encrypted."""
+    """A change that contains no data of records: it is not encrypted when other changes are."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class Decision:
-    """What a stage decided: published and written in one transaction with the offset of what caused it."""
+    """A stage's decision: it is published and written in one transaction with the offset of its cause."""
 
     publish: list[Publish] = field(default_factory=list[Publish])
     write: list[Write] = field(default_factory=list[Write])
     tenant: str | None = None
-    """On whose behalf; "" is nobody's. None: as the record says that caused it."""
+    """The tenant; "" is no tenant. None: the tenant of the record that caused the decision."""
 
 
 class State(Protocol):
@@ -140,9 +140,10 @@ class State(Protocol):
     def get(self, key: bytes) -> bytes | None: ...
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """All entries whose key begins with `prefix`, ascending by key, from the key `start` on.
+        """Yield all entries whose key begins with `prefix`, ascending by key, from the key `start` on.
 
-        Whoever deletes from the front says where it goes on: what was deleted costs until it is compacted.
+        A caller that deletes entries from the front should pass `start`: deleted entries cost time until
+        compaction.
         """
         ...
 
@@ -150,9 +151,9 @@ class State(Protocol):
 class Stage(Protocol):
     """A pure stage on one partition.
 
-    `handle` never raises for what a record holds; what can't be processed becomes a dead letter.
-    `tick` is called when `due_ms` (None: never) has passed. A stage that waits for nothing and holds nothing
-    says nothing of either.
+    `handle` never raises because of a record's content; a record that can't be processed becomes a dead
+    letter. `tick` is called when `due_ms` (None: never) has passed. A stage without timers and memory does
+    not override these.
     """
 
     def handle(self, record: Received, now_ms: int) -> Decision: ...
@@ -164,12 +165,12 @@ class Stage(Protocol):
         return Decision()
 
     def close(self) -> None:
-        """The stage is thrown away: let go of what it holds in memory."""
+        """Release what the stage keeps in memory, when the stage is discarded."""
         return
 
 
 def dead_letter(record: Received, stage: str, reason: str, now_ms: int, task: str | None = None) -> Publish:
-    """The record's own bytes and headers, with why and where in headers that begin with `segue-`."""
+    """Return a dead letter: the record's own bytes and headers, with reason and place in `segue-` headers."""
     key = task or (record.key or b"").decode(errors="replace")
     why: Headers = (
         ("segue-reason", reason.encode(errors="backslashreplace")),

@@ -1,7 +1,7 @@
-"""How candidates are doing: what each worker counts, and what is made of it for all workers.
+"""The health of candidates: the counts of each worker, and the figures over all workers.
 
-Both are keyed by the candidate's name, not by a task, and written beside the commits: one that is lost, or
-comes twice, makes a figure a little wrong, and no task.
+Both are keyed by the candidate's name, not by a task, and written outside of transactions: a lost or
+duplicated record makes a figure a little wrong, and affects no task.
 """
 
 from typing import Annotated, Literal
@@ -14,19 +14,19 @@ Candidate = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
 State = Literal["closed", "open", "half_open"]
-"""Of a circuit: all calls go through, none, or a few to try it."""
+"""The state of a circuit: all calls pass, no calls, or a few to test the candidate."""
 
 STEPS_PER_DOUBLING = 4
-"""Of `latencies`: within 9 % of what was measured."""
+"""The resolution of `latencies`: within 9 % of the measured duration."""
 
 
 class Tally(Record):
-    """Topic `outcomes`: what one worker saw of a candidate within about a second.
+    """Topic `outcomes`: one worker's counts for a candidate within about a second.
 
-    `failures` are those of `attempts` that a later try may mend (a time-out, 503, no connection): they speak
-    of the candidate, all others of the call. `probes` and `probes_failed` are those made while the circuit
-    was half open; `skipped` calls went to the next candidate. `latencies` counts attempts by their duration:
-    under the key k are those of about 2**(k / 4) ms.
+    `failures` counts those of `attempts` that a retry may fix (a timeout, 503, no connection): they are
+    caused by the candidate, other failures by the call. `probes` and `probes_failed` are those made while the
+    circuit was half open; `skipped` calls went to the next candidate. `latencies` counts attempts by their
+    duration: under the key k are those of about 2**(k / 4) ms.
     """
 
     kind: Literal["tally"] = "tally"
@@ -44,8 +44,8 @@ class Tally(Record):
 class Health(Record):
     """Topic `health` (compacted): a candidate's figures over the last `window_s`, and its circuit.
 
-    A circuit that is `open` is tried again at `until_ms`. What is older than `good_until_ms` says nothing:
-    whoever publishes it may have died.
+    A circuit that is `open` is tried again at `until_ms`. After `good_until_ms` the record is ignored,
+    because its publisher may have died.
     """
 
     kind: Literal["health"] = "health"
@@ -57,7 +57,7 @@ class Health(Record):
     attempts: Count = 0
     failures: Count = 0
     probes: Count = 0
-    """Of the present trial: those that succeeded."""
+    """The probes that succeeded in the current half-open period."""
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     at_ms: Milliseconds

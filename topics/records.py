@@ -1,9 +1,9 @@
-"""Every record that Segue writes to or reads from a topic.
+"""All records that Segue writes to or reads from topics.
 
-Events are past tense (`StepSucceeded`), commands imperative (`CallTool`). A record is frozen, is made with no
-unknown fields, carries its version `v`, and names its `kind`, so that a consumer in any language can tell
-them apart. Identifiers derive from their cause: a step is `task/step`, an attempt `task/step/attempt`, so the
-same record always asks for the same thing.
+Events are past tense (`StepSucceeded`), commands imperative (`CallTool`). A record is frozen, has no unknown
+fields, and has its version `v` and its `kind`, so that a consumer in any language can distinguish records.
+Identifiers are derived from their cause: a step is `task/step`, an attempt `task/step/attempt`, so the same
+record always asks for the same thing.
 
 Times are integers in milliseconds since the Unix epoch (`at_ms`), durations floats in ms (`duration_ms`).
 """
@@ -18,38 +18,39 @@ VERSION = 1
 """The version that this code writes, and the newest that it reads."""
 
 TaskId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""Also the key of every record about the task: 1 to 200 characters, none of them a control character."""
+"""The id of a task, and the key of all records about it: 1 to 200 characters, none of them a control
+character."""
 
 Tenant = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/]+$")]
-"""On whose behalf a task runs: what limits, fairness and keys go by. No control character and no slash."""
+"""The tenant of a task, for limits, fairness and encryption keys. No control character and no slash."""
 
 PRIORITY_MAX = 9
 
 Priority = Annotated[int, Field(ge=0, le=PRIORITY_MAX)]
-"""Among tasks that wait to begin the higher goes first; 0 is usual."""
+"""The priority of a task that waits to begin: a higher one begins first; 0 is the default."""
 
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
-"""Counts steps, attempts, candidates: from 0, and never so many."""
+"""A number of a step, attempt or candidate, counted from 0."""
 
 Milliseconds = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-"""Since the Unix epoch: what Kafka's own timestamps can hold."""
+"""Milliseconds since the Unix epoch, in the range of Kafka's timestamps."""
 
 SignalId = Annotated[str, Field(max_length=200)]
-"""Names a signal within its task: the same one twice counts once."""
+"""The id of a signal in its task: two signals with one id count once."""
 
 RETRY_AFTER_S_MAX = 366 * 24 * 60 * 60.0
-"""A year: who asks to be called again later than that means never."""
+"""The longest Retry-After that is honoured, in seconds: a year. A longer one means never."""
 STEPS_MAX = 50_000
-"""Steps that a task may ask for, from its beginning to its end. More is a loop that does not end."""
+"""The most steps that a task may ask for in all. More steps mean a loop that does not end."""
 
 PENDING_STEPS_MAX = 10_000
-"""Calls and children that a task may have open at once. All that it asks for at once is one transaction."""
+"""The most calls and children that a task may have open. All that it asks for at once is one transaction."""
 
 OpenState = Literal["queued", "running", "waiting", "parked"]
-"""Where a task that has not ended stands."""
+"""The state of a task that has not ended."""
 
 Outcome = Literal["succeeded", "failed", "cancelled", "rejected"]
-"""How a task ended. `rejected` never began: its workflow is unknown or its input does not validate."""
+"""The outcome of a task. A `rejected` task never began: its workflow is unknown or its input is not valid."""
 
 OPEN: tuple[OpenState, ...] = get_args(OpenState)
 ENDED: tuple[Outcome, ...] = get_args(Outcome)
@@ -67,7 +68,7 @@ class Record(BaseModel):
 
 
 class Parent(Part):
-    """The step of another task that waits for this one."""
+    """The step of the parent task that waits for this task."""
 
     task: TaskId
     step: Number
@@ -75,7 +76,7 @@ class Parent(Part):
 
 
 class Origin(Part):
-    """Where a record that came from outside stood: enough to find its bytes again."""
+    """The topic, partition and offset of a record from outside, by which its bytes can be found."""
 
     topic: str
     partition: int
@@ -83,7 +84,7 @@ class Origin(Part):
 
 
 def _words(text: str) -> str:
-    """Exceptions may speak of file names that are no UTF-8, and are told all the same."""
+    """Escape characters that UTF-8 can't encode: messages of exceptions may contain such file names."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -91,7 +92,7 @@ Words = Annotated[str, AfterValidator(_words)]
 
 
 class Problem(Part):
-    """Why something failed, for people and for policies. `traceback` only where user code raised."""
+    """The reason of a failure, for people and policies. `traceback` is set only if user code raised."""
 
     type: str
     message: Words
@@ -101,14 +102,14 @@ class Problem(Part):
 
 
 class Critique(Part):
-    """An output that was refused, and why: what the model is told when it is asked again."""
+    """A rejected output with the reason, which the model gets when it is asked again."""
 
     output: Any
     reason: str
 
 
 class NotUndone(Part):
-    """What should have been undone when its task failed, and was not: `undo` gave up on `step`."""
+    """A step that was not undone when its task failed, because its `undo` gave up."""
 
     step: Number
     undo: str
@@ -118,7 +119,7 @@ class NotUndone(Part):
 class CheckCall(Part):
     """A registered check to run over an output, with the arguments that the workflow bound to it.
 
-    `judge` is the model route to ask instead, where a model judges: then `arguments` is what it is asked.
+    If a model judges, `judge` is its route, and `arguments` is the input of the judge.
     """
 
     name: str
@@ -127,7 +128,7 @@ class CheckCall(Part):
 
 
 class Option(Part):
-    """One answer that a question offers: `value` is what the workflow gets, `label` what the person sees."""
+    """An answer that a question offers: the person sees `label`, the workflow gets `value`."""
 
     label: str
     value: Any
@@ -137,10 +138,11 @@ class Option(Part):
 
 
 class TaskRequest(Record):
-    """Topic `tasks`: starts a task. Without an `id` the record's key is it; the same id twice starts one.
+    """Topic `tasks`: starts a task. Without an `id` the record's key is the id. Two with one id start one
+    task.
 
-    Without an `input` it gets the workflow's default. `by_reference` says that `input` stands for a larger
-    one, which a client has put into the object store.
+    Without an `input` the task gets the workflow's default. `by_reference` means that `input` is a reference
+    to a larger input, which a client has put into the object store.
     """
 
     kind: Literal["task"] = "task"
@@ -178,7 +180,7 @@ class Signal(Record):
 class Cancel(Record):
     """Topic `signals`: cancels a task; its workflow sees `asyncio.CancelledError` and may clean up.
 
-    By `force` its code is not asked, whatever it is at: the task ends at once, and nothing is undone.
+    With `force` the task ends at once: its code does not run, and nothing is undone.
     """
 
     kind: Literal["cancel"] = "cancel"
@@ -192,10 +194,11 @@ class Cancel(Record):
 
 
 class Run(Part):
-    """A run of a task that went on anew. `number` counts from 1; the task's beginning is none.
+    """A later run of a task that continued as new. `number` counts from 1; the first run of a task has no
+    `Run`.
 
-    Steps are numbered from `first_step` on. A copy of a signal, answer or cancellation that an
-    earlier run received is recognised by `seen_ids`; `buffered_signals` are those that no run took.
+    Steps are numbered from `first_step` on. `seen_ids` identifies copies of signals, answers and
+    cancellations that an earlier run received; `buffered_signals` are the signals that no run has received.
     """
 
     number: Number
@@ -205,7 +208,7 @@ class Run(Part):
 
 
 class Submitted(Record):
-    """A task begins, or one that goes on anew begins its next `run`."""
+    """A task begins, or a task that continues as new begins its next `run`."""
 
     kind: Literal["submitted"] = "submitted"
     task: TaskId
@@ -213,12 +216,12 @@ class Submitted(Record):
     version: int
     input: Any
     validated: bool = False
-    """The input is what its type made of it: it is read, and not validated once more."""
+    """The input is already validated: it is read without a second validation."""
     tenant: Tenant | None = None
     priority: Priority = 0
     steps_max: int = STEPS_MAX
     pending_steps_max: int = PENDING_STEPS_MAX
-    """A task keeps the limits that it was submitted with: playing it again, it meets them where it did."""
+    """A task keeps the limits that it was submitted with, so that a replay reaches them at the same step."""
     budget: Budget | None = None
     parent: Parent | None = None
     run: Run | None = None
@@ -227,7 +230,7 @@ class Submitted(Record):
 
 
 class Rejected(Record):
-    """A task request that can't start: `problem` says what to do."""
+    """A task request was rejected: `problem` says why, and what to do."""
 
     kind: Literal["rejected"] = "rejected"
     task: TaskId
@@ -238,7 +241,9 @@ class Rejected(Record):
 
 
 class Admitted(Record):
-    """A task that had to wait for its turn begins. Its time starts here: one that begins at once has none."""
+    """A task that waited for its turn begins, and its time starts. A task that begins at once has no such
+    event.
+    """
 
     kind: Literal["admitted"] = "admitted"
     task: TaskId
@@ -248,9 +253,10 @@ class Admitted(Record):
 
 
 class StepSucceeded(Record):
-    """`fingerprint` is that of what was asked; `candidate` names the one of `route` that answered.
+    """A step succeeded. `fingerprint` is that of its request; `candidate` names the candidate of `route` that
+    answered.
 
-    `usage` is of the attempt that answered, `spent` of the whole step, where that is more.
+    `usage` is that of the attempt that answered, `spent` that of the whole step, if it is more.
     """
 
     kind: Literal["step_succeeded"] = "step_succeeded"
@@ -269,7 +275,9 @@ class StepSucceeded(Record):
 
 
 class StepFailed(Record):
-    """The policy gave up on the step: the workflow gets the exception, with what was refused on the way."""
+    """The policy gave up on the step: the workflow gets the exception, with the critiques of rejected
+    outputs.
+    """
 
     kind: Literal["step_failed"] = "step_failed"
     task: TaskId
@@ -285,7 +293,7 @@ class StepFailed(Record):
 
 
 class TimerFired(Record):
-    """`closes` is the step of the question whose deadline the timer is."""
+    """A timer fired. If it is the deadline of a question, `closes` is the question's step."""
 
     kind: Literal["timer_fired"] = "timer_fired"
     task: TaskId
@@ -305,7 +313,7 @@ class Answered(Record):
     origin: Origin
     at_ms: Milliseconds
     early: bool = False
-    """Came before its task did, and has waited once."""
+    """The record came before its task, and has been delayed once."""
 
 
 class SignalReceived(Record):
@@ -331,7 +339,9 @@ class CancelRequested(Record):
 
 
 class PutAside(Record):
-    """A record of the task could not be processed and is in the dead letters: the task may wait in vain."""
+    """A record of the task could not be processed and is in the dead letters: the task may wait for it
+    without end.
+    """
 
     kind: Literal["put_aside"] = "put_aside"
     task: TaskId
@@ -344,11 +354,11 @@ class PutAside(Record):
 
 
 class AgentOperation(Part):
-    """One operation of an agent, which the agent of that name performs: a request, a tool call, a listing.
+    """An operation of an agent (a request, a tool call, a listing), which the agent of that name performs.
 
-    `operation` is the agent's own name for it; `name` is what it is for people, `search` or `hotels.search`.
-    `body` is what the operation is given, in the JSON that Pydantic AI makes of it. Entries of it that no
-    record can hold are in `large`: the JSON of each is in these objects, one after the other.
+    `operation` is the agent's own name for it; `name` is its name for people, `search` or `hotels.search`.
+    `body` is the operation's input, in the JSON form of Pydantic AI. Entries that are too large for a record
+    are in `large`: the JSON of each is the content of these objects, one after the other.
     """
 
     agent: str
@@ -361,7 +371,7 @@ class AgentOperation(Part):
 
 
 CRITIQUES_KEPT_MAX = 8
-"""A call carries the critiques of its candidate; more than this would crowd out the prompt."""
+"""The most critiques of its candidate that a call has; more would leave too little room for the prompt."""
 
 
 class Call(Record):
@@ -369,8 +379,8 @@ class Call(Record):
 
     `attempt` counts tries of the step from 1 over all candidates and names the attempt; `candidate_index` is
     the place in the route's candidates and `tries` counts the tries of that candidate before this one.
-    `critiques` are this candidate's, `refusals` those of all. `spent` is what the step has consumed before
-    this attempt, `budget` what the task had left when it asked.
+    `critiques` are those of this candidate, `refusals` those of all candidates. `spent` is what the step
+    consumed before this attempt, `budget` what the task had left when it asked for the step.
     """
 
     task: TaskId
@@ -384,9 +394,10 @@ class Call(Record):
     checks: tuple[CheckCall, ...] = ()
     critiques: tuple[Critique, ...] = ()
     agent: AgentOperation | None = None
-    """Set where an agent asks: its model's messages, or what a tool of it needs beside the arguments."""
+    """Set if an agent makes the call: the messages for its model, or the data that its tool needs besides the
+    arguments."""
     choice: Choice | None = None
-    """Set where the route chooses, before the first candidate is called."""
+    """Set if the route has a chooser, before the first candidate is called."""
     refusals: tuple[Refusal, ...] = ()
     spent: Spent | None = None
     budget: Budget | None = None
@@ -394,36 +405,38 @@ class Call(Record):
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of the step: what an outside service deduplicates by."""
+        """A key for outside services to deduplicate by; the same for every attempt of the step."""
         return f"{self.task}/{self.step}"
 
     def next_attempt(
         self, at_ms: int, spent: Spent | None, refusals: tuple[Refusal, ...], *, tries: int
     ) -> Self:
-        """The same candidate once more. `spent` and `refusals` are those of all attempts by now."""
+        """Return the next attempt of the same candidate. `spent` and `refusals` are those of all attempts so
+        far.
+        """
         known = {"attempt": self.attempt + 1, "spent": spent, "refusals": refusals, "at_ms": at_ms}
         return self.model_copy(update=known | {"tries": tries})
 
     def next_candidate(
         self, candidate: int, at_ms: int, spent: Spent | None, refusals: tuple[Refusal, ...]
     ) -> Self:
-        """Another candidate, which has no critiques yet."""
+        """Return the next attempt, of another candidate, which has no critiques yet."""
         following = self.next_attempt(at_ms, spent, refusals, tries=0)
         return following.model_copy(update={"candidate_index": candidate, "critiques": ()})
 
     def criticised(
         self, critique: Critique, at_ms: int, spent: Spent | None, refusals: tuple[Refusal, ...]
     ) -> Self:
-        """The same candidate once more, which is told what was wrong."""
+        """Return the next attempt of the same candidate, with the critique."""
         following = self.next_attempt(at_ms, spent, refusals, tries=self.tries)
         critiques = (*self.critiques, critique)[-CRITIQUES_KEPT_MAX:]
         return following.model_copy(update={"critiques": critiques})
 
 
 class CallModel(Call):
-    """`output` is the JSON schema that the answer must have; None asks for text.
+    """A call of a model. `output` is the JSON schema of the answer; None asks for text.
 
-    A call with `judging` asks a model to judge that output: its answer is a verdict, and no step's outcome.
+    A call with `judging` asks a model to judge that output: its answer is a verdict, not a step's outcome.
     """
 
     kind: Literal["call_model"] = "call_model"
@@ -431,7 +444,7 @@ class CallModel(Call):
     instructions: str | None = None
     output: dict[str, Any] | None = None
     stream: bool = False
-    """Tell on `tokens` what the model writes, while it does."""
+    """Publish the model's text on `tokens` while the model writes it."""
     judging: "CheckOutput | None" = None
 
     @property
@@ -454,8 +467,8 @@ AnyCall = Annotated[CallModel | CallTool, Field(discriminator="kind")]
 class CheckOutput(Record):
     """Topic `checks`: an answer that must pass its call's checks before the workflow sees it.
 
-    `passed` counts the checks that it has passed; `verdict` is what the judge that comes next has said, and
-    `spent` what the step has consumed then, this attempt included.
+    `passed` counts the checks that it has passed; `verdict` is that of the next judge, and `spent` what the
+    step has consumed by then, with this attempt.
     """
 
     kind: Literal["check_output"] = "check_output"
@@ -472,7 +485,7 @@ class CheckOutput(Record):
 
 
 class AttemptFailed(Record):
-    """Topic `failures`: one attempt failed, was refused by a check (`critique`), or timed out."""
+    """Topic `failures`: an attempt failed, timed out, or was rejected by a check (`critique`)."""
 
     kind: Literal["attempt_failed"] = "attempt_failed"
     task: TaskId
@@ -489,7 +502,9 @@ class AttemptFailed(Record):
 
 
 class Question(Record):
-    """Topic `questions`: asks a person. The answer is one of `options`, or what `answer` describes."""
+    """Topic `questions`: asks a person. The answer is one of `options`, or a value that fits the schema
+    `answer`.
+    """
 
     kind: Literal["question"] = "question"
     task: TaskId
@@ -499,7 +514,7 @@ class Question(Record):
     text: str
     options: tuple[Option, ...] = ()
     answer: dict[str, Any] | None = None
-    """JSON schema of an answer that is none of `options`, for forms."""
+    """The JSON schema of an answer that is not one of `options`, for forms."""
     closes_at_ms: Milliseconds | None = None
     at_ms: Milliseconds
 
@@ -513,7 +528,7 @@ class Given(Part):
 
 
 class QuestionClosed(Record):
-    """Topic `questions`: nobody needs to answer any more (`answered`, `expired` or `ended`).
+    """Topic `questions`: the question needs no answer any more (`answered`, `expired` or `ended`).
 
     `answer` is the one that counted, if one did.
     """
@@ -544,7 +559,7 @@ class Delay(Record):
 
 
 class Result(Record):
-    """Topic `results`: a task ended. One for each task; an id that was rejected may begin, and end, later."""
+    """Topic `results`: a task ended. Each task has one; a rejected id may begin, and end, later."""
 
     kind: Literal["result"] = "result"
     task: TaskId
@@ -561,11 +576,11 @@ class Result(Record):
 
 
 class Status(Record):
-    """Topic `status` (compacted): where a task stands, for lists and inboxes.
+    """Topic `status` (compacted): the current state of a task, for lists and inboxes.
 
-    `partition` and `offset` say where in `events` its log begins. `state` is one of queued (it waits
-    for its turn), running, waiting (a question is open), parked (its code does not match the log, or has a
-    bug; `problem` says where), or an `Outcome`. `view` is what the workflow shows of itself.
+    The task's log begins at `partition` and `offset` of `events`. `state` is one of queued (it waits for its
+    turn), running, waiting (a question is open), parked (its code does not match the log, or has a bug;
+    `problem` says where), or an `Outcome`. `view` is the value that the workflow shows.
     """
 
     kind: Literal["status"] = "status"
@@ -579,7 +594,7 @@ class Status(Record):
     view: Any = None
     spent: Spent | None = None
     budget: Budget | None = None
-    """As of when the status was published: not every step changes where a task stands."""
+    """The budget when the status was published: not every step publishes a status."""
     parent: TaskId | None = None
     partition: int
     offset: int
@@ -590,7 +605,7 @@ class Status(Record):
 class RecordsLost(Record):
     """Records of `topic` on this partition, written before `before_ms`, may be gone without having been read.
 
-    It stands on `events` under no task's key: it concerns all open tasks of its partition.
+    It is on `events` without the key of a task, because it concerns all open tasks of its partition.
     """
 
     kind: Literal["records_lost"] = "records_lost"
@@ -611,7 +626,7 @@ Event = (
     | CancelRequested
     | PutAside
 )
-"""All that may stand on `events`."""
+"""All records of tasks on `events`."""
 
 SignalRecord = Answer | Signal | Cancel
-"""All that may stand on `signals`."""
+"""All records on `signals`."""

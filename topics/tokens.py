@@ -1,19 +1,20 @@
-"""What a model writes, while it writes it: for those who watch. The step's outcome is a record of its own."""
+"""The text of a model while the model writes it, for people who watch. The step's outcome is a separate
+record."""
 
 from typing import Literal
 
 from segue.topics.records import Milliseconds, Number, Record, TaskId
 
 TextState = Literal["running", "finished", "superseded"]
-"""Of an attempt's text: more follows, it is whole, or it counts for nothing since the attempt failed."""
+"""The state of an attempt's text: more follows, it is complete, or invalid because the attempt failed."""
 
 
 class Tokens(Record):
-    """Topic `tokens`: the next piece of what an attempt's model writes.
+    """Topic `tokens`: the next piece of the text of an attempt's model.
 
-    `number` counts the pieces of one text from 0, so that a gap is seen; 0 begins the step's text anew, also
-    where the same attempt is made again after a crash. `begun_ms` tells these two apart: of two texts of a
-    step the one that began later counts.
+    `number` counts the pieces of one text from 0, so that a reader notices a gap. 0 begins the step's text
+    again, also if the same attempt is repeated after a crash. `begun_ms` distinguishes two texts of a step:
+    the one that began later counts.
     """
 
     kind: Literal["tokens"] = "tokens"
