@@ -1,4 +1,4 @@
-"""Tables as wide as the terminal: ids and states stand there whole, and only the last column is cut.
+"""Tables as wide as the terminal: ids and states are shown whole, and only the last column is cut.
 
 A pipe or file gets everything.
 """
@@ -14,12 +14,12 @@ from segue.streams.text.control_characters import visible
 
 class PlainTable(Table):
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """Each cell on one line: a second one could pass for a row."""
+        """Add a row with each cell on one line: a second line could be mistaken for a row."""
         super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
-    """With these columns to begin with, none of them wrapped; those in `right` stand to the right."""
+    """Return a table with these columns, which do not wrap; the columns in `right` are right-aligned."""
     table = PlainTable(box=None, pad_edge=False, header_style="dim", show_edge=False)
     for heading in headings:
         table.add_column(heading, no_wrap=True, justify="right" if heading in right else "left")
@@ -27,7 +27,7 @@ def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
 
 
 def cut(text: str, style: str = "") -> Text:
-    """For a column that gets what the others leave: on one line, as much of it as there is room for."""
+    """Return the text on one line, cut at the width that the other columns leave."""
     return Text(" ".join(text.split()), style=style, no_wrap=True, overflow="ellipsis")
 
 

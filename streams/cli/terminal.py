@@ -1,4 +1,4 @@
-"""The one door to the terminal: text that is printed is data, and neither markup nor control sequences.
+"""Output to the terminal. Printed text is data: neither markup nor control sequences in it have an effect.
 
 say         a sentence
 Terminal    rich's console: no markup in what it prints
@@ -16,7 +16,7 @@ from rich.text import Text as RichText
 from segue.streams.text.control_characters import visible
 
 UNCUT = 100_000
-"""The width of lines that no terminal shows: they are for files and pipes."""
+"""The width of lines that go to files and pipes."""
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
@@ -39,7 +39,7 @@ class Terminal(Console):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Nothing that is printed reaches the terminal raw, whoever made it; rich's own controls do."""
+        """Make control characters in all printed text visible; rich's own control sequences stay."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text, lines=True))
 

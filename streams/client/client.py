@@ -50,7 +50,7 @@ class Client:
     """`async with Client(settings) as client: …`. Connects when first used."""
 
     def __init__(self, settings: Settings | None = None, table: StatusTable | None = None) -> None:
-        """`table`: where tasks stand, where somebody has that already; it is closed with the client."""
+        """Create the client. `table` is a status table to share; it is closed with the client."""
         self._settings = settings or Settings.load()
         self._producer: Any = None
         self._table = table or StatusTable(self._settings)
@@ -188,11 +188,12 @@ class Client:
         await self._send("signals", task, signal, status.tenant)
 
     async def set_budget(self, task: str, budget: Budget) -> None:
-        """From now on the task may use so much in all; what is not given stays as it is."""
+        """Set the task's budget in total, from now on. A limit that is not given is unchanged."""
         await self.signal(task, BUDGET_SIGNAL, budget.model_dump(exclude_none=True))
 
     async def cancel(self, task: str, reason: str = "cancelled on request", *, force: bool = False) -> None:
-        """Ask a task to stop, which may clean up and undo; by `force` it ends at once, without its code."""
+        """Cancel a task, which may clean up and undo. With `force` it ends at once, without running its
+        code."""
         status = await self._open(task)
         cancel = self._record(Cancel, id=new_id(), task=task, reason=reason, force=force)
         await self._send("signals", task, cancel, status.tenant)
@@ -200,15 +201,15 @@ class Client:
     async def upload(
         self, task: str, source: Source, media_type: str = ANYTHING, tenant: str | None = None
     ) -> Blob:
-        """Keep bytes for a task, to `start` it with their reference in its input, say."""
+        """Store bytes for a task, for example to `start` it with their reference in its input."""
         return await self._objects.put(task, tenant, source, media_type)
 
     def download(self, blob: Blob) -> AsyncIterator[bytes]:
-        """The bytes of a blob. Raises `Permanent` if they are gone or not what was written."""
+        """Return the bytes of a blob. Raise `Permanent` if they are gone or have changed."""
         return self._objects.chunks(blob)
 
     async def _fitting(self, task: str, value: Any, tenant: str | None) -> Any:
-        """A JSON value, or the reference to it if no record can hold it."""
+        """Return the JSON value, or a reference to it if it is too large for a record."""
         body = to_json(value)
         if len(body) + ENVELOPE_BYTES <= self._settings.payload_bytes_max:
             return value
@@ -227,7 +228,7 @@ class Client:
         return status
 
     async def _taken_up(self, task: str, within_s: float = TAKEN_UP_S_MAX) -> Status:
-        """Return the status once a worker has told it, or as it is after some seconds."""
+        """Return the status as soon as a worker has published it, or its present state after some seconds."""
         waited_s = 0.0
         while is_waiting(status := await self.status(task)) and waited_s < within_s:
             await asyncio.sleep(POLL_S)
@@ -258,7 +259,7 @@ class Client:
         return record
 
     async def _send(self, topic: str, key: str, record: Record, tenant: str | None = None) -> Any:
-        """Publish, wait until it is safe, and return where it stands."""
+        """Publish a record, wait until it is stored safely, and return its position."""
         producer, keys = await self._connected(), keys_of(self._settings)
         value, headers = enveloped(keys, topic, key.encode(), record, tenant)
         with broker_errors(self._settings):
@@ -278,16 +279,18 @@ class Client:
     # ------------------------------------------------------------ out
 
     async def statuses(self) -> list[Status]:
-        """Return where every task stands, the newest first: all in memory, where `each_status` holds few."""
+        """Return the status of every task, the newest first. All are in memory: `each_status` holds only a
+        few."""
         found = [status async for status in self.each_status()]
         return sorted(found, key=lambda status: status.started_ms, reverse=True)
 
     def each_status(self) -> AsyncGenerator[Status]:
-        """Yield where every task stands, in no order, without holding all of them in memory."""
+        """Yield the status of every task, in no order, without holding all of them in memory."""
         return each_status(self._settings)
 
     async def status(self, task: str) -> Status:
-        """Return where a task stands: queued, while no worker has taken it up. Raises `UnknownName`."""
+        """Return a task's status: `queued` until a worker has started it. Raise `UnknownName` if there is
+        none."""
         status = await self._status_or_none(task)
         if status is None:
             raise UnknownName(
@@ -389,14 +392,14 @@ async def _started_producer(settings: Settings) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """The value in JSON's types. Raises `BadInput` if it has none there."""
+    """Return the value in JSON's types. Raise `BadInput` if it can't be represented in JSON."""
     value = jsonable(value)
     codec.json_of(value)
     return value
 
 
 def _ends(record: Received, status: Status | None) -> bool:
-    """Return whether it is the task's result, and not that of a request that was rejected before."""
+    """Return whether this is the task's result, not the result of a request that was rejected before."""
     if record.topic != "results":
         return False
     began = status is not None and not is_waiting(status) and status.state != "rejected"

@@ -52,7 +52,7 @@ class Caller:
 
     @property
     def comes_back_to(self) -> str | None:
-        """The task that a call goes on with, having got answers to its questions."""
+        """Return the task that the call continues with, after its questions were answered."""
         return self._params.request_state
 
     @property
@@ -73,7 +73,7 @@ class Caller:
         return self._context.session.can_send_request
 
     async def tell(self, message: str) -> None:
-        """Progress, if the client asked for it: a count, since nobody knows how many steps there will be."""
+        """Send progress if the client asked for it: a count, because the number of steps is not known."""
         self._told += 1
         await self._context.session.report_progress(self._told, message=message)
 
@@ -102,6 +102,6 @@ def asking_back(task: str, questions: Iterable[Question], refused: dict[int, str
 def refusal(
     why: str, task: str | None = None, *, retryable: bool = True, about: dict[str, Any] | None = None
 ) -> CallToolResult:
-    """The error of a tool, which a model can read and act on."""
+    """Return a tool's error, which a model can read and act on."""
     meta = (about or {}) | ({TASK: task} if task else {}) | ({} if retryable else {RETRYABLE: False})
     return CallToolResult(content=[TextContent(type="text", text=why)], is_error=True, _meta=meta or None)

@@ -113,7 +113,8 @@ WRAPPED: Schema = {"x-fastmcp-wrap-result": True}
 
 
 def offers_of(app: App) -> dict[str, Offer]:
-    """The newest version of each workflow. Raises `BadInput` if one has the name of a tool of Segue's."""
+    """Return the newest version of each workflow. Raise `BadInput` if one has the name of one of Segue's
+    tools."""
     names = {name for name, _ in app.workflows if not name.startswith(OURS)}
     if taken := sorted(names & {RESULT, ANSWER, CANCEL}):
         raise BadInput(f"workflow {taken[0]!r} has the name of one of Segue's own tools: rename the workflow")
@@ -121,7 +122,7 @@ def offers_of(app: App) -> dict[str, Offer]:
 
 
 def tools_for_tasks() -> list[Tool]:
-    """Three tools for tasks that are known by their id: for who lost a call, or can't be asked by a form."""
+    """Return three tools for tasks with a known id, for clients that lost a call or can't show a form."""
     step: Schema = {"type": "integer", "description": "The step of the question, if the task asks several."}
     reason: Schema = {"type": "string", "description": "What the task is told."}
     return [

@@ -22,7 +22,7 @@ from segue.topics.errors import BadInput
 PATH = "/mcp"
 
 DRAIN_S = 5
-"""A call may last for days: whoever stops the server does not wait for it."""
+"""A call may last for days, so that a server which stops does not wait for it."""
 
 INSTRUCTIONS = (
     "Each tool runs a durable task, which may take long and survives any crash. Give a task_id to be able to "
@@ -31,7 +31,7 @@ INSTRUCTIONS = (
 
 
 def server_of(app: App, client: Client, terms: Terms) -> Server[Any]:
-    """Raises `BadInput` if the app's workflows can't be tools."""
+    """Return the server. Raise `BadInput` if the app's workflows can't be tools."""
     calls = Calls(app, client, terms)
     listed = ListToolsResult(tools=[*(offer.tool for offer in calls.offers.values()), *tools_for_tasks()])
 
@@ -57,13 +57,14 @@ async def serve_stdio(server: Server[Any]) -> None:
 
 
 async def serve_http(server: Server[Any], listening: socket.socket, host: str, token: str | None) -> None:
-    """Until it is cancelled. `token`: what each request must bear, `Authorization: Bearer …`."""
+    """Serve until cancelled. Each request must contain the `token`, as `Authorization: Bearer …`."""
     app: ASGIApp = server.streamable_http_app(streamable_http_path=PATH, host=host)
     await serve(_Guarded(app, token) if token else app, listening, DRAIN_S)
 
 
 def listening_at(host: str, port: int, token: str | None) -> socket.socket:
-    """Raises `BadInput` where anybody could call without a token, and `Unavailable` if the port is taken."""
+    """Return the socket. Raise `BadInput` if other machines could call without a token, `Unavailable` if the
+    port is in use."""
     if host not in LOOPBACK and token is None:
         raise BadInput(
             f"other machines can reach {host}: set SEGUE_MCP_TOKEN, which their requests must contain"

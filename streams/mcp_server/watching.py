@@ -29,7 +29,7 @@ from segue.topics.flow import Received
 from segue.topics.records import ENDED, Question, Status
 
 ALIVE_EVERY_S = 10.0
-"""Clients give up on a call that says nothing; many wait for a minute after each sign of life."""
+"""Clients end a call without messages; many wait for one minute after each message."""
 
 BY = "mcp"
 """Who answered, on the record."""
@@ -64,7 +64,7 @@ class Watching:
         self._refused: dict[int, str] = {}
 
     async def to_the_end(self) -> Answer | None:
-        """What to return in the place of the result; None if the task has ended."""
+        """Return what the call returns instead of the result, or None if the task has ended."""
         for step, filled in self._caller.answers.items():
             if not await self._take(step, filled):
                 return await self._waits()
@@ -158,7 +158,7 @@ class Watching:
         return [each for each in status.questions if self._asks is None or each.to in self._asks]
 
     async def _fill_in(self, question: Question) -> None:
-        """A form, again and again while what is filled in does not fit."""
+        """Show the form until the answer fits."""
         try:
             while not await self._take(
                 question.step, await self._caller.ask(question, self._refused.get(question.step))
@@ -220,7 +220,7 @@ class Watching:
 
 
 class TimeoutPassed:
-    """The call has waited for as long as it may."""
+    """The call has reached its time limit."""
 
 
 def has_ended(status: Status | None) -> bool:

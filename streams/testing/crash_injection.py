@@ -1,4 +1,4 @@
-"""A scenario again and again, with a crash in each act of it: whatever dies, it must come to the same."""
+"""Run a scenario repeatedly, with a crash at a different act each time: its outcome must stay the same."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -16,7 +16,8 @@ from segue.topics.records import ENDED, Status
 Scenario = Callable[[Rehearsal], object]
 
 Whole = dict[str, str]
-"""What no crash may change: how each task ended or stands, and what was called with what, under which key."""
+"""The facts that no crash may change: each task's outcome or state, and each call with its arguments and
+key."""
 
 
 def crash_everywhere(
