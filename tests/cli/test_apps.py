@@ -122,7 +122,7 @@ def test_an_app_whose_types_only_a_type_checker_finds_is_refused_with_the_place(
         find_app(None)
     told = str(refused.value)
     assert told.startswith("app can't be imported: app.py:12: BadInput: ")
-    assert "app.py:9, in app.ship: parameter 'order' is annotated 'Order': 'Order' is not there" in told
+    assert "app.py:9, in app.ship: parameter 'order' is annotated 'Order': 'Order' is not defined" in told
 
 
 @pytest.mark.parametrize(
