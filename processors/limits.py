@@ -1,4 +1,4 @@
-"""How much is let in, and how much of it is kept in memory.
+"""Limits of running tasks and of memory.
 
 Each limit is a setting (`SEGUE_` and its name in capitals), but for those of a call, which are the policy of
 its route. A limit that a task carries (`steps_max`, `pending_steps_max`) is that of when it was submitted.
@@ -11,8 +11,8 @@ from segue.topics.parts import Budget
 from segue.topics.records import PENDING_STEPS_MAX, STEPS_MAX
 
 RUNNING_TASKS_MAX = 4_000
-"""In each partition. With the 4 partitions that are the default a worker keeps more than 10,000 calls in
-flight."""
+"""The most running tasks of a partition. With the default of 4 partitions, a worker keeps more than 10,000
+calls in flight."""
 
 CACHED_TASKS_MAX = 5_000
 """Coroutines kept in memory for each partition (about 10 KB each); the least recently used leave first."""
@@ -24,10 +24,10 @@ EVERYBODY = "*"
 
 @dataclass(frozen=True)
 class Limits:
-    """What the stages go by."""
+    """The limits that the stages apply."""
 
     running_tasks_max: int = RUNNING_TASKS_MAX
-    """Tasks of a partition with calls in flight. While there are so many, others wait for their turn."""
+    """Tasks of a partition with calls in flight. At this number, other tasks wait for their turn."""
 
     cached_tasks_max: int = CACHED_TASKS_MAX
     """Coroutines of a partition in memory."""
@@ -48,11 +48,11 @@ class Limits:
     """Tasks of a tenant in a partition that wait for their turn, without children: more are rejected."""
 
     budgets: Mapping[str, Budget] = field(default_factory=dict[str, Budget])
-    """What each task may use, by its tenant; that of `*` is of tasks of all others."""
+    """The budget of each task, by tenant; `*` is for all other tenants."""
 
     def budget(self, tenant: str | None) -> Budget | None:
         return self.budgets.get(tenant or EVERYBODY) or self.budgets.get(EVERYBODY)
 
 
 LIMITS = Limits()
-"""Where nobody set any."""
+"""The default limits."""

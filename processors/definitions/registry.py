@@ -1,4 +1,5 @@
-"""The look-ups of what an app declares. The engine takes a registry, and never the app's constructor."""
+"""The registry: finds the declarations of an app by name. The engine uses it, and never the app's
+constructor."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -32,7 +33,7 @@ class Registry:
         return {name: limit for name, limit in self.limits.items() if name in counted}
 
     def workflow(self, name: str, version: int | None = None) -> Workflow[Any, Any]:
-        """The workflow of that name and version; without a version the newest. Raises `UnknownName`."""
+        """Return the workflow of that name and version, by default the newest. Raises `UnknownName`."""
         if version is not None and (found := self.workflows.get((name, version))) is not None:
             return found
         versions = [v for n, v in self.workflows if n == name]

@@ -1,4 +1,4 @@
-"""A workflow as it is declared: its function, name, version and budget, and how its values are read."""
+"""The declaration of a workflow: its function, name, version and budget, and how its values are read."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,7 +30,7 @@ class Arguments(NamedTuple):
 
 @dataclass(frozen=True)
 class Workflow(Generic[I, O]):
-    """A plain async function that orchestrates. A task keeps the `version` that it began with."""
+    """A declared async function that orchestrates steps. A task keeps the `version` that it began with."""
 
     function: Callable[..., Awaitable[O]]
     name: str
@@ -67,12 +67,12 @@ class Workflow(Generic[I, O]):
         return self.parameter.default if self.parameter is not None and self.has_default else None
 
     def given(self, value: Any) -> Any:
-        """An input as JSON, or the default if it is `ABSENT`. Raises `BadInput` if JSON can't hold it."""
+        """Return it as JSON, or the default if it is `ABSENT`. Raises `BadInput` if JSON can't hold it."""
         value = self.default if value is ABSENT else value
         return values_of(self.input).write_as_given(value) if self.takes_input else jsonable(value)
 
     def validate(self, value: Any) -> Any:
-        """What its type makes of an input from outside, as JSON. Raises `ValidationError` or `BadInput`."""
+        """Validate an input from outside, and return it as JSON. Raises `ValidationError` or `BadInput`."""
         if value is ABSENT and self.has_default:
             return self.recorded(value)
         value = None if value is ABSENT else value

@@ -1,4 +1,5 @@
-"""What a step asked for, in 12 characters: the outcome echoes it, so a workflow that changed is caught.
+"""The fingerprint of a step's request, 12 characters: the outcome repeats it, so a changed workflow is
+noticed.
 
 With it what a workflow may ask with at all: values that JSON has, and that fit into a record.
 """

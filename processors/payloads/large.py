@@ -1,4 +1,4 @@
-"""Takes out of a record what no record can hold: it goes to the object store, and a reference stands there.
+"""Move values that are too large for a record to the object store, and put references in their place.
 
     a command, a child's input, a result ─▶ too large ─▶ the record with references, and the objects' bytes
 

@@ -1,4 +1,4 @@
-"""Stage `conduct`: the heart. Keeps every task's journal and its coroutine, and lets each event happen.
+"""Stage `conduct`: keeps the journal and the coroutine of each task, and applies each event.
 
     events ─▶ conduct ─┬▶ model-calls, tool-calls   what the workflow asked for
                        ├▶ questions, delays
@@ -15,11 +15,12 @@ The state of a partition, by the first byte of its keys:
     L topic           records that were lost: see `losses`
     B O T V W         who is busy, and who waits for its turn: see `admission`
 
-A task's state is the fold of its journal. Its coroutine is only a cache of that: evicted when there are too
-many, rebuilt by playing the journal when an event comes. A redelivered event is known and changes nothing.
+A task's state is computed from its journal. Its coroutine is only a cache of that state: it is evicted if
+there are too many, and rebuilt by a replay of the journal when an event comes. A redelivered event is
+recognised and changes nothing.
 
-A task that must wait for its turn has a journal and no coroutine. What comes for it meanwhile is journaled;
-its turn is an event too, `Admitted`, so that it begins at the same time whenever it is played.
+A task that must wait for its turn has a journal and no coroutine. Events that come in the meantime are
+journaled. Its turn is an event too, `Admitted`, so that it begins at the same time in each replay.
 """
 
 from collections.abc import Container, Iterator

@@ -1,4 +1,4 @@
-"""Stage `intake`: the door. What comes from outside is checked here and becomes events, or a dead letter.
+"""Stage `intake`: checks records from outside, which become events or dead letters.
 
     tasks   ─▶ intake ─▶ events         submitted, or rejected with the reason (and a dead letter)
     signals ─▶ intake ─▶ events         answered, signal received, cancel requested

@@ -1,12 +1,12 @@
-"""What follows when a stage can't process a record: it goes to the dead letters, and its task is told.
+"""Put aside a record that a stage can't process: it goes to the dead letters, and its task gets an event.
 
     record ─▶ stage ✗ ─┬▶ dead-letters      its bytes, with the reason
                        └▶ events            the step that it was for has failed; a request is rejected; what
                                             is encrypted or of a newer worker, and a timer, parks its task
 
-Without that the task would wait for ever for what nobody does. Whose a record is can be seen even where the
-rest of it can't be read. Where nothing of it can, nobody is told: anyone may write nonsense. A record on
-`events` is the conductor's to keep: see `Conduct.put_aside`.
+Without the event, the task would wait without end. The task of a record can be found even if the rest of the
+record can't be read. If nothing can be read, no task gets an event, because any program may write invalid
+bytes. The stage `conduct` handles records on `events`: see `Conduct.put_aside`.
 """
 
 import json

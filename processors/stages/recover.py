@@ -1,4 +1,4 @@
-"""Stage `recover`: what happens after an attempt failed. No state: the failure carries its call.
+"""Stage `recover`: decides what follows a failed attempt. It has no state: the failure contains its call.
 
     failures ─▶ recover ─┬▶ …-calls       an output was refused: ask again with the critique
                          ├▶ delays        retry the candidate later

@@ -1,4 +1,4 @@
-"""Stage `tool`, the pure part: what to publish when a call of a tool has been answered or has failed.
+"""Stage `tool`, the pure part: the records to publish when a call of a tool has been answered or has failed.
 
     tool-calls ─▶ tool ─┬▶ events     the answer
                         ├▶ checks     the answer, if it must pass checks first

@@ -1,4 +1,4 @@
-"""Who may begin, and who waits for its turn: admission to one partition.
+"""Admission to one partition: which tasks may begin, and which wait for their turn.
 
 A task is busy while a model or tool that it called has not answered. While `running_tasks_max` tasks are
 busy, those that come wait in the state, and begin as others end or fall idle. So the topics behind conduct
@@ -98,7 +98,7 @@ class Admission:
         return self._in_turn or self._busy >= self._limits.running_tasks_max or self._is_full(event)
 
     def objection(self, event: Submitted) -> str | None:
-        """Why the task may not even wait, in words for the one who sent it; None if it may."""
+        """Return the reason, for the sender, why the task may not wait; None if it may wait."""
         most = self._limits.waiting_tasks_per_tenant_max
         if most is None or event.parent or event.tenant is None:
             return None

@@ -1,9 +1,9 @@
-"""Asks again for what open tasks wait for, after records were lost before anybody read them.
+"""Publish the open requests of tasks again, after records were lost before they were read.
 
-The stage that reads a topic tells that records of it are gone: removed by retention before they were read, or
-deleted with the topic. Which ones they were nobody knows any more; but a task's journal tells what the task
-asked for and has no outcome of. That is published again as it was, under the same idempotency keys, so that a
-service which honours them does nothing twice. What was asked for since is left alone.
+The stage that reads a topic reports that records of it are lost: removed by retention before they were read,
+or deleted with the topic. It is not known which records were lost, but a task's journal has the requests of
+the task that have no outcome. These are published again unchanged, with the same idempotency keys, so that a
+service which supports them does nothing twice. Later requests are not published again.
 
 The state, so that a crash in between loses nothing:
 

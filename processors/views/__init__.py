@@ -1,4 +1,4 @@
-"""What people see of a task: its timeline, steps and moments, told from its records.
+"""Views of a task for people: its timeline, steps and timeline events, derived from its records.
 
 Drawing it on a terminal or a page is in `segue.streams`.
 """

@@ -1,4 +1,4 @@
-"""What is said of tasks and their steps wherever people look, on a terminal or a page: in one line each."""
+"""Descriptions of tasks and their steps in one line each, for a terminal or a page."""
 
 from segue.processors.formatting import duration, headline, preview, usd
 from segue.processors.views.steps import label_of

@@ -1,4 +1,4 @@
-"""What a timeline is made of: steps, their attempts, and the moments that are told as they happen."""
+"""The parts of a timeline: steps, their attempts, and timeline events."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple

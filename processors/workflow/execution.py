@@ -1,12 +1,12 @@
 """An execution runs one task's workflow over its journal.
 
-Each event resolves what the coroutine waits for, the coroutine runs until it blocks again, and what it asked
-for by then are the records to publish. The same events give the same records, so a coroutine that was lost is
-rebuilt by playing its journal again.
+Each event resolves an await of the coroutine. The coroutine then runs until it blocks again, and the records
+to publish are those that it asked for. The same events give the same records, so a lost coroutine is rebuilt
+by a replay of its journal.
 
-A step is known by its number; its outcome echoes the fingerprint of what was asked. Where the two differ the
-workflow's code has changed under its task: the task is `Parked` there, and does no harm. So it is at a bug of
-the workflow: see `segue.processors.workflow.parking`.
+A step has a number, and its outcome repeats the fingerprint of the request. If the fingerprints differ, the
+workflow's code has changed during the task: the task is `Parked`, and nothing more happens in it. A bug of
+the workflow parks its task as well: see `segue.processors.workflow.parking`.
 
 A task that waits for its turn is `Queued`: signals are kept for it, a cancellation ends it, and `Admitted`
 begins it.

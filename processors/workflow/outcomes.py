@@ -1,4 +1,4 @@
-"""What a step comes to: its outcome, read as the type that was asked for.
+"""Outcomes of steps, read as the type that the workflow asked for.
 
 StepSucceeded ─┬▶ the step's result
                └▶ of another type ─┬▶ a model: failures, with the critique; recover asks it again

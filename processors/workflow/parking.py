@@ -1,13 +1,13 @@
-"""Why a task is parked: its code no longer fits its log, or has a bug. It waits for other code, unharmed.
+"""Parking: a task whose code does not match its log, or has a bug, waits for other code.
 
     … ─▶ event ─▶ asks for something else than the log has ─▶ parked ──▶ the right code plays on from there
 
     … ─▶ event ─▶ KeyError ─▶ parked ─┬▶ mended code plays that event anew, and goes on
                                       └▶ cancelled: the task fails by the KeyError, and undoes what it did
 
-What is a bug is told by the type of the exception: a name, an attribute or a key that is not there is a
-mistake of whoever wrote the workflow, which more tries do not mend but a deployment does. What the code asked
-for since that event is held back, so that for all others the event has not happened.
+The exception's type decides whether it counts as a bug: a missing name, attribute or key is a mistake in the
+workflow's code, which a retry does not fix, but a deployment does. The records that the code asked for since
+that event are not published, so for all others the event has not happened.
 """
 
 from segue.processors.event_loop.sharing import OWN
@@ -65,7 +65,7 @@ def by_refusal(reason: str) -> Problem:
 
 
 def hears_at_once(problem: Problem) -> bool:
-    """Whether a task that is parked by this can be cancelled: at a bug, which is told with its traceback."""
+    """Return whether a task parked by this can be cancelled: at a bug, or at a record that was put aside."""
     return problem.traceback is not None or problem.type == PUT_ASIDE
 
 
