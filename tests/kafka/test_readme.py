@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,17 +52,28 @@ class Dev:
         return self._process.returncode
 
 
+@contextmanager
+def handled_interrupt() -> Generator[None]:
+    """Let processes that start here handle SIGINT, which the background jobs of a shell ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @asynccontextmanager
 async def dev(settings: Settings, folder: Path, *given: str) -> AsyncGenerator[Dev]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "segue.streams.cli", "dev", "hello.py", *given),
-        cwd=folder,
-        env=worker_environment(settings),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with handled_interrupt():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "segue.streams.cli", "dev", "hello.py", *given),
+            cwd=folder,
+            env=worker_environment(settings),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         yield Dev(process)
     finally:
