@@ -13,7 +13,7 @@ from segue.streams.executors.openapi.client import Service
 from segue.topics.errors import Permanent, Retryable
 
 SERVER = Path(__file__).parent / "servers" / "pattern_server.py"
-UNUSABLE = r"pattern '^(?=.*\\d).{8,}$' is not checked: it looks ahead or back"
+UNUSABLE = r"pattern '^(?=.*\\d).{8,}$' is not checked: it has a lookahead or lookbehind"
 
 
 async def test_an_mcp_servers_patterns_are_of_its_dialect_and_take_no_time(
