@@ -311,7 +311,7 @@ async def test_what_is_told_to_a_task_waits_until_a_worker_took_it_up(
         assert len(await records_of(settings, Range("signals"))) == 1
         await client.start("w", id="u")
         monkeypatch.setattr(gateway, "TAKEN_UP_S_MAX", 0.1)
-        with pytest.raises(Unavailable, match="no worker has taken it up within"):
+        with pytest.raises(Unavailable, match="no worker has started it within"):
             await client.cancel("u")
 
 
@@ -375,7 +375,7 @@ async def test_a_result_is_waited_for_and_found_again(settings: Settings, put: P
 async def test_what_is_too_large_or_no_id_is_refused(settings: Settings, put: Put) -> None:
     await put(("status", await status(settings, "t")))
     async with Client(settings) as client:
-        with pytest.raises(BadInput, match="are over SEGUE_PAYLOAD_BYTES_MAX"):
+        with pytest.raises(BadInput, match="over SEGUE_PAYLOAD_BYTES_MAX"):
             await client.signal("t", "s", "x" * 1_000_000)
         with pytest.raises(BadInput, match="id: "):
             await client.start("w", id="a\nb")

@@ -287,7 +287,7 @@ async def test_what_does_not_fit_is_refused_with_what_would(place: Place) -> Non
     assert said(missing).startswith("the arguments do not fit offer: ")
     assert said(more) == "offer takes no argument 'sauna'"
     assert said(taken) == "task 'o-1' is one of 'offer': give another task_id"
-    assert said(unknown) == 'no task "nobody\'s" here'
+    assert said(unknown) == 'this server has no task "nobody\'s"'
 
 
 @every_way

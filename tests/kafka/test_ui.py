@@ -166,15 +166,17 @@ async def test_who_opens_it_to_others_is_told_what_they_may(broker: Settings) ->
     ):
         page = await segue(env, "ui", "--host", "0.0.0.0", *options)
         assert page.stderr is not None
-        async with asyncio.timeout(PATIENCE_S):
-            said = [(await page.stderr.readline()).decode() for _ in range(2)]
-        assert said[0].startswith("the page has no login: everyone who can reach 0.0.0.0:")
-        assert said[0].endswith(f" may {may}\n")
-        async with httpx.AsyncClient(trust_env=False) as browser:
-            url = said[1].split()[-1]
-            assert (await browser.get(f"{url}static/page.js")).status_code == 200
-        page.terminate()
-        await page.communicate()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                said = [(await page.stderr.readline()).decode() for _ in range(2)]
+            assert said[0].startswith("the page has no login: everyone who can reach 0.0.0.0:")
+            assert said[0].endswith(f" can {may}\n")
+            async with httpx.AsyncClient(trust_env=False) as browser:
+                url = said[1].split()[-1]
+                assert (await browser.get(f"{url}static/page.js")).status_code == 200
+        finally:
+            page.terminate()
+            await page.communicate()
 
 
 async def test_another_site_can_not_answer(place: Place, tmp_path: Path) -> None:

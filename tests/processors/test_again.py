@@ -115,7 +115,7 @@ def test_a_run_that_waits_for_nothing_is_refused() -> None:
 
     played = submitted(spins)
     played.run()
-    assert "before anything was awaited" in played.bug().message
+    assert "before the workflow awaited a step" in played.bug().message
 
 
 def test_an_input_that_the_workflow_can_not_take_is_told_where_it_is_given() -> None:
@@ -130,7 +130,7 @@ def test_an_input_that_the_workflow_can_not_take_is_told_where_it_is_given() -> 
     played = submitted(wrong, given=1)
     played.run()
     assert str(played.result().result).startswith(
-        "task.continue_as_new(…): workflow 'wrong' can't take that: Input should"
+        "task.continue_as_new(…): workflow 'wrong' can't take this input: Input should"
     )
 
 

@@ -134,5 +134,5 @@ def test_a_quantile_is_the_duration_that_so_many_do_not_exceed() -> None:
 def test_settings_that_make_no_sense_are_refused_in_words() -> None:
     with pytest.raises(BadInput, match="share of the attempts"):
         CircuitBreaker(failures=2)
-    with pytest.raises(BadInput, match="count from 1"):
+    with pytest.raises(BadInput, match="must be at least 1"):
         CircuitBreaker(probes=0)

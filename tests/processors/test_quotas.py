@@ -88,9 +88,9 @@ def test_a_bucket_holds_a_second_of_its_rate_at_most() -> None:
 
 
 def test_a_limit_that_limits_nothing_or_forbids_all_is_refused() -> None:
-    with pytest.raises(BadInput, match="limits something"):
+    with pytest.raises(BadInput, match="this Limit sets no value"):
         Limit()
-    with pytest.raises(BadInput, match="above 0"):
+    with pytest.raises(BadInput, match="must be positive"):
         Limit(concurrent=0)
 
 

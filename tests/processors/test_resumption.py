@@ -134,7 +134,7 @@ def test_a_failure_is_logged_and_the_partition_is_served(caplog: pytest.LogCaptu
     stage: Any = Failing()
     given: Stage = stage
     report_resumed(log_resumed, given, 0)
-    assert "can't tell where a task resumes" in caplog.text
+    assert "reporting where a task resumes failed" in caplog.text
     assert "ValueError: a bug" in caplog.text
 
 
