@@ -14,7 +14,6 @@ import asyncio
 import os
 import statistics
 import sys
-import tempfile
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
@@ -24,17 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic_core import to_json
 
-from benchmarks.raw import delete_topics
+from benchmarks.isolation import clients, own_settings
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
 from segue.streams.kafka.provisioning import provision
 from segue.streams.kafka.reader import Reader
-from segue.streams.local.broker import ensure_broker
 from segue.streams.settings import Settings
-from segue.topics import codec, contracts
+from segue.topics import codec
 from segue.topics.records import Result
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +115,8 @@ class Flood:
 async def flood(settings: Settings, tasks: int) -> dict[str, Any]:
     """The figures of a flood on topics of its own."""
     await provision(settings)
-    async with _clients(settings) as played, worker(settings) as begun:
+    async with clients(settings, linger_ms=5) as (producer, results), worker(settings) as begun:
+        played = Flood(settings, producer, results)
         watching = asyncio.create_task(played.watch(begun))
         began_s = time.perf_counter()
         await played.run(tasks)
@@ -137,21 +135,6 @@ async def flood(settings: Settings, tasks: int) -> dict[str, Any]:
         "memory_mb": {"before": round(played.memory_mb[0]), "max": round(max(played.memory_mb))},
         "wait_s": {group: played.waits_s(group) for group in groups},
     }
-
-
-@asynccontextmanager
-async def _clients(settings: Settings) -> AsyncGenerator[Flood]:
-    options = settings.client_options()
-    producer: Any = AIOKafkaProducer(**options, linger_ms=5)
-    isolation = "read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted"
-    results: Any = AIOKafkaConsumer(
-        settings.topic("results"), **options, isolation_level=isolation, auto_offset_reset="earliest"
-    )
-    await asyncio.gather(producer.start(), results.start())
-    try:
-        yield Flood(settings, producer, results)
-    finally:
-        await asyncio.gather(producer.stop(), results.stop())
 
 
 @asynccontextmanager
@@ -196,20 +179,8 @@ async def written(settings: Settings, topic: str) -> int:
 
 
 async def _measure(tasks: int) -> dict[str, Any]:
-    given = Settings.load()
-    await ensure_broker(given)
-    with tempfile.TemporaryDirectory() as directory:
-        settings = given.model_copy(
-            update={
-                "topic_prefix": f"flood-{time.time_ns()}.",
-                "kafka": given.bootstrap,
-                "state_dir": Path(directory),
-            }
-        )
-        try:
-            return await flood(settings, tasks)
-        finally:
-            await delete_topics(settings, [topic.name for topic in contracts.ALL])
+    async with own_settings("flood") as settings:
+        return await flood(settings, tasks)
 
 
 def main() -> None:

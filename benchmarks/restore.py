@@ -13,7 +13,6 @@ waits there, and the last of one for each partition.
 import argparse
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks.raw import delete_topics
+from benchmarks.isolation import own_settings
 from benchmarks.report import keep, measured
 from segue import App, Task, tool, workflow
 from segue.processors.stages.conduct import Conduct
@@ -34,13 +33,12 @@ from segue.streams.kafka.committer import Transactions
 from segue.streams.kafka.partitioner import partition_of
 from segue.streams.kafka.protocol import Membership
 from segue.streams.kafka.provisioning import provision
-from segue.streams.local.broker import ensure_broker
 from segue.streams.observability.metrics import Metrics
 from segue.streams.process.garbage_collection import look_for_garbage_less_often
 from segue.streams.settings import Settings
 from segue.streams.state.restore import open_restored
 from segue.streams.state.store import Store
-from segue.topics import codec, contracts
+from segue.topics import codec
 from segue.topics.flow import Received, State
 from segue.topics.records import CallTool, StepSucceeded, Submitted
 
@@ -271,21 +269,9 @@ async def _round(
 @asynccontextmanager
 async def prepared(**given_too: Any) -> AsyncGenerator[Settings]:
     """Topics and state of its own, which are gone afterwards."""
-    given = Settings.load()
-    await ensure_broker(given)
-    with tempfile.TemporaryDirectory() as directory:
-        update = {
-            "topic_prefix": f"bench-restore-{time.time_ns()}.",
-            "kafka": given.bootstrap,
-            "state_dir": Path(directory),
-            **given_too,
-        }
-        settings = given.model_copy(update=update)
+    async with own_settings("bench-restore", **given_too) as settings:
         await provision(settings)
-        try:
-            yield settings
-        finally:
-            await delete_topics(settings, [topic.name for topic in contracts.ALL])
+        yield settings
 
 
 async def run(tasks: int, rounds: int) -> dict[str, Any]:

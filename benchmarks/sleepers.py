@@ -8,9 +8,7 @@ worker has had a while to settle, its memory and its CPU time over a while are r
 
 import argparse
 import asyncio
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,13 +16,11 @@ from aiokafka import AIOKafkaProducer
 from pydantic_core import to_json
 
 from benchmarks.flood import MB, worker, written
-from benchmarks.raw import delete_topics
+from benchmarks.isolation import own_settings
 from benchmarks.report import keep, measured
 from segue import App, Task, workflow
 from segue.streams.kafka.provisioning import provision
-from segue.streams.local.broker import ensure_broker
 from segue.streams.settings import Settings
-from segue.topics import contracts
 
 SLEEP_S = 10 * 86_400
 SETTLE_S = 10.0
@@ -79,19 +75,8 @@ async def _at_rest(process: psutil.Process) -> dict[str, float]:
 
 
 async def run(tasks: int) -> dict[str, Any]:
-    given = Settings.load()
-    await ensure_broker(given)
-    with tempfile.TemporaryDirectory() as directory:
-        own = {
-            "topic_prefix": f"sleepers-{time.time_ns()}.",
-            "kafka": given.bootstrap,
-            "state_dir": Path(directory),
-        }
-        settings = given.model_copy(update=own)
-        try:
-            return await measure(settings, tasks)
-        finally:
-            await delete_topics(settings, [topic.name for topic in contracts.ALL])
+    async with own_settings("sleepers") as settings:
+        return await measure(settings, tasks)
 
 
 def main() -> None:

@@ -20,24 +20,20 @@ import asyncio
 import os
 import statistics
 import sys
-import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from benchmarks.flood import ROOT, worker
+from benchmarks.isolation import own_settings
 from benchmarks.peers.servers import free_port, local_broker
-from benchmarks.raw import delete_topics
 from benchmarks.report import keep, measured
 from benchmarks.slow.app import CALL_S, CALLS, STEPS
 from benchmarks.slow.load import MB, TASK_S, Load, Used, load
 from segue.streams.kafka.provisioning import provision
-from segue.streams.local.broker import ensure_broker
 from segue.streams.settings import Settings
-from segue.topics import contracts
 
 APP = os.environ.get("SLOW_APP", "benchmarks/slow/app.py")
 WARM_UP_TASKS = 50
@@ -137,31 +133,13 @@ async def provider() -> AsyncGenerator[Process]:
         await process.wait()
 
 
-@asynccontextmanager
-async def own_settings() -> AsyncGenerator[Settings]:
-    """Topics and state of their own on the broker that the environment names."""
-    given = Settings.load()
-    await ensure_broker(given)
-    with tempfile.TemporaryDirectory() as directory:
-        own = {
-            "topic_prefix": f"slow-{time.time_ns()}.",
-            "kafka": given.bootstrap,
-            "state_dir": Path(directory),
-        }
-        settings = given.model_copy(update=own)
-        try:
-            yield settings
-        finally:
-            await delete_topics(settings, [topic.name for topic in contracts.ALL])
-
-
 async def run(kinds: list[str], loads: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     async with provider():
         for _ in range(rounds):
             for kind in kinds:
                 for in_flight in loads:
-                    async with own_settings() as settings:
+                    async with own_settings("slow") as settings:
                         rows.append(await measure(settings, kind, in_flight, seconds))
                     print(rows[-1], flush=True)
     return rows

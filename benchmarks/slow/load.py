@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic_core import to_json
 
+from benchmarks.isolation import clients
 from benchmarks.slow.app import CALL_S, STEPS
 from segue.streams.settings import Settings
 from segue.topics import codec
@@ -89,22 +89,13 @@ class Load:
 
 @asynccontextmanager
 async def load(settings: Settings) -> AsyncGenerator[Load]:
-    options = settings.client_options()
-    producer: Any = AIOKafkaProducer(**options, linger_ms=5)
-    isolation = "read_committed" if settings.guarantee == "exactly_once" else "read_uncommitted"
-    consumer: Any = AIOKafkaConsumer(
-        settings.topic("results"), **options, isolation_level=isolation, auto_offset_reset="earliest"
-    )
-    await asyncio.gather(producer.start(), consumer.start())
-    try:
-        yield Load(settings, producer, consumer)
-    finally:
-        await asyncio.gather(producer.stop(), consumer.stop())
+    async with clients(settings, linger_ms=5) as (producer, results):
+        yield Load(settings, producer, results)
 
 
 @dataclass
 class Used:
-    """What a process used since `Used.of` began."""
+    """CPU time and memory of a process, counted from the call of `Used.of`."""
 
     process: psutil.Process
     cpu_s: float
