@@ -105,12 +105,12 @@ class Blob:
         Pieces are never all in memory. The bytes expire with the task. Raises `Retryable` if the store does
         not answer.
         """
-        return await _shelf().put(source, media_type)
+        return await _task_objects().put(source, media_type)
 
     @classmethod
     async def dump(cls, value: Any) -> "Blob":
         """Store a value as JSON, for example a pydantic model. Raises `BadInput` if JSON can't hold it."""
-        return await cls.write(_shelf().encode(value), JSON)
+        return await cls.write(_task_objects().encode(value), JSON)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes in pieces of at most a megabyte.
@@ -118,15 +118,15 @@ class Blob:
         Raises `Permanent` if the object no longer exists, or, after the last piece, if the bytes are not
         those that were written. Raises `Retryable` if the store does not answer.
         """
-        return _shelf().chunks(self)
+        return _task_objects().chunks(self)
 
     async def read(self) -> bytes:
         """Return all of the bytes. Raises the errors of `chunks`."""
-        return await bytes_of(self, _shelf())
+        return await bytes_of(self, _task_objects())
 
     async def load(self, kind: type[T]) -> T:
         """Return the value that `dump` stored. Raises `ValidationError` if it does not fit `kind`."""
-        return _shelf().decode(await self.read(), kind)
+        return _task_objects().decode(await self.read(), kind)
 
 
 def taken(given: Any) -> Any:
@@ -204,7 +204,7 @@ def _objects_in(source: Any, seen: set[int] | None = None) -> Iterator[str]:
         yield from _objects_in(each, seen)
 
 
-async def whole(given: Any, task_objects: "ObjectShelf") -> Any:
+async def whole(given: Any, task_objects: "TaskObjects") -> Any:
     """Return a JSON value as user code gets it, with all of its values that are in the object store."""
     if is_value(given):
         blob = reference(given)
@@ -221,14 +221,14 @@ async def whole(given: Any, task_objects: "ObjectShelf") -> Any:
     return given
 
 
-async def bytes_of(blob: Blob, task_objects: "ObjectShelf") -> bytes:
+async def bytes_of(blob: Blob, task_objects: "TaskObjects") -> bytes:
     return b"".join([chunk async for chunk in task_objects.chunks(blob)])
 
 
 _REFERENCE = TypeAdapter(Blob)
 
 
-class ObjectShelf(Protocol):
+class TaskObjects(Protocol):
     """The objects of one task in the object store."""
 
     async def put(self, source: Source, media_type: str, kind: Kind = "blob") -> Blob: ...
@@ -244,11 +244,11 @@ class ObjectShelf(Protocol):
         ...
 
 
-TASK_OBJECTS: ContextVar[ObjectShelf] = ContextVar("segue_shelf")
+TASK_OBJECTS: ContextVar[TaskObjects] = ContextVar("segue_task_objects")
 """Set while a tool or a check runs."""
 
 
-def _shelf() -> ObjectShelf:
+def _task_objects() -> TaskObjects:
     task_objects = TASK_OBJECTS.get(None)
     if task_objects is None:
         raise BadInput(

@@ -293,7 +293,7 @@ class Conduct(Stage):
         execution.apply(event, self._known.get(event.task))
         decision = Decision(letters_of(event, record, now_ms))
         if event.kind == "cancel_requested" and event.force:
-            cached.owed = []
+            cached.unpublished_commands = []
         head = b"%d%b\n" % (cached.steps, execution.context.verdicts.token)
         entry = Write(journal_key(event.task, cached.seq), head + (record.value or b""))
         cached.seq += 1
@@ -377,7 +377,7 @@ class Conduct(Stage):
             self._end(cached, decision, now_ms)
         decision.write += self._admission.take()
         if concluded.tells:
-            cached.published = status_digest_of(cached.execution)
+            cached.published_status = status_digest_of(cached.execution)
             status = status_of(cached.execution, cached.partition, cached.offset)
             decision.publish.append(_publish("status", status))
         return decision
@@ -388,9 +388,9 @@ class Conduct(Stage):
         if concluded.parks:
             decision.write.append(cached.park())
         if concluded.unparks:
-            forgotten, owed = cached.unpark()
+            forgotten, unpublished = cached.unpark()
             decision.write.append(forgotten)
-            decision.publish += owed
+            decision.publish += unpublished
         return concluded
 
     def _run_again(self, cached: CachedTask, begins: Submitted, decision: Decision) -> None:
@@ -408,7 +408,7 @@ class Conduct(Stage):
             decision.publish += cached.execution.take()
             goes_on = cached.concluded.goes_on
             following = next_run(cached.execution.context, goes_on) if goes_on is not None else None
-        cached.seq, cached.published, last = 1, None, cached.execution.submitted
+        cached.seq, cached.published_status, last = 1, None, cached.execution.submitted
         decision.write.append(Write(journal_key(last.task, 0), cached.head + codec.encode(last)))
 
     def _end(self, cached: CachedTask, decision: Decision, now_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""What a call or a check can come to, as a value; and the records that say so.
+"""The outcome of a call or a check as a value, and the records that are published for it.
 
 a call    ─▶ Answered · Failed · Requeued · NoCandidate
 a check   ─▶ Accepted · Rejected · JudgeNeeded · Failed
@@ -39,7 +39,7 @@ class Requeued(NamedTuple):
 
 
 class NoCandidate(NamedTuple):
-    """The route's `choose` failed, so nobody may be called. `call` has an empty order of candidates."""
+    """The route's `choose` failed, so no candidate may be called. `call` has an empty order of candidates."""
 
     call: CallModel | CallTool
     chooser: str

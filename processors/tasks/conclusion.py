@@ -23,7 +23,7 @@ class Recorded:
 
     parked_by: bytes | None = None
     busy: bool = False
-    published: StatusDigest | None = None
+    published_status: StatusDigest | None = None
 
 
 class Conclusion(NamedTuple):
@@ -56,7 +56,7 @@ def conclusion(recorded: Recorded, phase: Phase, stands: StatusDigest, *, calls_
         goes_on=goes_on,
         ends=isinstance(phase, Ended) and goes_on is None,
         busy=busy,
-        tells=parks or stands != recorded.published,
+        tells=parks or stands != recorded.published_status,
     )
 
 

@@ -18,7 +18,7 @@ from segue.topics.errors import BadRecord
 from segue.topics.flow import State
 
 TASKS_MAX = 5
-"""Of one partition."""
+"""The most tasks of one partition that are reported."""
 
 ENTRIES_MAX = 1_000
 """Journal entries that are played for it, on one partition."""
@@ -40,7 +40,7 @@ class Resumed(NamedTuple):
 def resumed(state: State, find: Callable[[str], CachedTask | None]) -> Iterator[Resumed]:
     """Yield where the first running tasks of the state resume; none that waits for its turn or is parked."""
     for task in _first_tasks(state):
-        with suppress(BadRecord):  # the key of an encrypted task is gone: nobody can say where it is
+        with suppress(BadRecord):  # the key of an encrypted task is gone, so its journal can't be read
             cached = find(task)
             if cached is not None and isinstance(cached.execution.phase, Running):
                 yield _resumed(cached.execution)

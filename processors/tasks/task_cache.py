@@ -37,17 +37,17 @@ class ParkedSince(NamedTuple):
 class CachedTask:
     """A task in memory. `seq` numbers its next journal entry, `offset` is where its log begins in `events`.
 
-    `owed` is what a task that was parked should have asked for since; `stands` is what its last status said;
-    `busy` is what the state says.
+    `unpublished_commands` are those of a parked task since it was parked; `published_status` is the digest of
+    its last status; `busy` says whether the state counts it among the busy tasks.
     """
 
     execution: WorkflowExecution
     seq: int
     partition: int
     offset: int
-    owed: list[Publish] = field(default_factory=list[Publish])
+    unpublished_commands: list[Publish] = field(default_factory=list[Publish])
     parked: ParkedSince | None = None
-    published: StatusDigest | None = None
+    published_status: StatusDigest | None = None
     busy: bool = False
 
     @property
@@ -64,7 +64,7 @@ class CachedTask:
     @property
     def concluded(self) -> Conclusion:
         """What follows from where its coroutine is now."""
-        recorded = Recorded(self.parked.by if self.parked else None, self.busy, self.published)
+        recorded = Recorded(self.parked.by if self.parked else None, self.busy, self.published_status)
         calls_open = self.execution.context.steps.calls > 0
         return conclusion(
             recorded, self.execution.phase, status_digest_of(self.execution), calls_open=calls_open
@@ -80,8 +80,8 @@ class CachedTask:
 
     def unpark(self) -> tuple[Write, list[Publish]]:
         """Forgets that; with it what the task should have asked for since."""
-        owed, self.owed, self.parked = self.owed, [], None
-        return Write(parked_key(self.execution.task_id), None), owed
+        unpublished, self.unpublished_commands, self.parked = self.unpublished_commands, [], None
+        return Write(parked_key(self.execution.task_id), None), unpublished
 
 
 class TaskCache:
@@ -166,7 +166,7 @@ class TaskCache:
             execution.apply(codec.decode("events", happened), known_in(more))
             self._played(cached, int(then), asked)
         execution.context.replaying = self._silent
-        cached.published = (
+        cached.published_status = (
             StatusDigest("parked") if cached.parked or execution.parked else status_digest_of(execution)
         )
         return cached
@@ -175,7 +175,7 @@ class TaskCache:
         """An entry of the journal, after which so many steps had been asked for."""
         cached.execution.expect(steps)
         if cached.seq >= (cached.parked.since if cached.parked else sys.maxsize):
-            cached.owed += cached.execution.take()
+            cached.unpublished_commands += cached.execution.take()
         else:
             if asked is not None:
                 asked += cached.execution.take()

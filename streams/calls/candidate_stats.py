@@ -2,7 +2,7 @@
 
 Figures of the last `WINDOW_S` and of at most `KEPT_MAX` attempts. A candidate that was not called for so
 long is unknown again, and so gets another chance. Whoever knows more, of the whole cluster, gives a
-`Knowledge` of its own to `Choosing` in place of this one.
+`Knowledge` of its own to `CandidateSelector` in place of this one.
 """
 
 import time

@@ -100,9 +100,7 @@ class Payloads:
         call, task_objects = context.call, None
         if self._objects is not None:
             task_objects = self._objects.of_task(call.task, context.tenant)
-            TASK_OBJECTS.set(
-                task_objects
-            )  # for user code; the runner gives each call an asyncio task, and so a context
+            TASK_OBJECTS.set(task_objects)  # for user code: each call has an asyncio task, and so a context
             if context.refers:
                 context = context._replace(asked=await loaded(context.asked, task_objects))
         outcome = await proceed(context)
@@ -126,13 +124,13 @@ class Stream:
         if not isinstance(call, CallModel) or not call.stream:
             return await proceed(context)
         telling = TokenPublisher(self._best_effort_producer, call, context.candidate, context.tenant)
-        stand: TextState = "superseded"
+        state: TextState = "superseded"
         try:
             outcome = await proceed(context._replace(telling=telling))
-            stand = "finished" if isinstance(outcome, Answered) else "superseded"
+            state = "finished" if isinstance(outcome, Answered) else "superseded"
             return outcome
         finally:
-            telling.end(stand)
+            telling.end(state)
 
 
 # ---------------------------------------------------------------- the end of the list: the call itself

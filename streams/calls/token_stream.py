@@ -1,9 +1,9 @@
 """Tells what a model writes while it writes it: the topic `tokens`, for those who watch.
 
-    the provider's pieces ─▶ Telling, of one attempt ─▶ a record every `TELL_S` ─▶ announcer ─▶ `tokens`
+    the provider's pieces ─▶ TokenPublisher ─▶ a record every `PUBLISH_S` ─▶ BestEffortProducer ─▶ `tokens`
 
-Beside the commits: the call's outcome does not wait for it, and is the same without it. The step `Stream`
-makes the telling and ends it; the executor that speaks to the provider is given it with the call.
+The records are published outside of the commits: the call's outcome does not wait for them. The step `Stream`
+makes the publisher of an attempt and ends it; the executor that calls the provider gets it with the call.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ TEXT_CHARS_MAX = 20_000
 
 
 class RecordSink(Protocol):
-    """An `Announcer`."""
+    """A producer of records that may be lost, such as `BestEffortProducer`."""
 
     def tell(self, topic: str, key: str, record: Record, tenant: str | None = None) -> None: ...
 
@@ -42,28 +42,28 @@ class TokenPublisher:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, text: str) -> None:
-        """The first piece goes out with whatever follows it at once, the next ones not before `TELL_S`."""
+        """The first piece goes out with whatever follows it at once, the next ones not before `PUBLISH_S`."""
         self._gathered.append(text)
         if self._timer is None:
             wait_s = PUBLISH_S if self._number else 0.0
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._tell, "running")
 
-    def end(self, stand: TextState) -> None:
+    def end(self, state: TextState) -> None:
         """Of an attempt that wrote nothing, nothing is told."""
         if self._timer is not None:
             self._timer.cancel()
         if self._number or self._gathered:
-            self._tell(stand)
+            self._tell(state)
 
-    def _tell(self, stand: TextState) -> None:
+    def _tell(self, state: TextState) -> None:
         self._timer = None
         text, self._gathered = "".join(self._gathered), []
         pieces = [text[at : at + TEXT_CHARS_MAX] for at in range(0, len(text), TEXT_CHARS_MAX)] or [""]
         for piece in pieces[:-1]:
             self._publish(piece, "running")
-        self._publish(pieces[-1], stand)
+        self._publish(pieces[-1], state)
 
-    def _publish(self, text: str, stand: TextState) -> None:
+    def _publish(self, text: str, state: TextState) -> None:
         call = self._call
         tokens = Tokens(
             task=call.task,
@@ -73,7 +73,7 @@ class TokenPublisher:
             candidate=self._by,
             number=self._number,
             text=text.encode(errors="replace").decode(),  # half of a character would be no JSON
-            state=stand,
+            state=state,
             begun_ms=self._begun_ms,
             at_ms=now_ms(),
         )

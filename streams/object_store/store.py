@@ -264,7 +264,7 @@ class Objects:
 
 
 class TaskObjectStore:
-    """Implements `payloads.blob.ObjectShelf`: writes below the task, reads what belongs to the task's tenant.
+    """Implements `payloads.blob.TaskObjects`: writes below the task, reads what belongs to the task's tenant.
 
     A reference is data that anybody may have seen, or made up: it opens nothing of another tenant.
     """
